@@ -1,0 +1,186 @@
+// Package event names what Picket talks about: events, findings, incidents, the entities they
+// share, and the catalogue of fields that rules, queries and the store use for them.
+//
+// It holds data and its text forms only. What an event means is decided above it.
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	hexenc "encoding/hex"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Kind says what happened.
+type Kind uint8
+
+// The kinds of events. ProcessSeen stands for a process that ran before the agent did.
+const (
+	KindNone Kind = iota
+	ProcessStart
+	ProcessSeen
+	ProcessFork
+	ProcessExit
+	FileRead
+	FileCreate
+	FileWrite
+	FileRename
+	FileDelete
+	FileChmod
+	NetConnect
+	NetListen
+	NetAccept
+	NetSend
+	SensorHealth
+	kinds
+)
+
+var kindNames = [kinds]string{
+	KindNone: "", ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
+	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
+	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
+	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
+}
+
+// String returns the kind's name, such as "process.start".
+func (k Kind) String() string {
+	if k < kinds {
+		return kindNames[k]
+	}
+	return ""
+}
+
+// ParseKind is the reverse of String. It reports false for a name it does not know.
+func ParseKind(s string) (Kind, bool) {
+	i := slices.Index(kindNames[:], s)
+	return Kind(max(i, 0)), i > 0
+}
+
+// Class returns the part of the kind's name before the dot: process, file, net or sensor.
+// The store sorts events by host and class.
+func (k Kind) Class() string {
+	switch {
+	case k >= ProcessStart && k <= ProcessExit:
+		return "process"
+	case k >= FileRead && k <= FileChmod:
+		return "file"
+	case k >= NetConnect && k <= NetSend:
+		return "net"
+	case k == SensorHealth:
+		return "sensor"
+	}
+	return ""
+}
+
+// Event is one thing that happened on a host.
+//
+// A sensor reuses its Event: a receiver that keeps one past its call keeps e.Clone().
+// Process is never nil behind workload.Stamp; before it, only PID, TID, Start and CgroupID are
+// sure to be set for kinds other than ProcessStart and ProcessSeen.
+type Event struct {
+	Kind    Kind
+	Time    time.Time // when the kernel saw it
+	Host    string
+	Process *Process
+	File    File
+	Net     Net
+	// Errno is the negated return value of a call that failed, 0 for one that worked.
+	Errno int32
+	// Truncated is set where a path, argument list or value was cut to fit its record.
+	Truncated bool
+	// Message is the text of a SensorHealth event.
+	Message string
+	// Extra holds fields outside the catalogue that came with a foreign event, by name.
+	Extra map[string]string
+}
+
+// File is the object of a file event. Paths are absolute in the mount namespace of the process
+// and resolved by the kernel, not as the program spelled them.
+type File struct {
+	Path    string
+	Old     string // FileRename: the path before
+	Dev     uint64 // kernel encoding: major<<20 | minor
+	Ino     uint64
+	Size    int64
+	Mode    uint32
+	Layer   Layer
+	Created bool // the open made the file
+	Deleted bool // the file had no name left
+	// Model is set where the path lies in a known model or dataset directory.
+	Model *Model
+}
+
+// Net is the object of a network event, seen from the process: Local is our end.
+type Net struct {
+	Local     netip.AddrPort
+	Remote    netip.AddrPort
+	Protocol  string // tcp or udp
+	Initiated bool   // the process connected, rather than accepted
+	BytesOut  uint64 // NetSend: bytes sent so far by this process to Remote
+}
+
+// Layer says where in an overlay file system a file lies.
+type Layer uint8
+
+// LayerUpper marks a file written since the container started: drift.
+const (
+	LayerNone Layer = iota
+	LayerLower
+	LayerUpper
+)
+
+// String returns lower, upper or "".
+func (l Layer) String() string { return [...]string{"", "lower", "upper"}[min(l, LayerUpper)] }
+
+// Clone returns a copy that stays valid. The Process is shared: it is not changed once stamped.
+func (e *Event) Clone() *Event {
+	c := *e
+	return &c
+}
+
+// ID returns the event's identity: 32 hex digits derived from host, kind, time, process and
+// object, so the same event always has the same id.
+func (e *Event) ID() string {
+	h := sha256.New()
+	var num [8]byte
+	n := func(v uint64) {
+		binary.LittleEndian.PutUint64(num[:], v)
+		h.Write(num[:])
+	}
+	s := func(v string) {
+		n(uint64(len(v)))
+		h.Write([]byte(v))
+	}
+	s(e.Host)
+	n(uint64(e.Kind))
+	n(uint64(e.Time.UnixNano()))
+	if p := e.Process; p != nil {
+		n(uint64(p.PID)<<32 | uint64(p.TID))
+		n(p.StartBoot)
+		s(p.Exe)
+	}
+	s(e.File.Path)
+	s(e.File.Old)
+	n(e.File.Ino)
+	remote, _ := e.Net.Remote.MarshalBinary()
+	h.Write(remote)
+	local, _ := e.Net.Local.MarshalBinary()
+	h.Write(local)
+	n(e.Net.BytesOut)
+	s(e.Message)
+	return hexenc.EncodeToString(h.Sum(nil)[:16])
+}
+
+// HashID derives an id of 32 hex digits from parts; equal parts give equal ids.
+func HashID(parts ...string) string {
+	h := sha256.New()
+	var num [8]byte
+	for _, p := range parts {
+		binary.LittleEndian.PutUint64(num[:], uint64(len(p)))
+		h.Write(num[:])
+		h.Write([]byte(p))
+	}
+	return hexenc.EncodeToString(h.Sum(nil)[:16])
+}

@@ -1,0 +1,27 @@
+package event
+
+import "time"
+
+// Capability is one thing that a sensor can or cannot do on this kernel.
+type Capability struct {
+	Name   string `json:"name"` // exec, file-read, connect…
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"` // what it uses, or why it cannot and what that costs
+}
+
+// Heartbeat is what an agent says of itself every few seconds.
+type Heartbeat struct {
+	Host         string       `json:"host"`
+	Time         time.Time    `json:"time"`
+	Version      string       `json:"version"`
+	Kernel       string       `json:"kernel"`
+	Boot         string       `json:"boot"` // boot id
+	Started      time.Time    `json:"started"`
+	Capabilities []Capability `json:"capabilities"`
+	Rules        int          `json:"rules"`
+	RuleErrors   []string     `json:"rule_errors,omitempty"`
+	Workloads    []Workload   `json:"workloads,omitempty"`
+	Models       []Model      `json:"models,omitempty"`
+	// Metrics is the agent's registry in the Prometheus text format.
+	Metrics string `json:"metrics"`
+}
