@@ -129,15 +129,9 @@ var catalogue = []Info{
 			if e.Process == nil || e.Process.Workload == nil {
 				return Value{}
 			}
-			return boolean(e.Process.Workload.Root == e.Process.Key())
+			return boolean(e.root == yes || e.root == unsaid && e.Process.Workload.Root == e.Process.Key())
 		},
-		flag(func(e *Event, b bool) {
-			w := e.process().workload()
-			w.Root = Key{}
-			if b {
-				w.Root = e.Process.Key()
-			}
-		})),
+		flag(func(e *Event, b bool) { e.process().workload(); e.root = said(b) })),
 	mod("ai.model.path", "", "model directory that the file belongs to", func(m *Model) *string { return &m.Path }),
 	mod("ai.model.name", "", "model name", func(m *Model) *string { return &m.Name }),
 	mod("ai.model.format", "", "format of the file: safetensors, gguf, pickle…", func(m *Model) *string { return &m.Format }),
@@ -149,14 +143,7 @@ var catalogue = []Info{
 			}
 			return boolean(e.Stranger())
 		},
-		flag(func(e *Event, b bool) {
-			m, p := e.model(), e.process()
-			if b {
-				m.Workload, p.Workload = "owner", nil
-				return
-			}
-			m.Workload = p.workload().ID
-		})),
+		flag(func(e *Event, b bool) { e.model(); e.stranger = said(b) })),
 
 	top("file.path", "TargetFilename", Text, "file's path, resolved by the kernel",
 		func(e *Event) Value { return text(e.File.Path) }, func(e *Event, s string) error { e.File.Path = s; return nil }),
@@ -207,8 +194,8 @@ var catalogue = []Info{
 // than the root (a shell that a server spawned is a stranger to the server's weights).
 func (e *Event) Stranger() bool {
 	m, p := e.File.Model, e.Process
-	if m == nil || p == nil {
-		return false
+	if e.stranger != unsaid || m == nil || p == nil {
+		return e.stranger == yes
 	}
 	if m.Workload == "" || p.Workload == nil || p.Workload.ID != m.Workload {
 		return true
@@ -216,12 +203,28 @@ func (e *Event) Stranger() bool {
 	if p.Key() == p.Workload.Root {
 		return false
 	}
-	for a := range p.Ancestors { // a worker that the server forked, or started from its own executable
-		if a.Key() == p.Workload.Root {
+	for a, n := p.Parent, 0; a != nil && n < maxAncestors; a, n = a.Parent, n+1 {
+		if a.Key() == p.Workload.Root { // a worker that the server forked, or started from its own executable
 			return a.Exe != p.Exe
 		}
 	}
 	return true
+}
+
+// answer is what a recorded event says of a field that a live one derives.
+type answer int8
+
+const (
+	unsaid answer = iota
+	yes
+	no
+)
+
+func said(b bool) answer {
+	if b {
+		return yes
+	}
+	return no
 }
 
 // source is the end that connected. An event that was set field by field sets net.initiated first
@@ -242,7 +245,7 @@ func (e *Event) destination() *netip.AddrPort {
 
 func (e *Event) process() *Process {
 	if e.Process == nil {
-		e.Process = new(Process)
+		e.Process = &Process{LoginUID: ^uint32(0)}
 	}
 	return e.Process
 }

@@ -105,9 +105,11 @@ func (p *Process) imageList() []string {
 	return []string{p.Exe, p.Invoked}
 }
 
+const maxAncestors = 64
+
 // Ancestors calls yield for the parent, its parent and so on, nearest first, at most 64.
 func (p *Process) Ancestors(yield func(*Process) bool) {
-	for a, n := p.Parent, 0; a != nil && n < 64; a, n = a.Parent, n+1 {
+	for a, n := p.Parent, 0; a != nil && n < maxAncestors; a, n = a.Parent, n+1 {
 		if !yield(a) {
 			return
 		}
