@@ -20,6 +20,7 @@ func sample() *Event {
 		Cmdline: "cat /models/x/model.safetensors", User: "root", Parent: server, Workload: server.Workload, LoginUID: ^uint32(0),
 		Container: &Container{ID: "c1", Runtime: "runc"},
 	}
+	server.Seal()
 	p.Seal()
 	return &Event{
 		Kind: FileRead, Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Host: "h", Process: p,
