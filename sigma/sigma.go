@@ -1,0 +1,16 @@
+// Package sigma reads Sigma rules, compiles them and matches events against them.
+//
+// Parse turns the YAML documents of a file into rules, Compile turns rules into an Engine, and
+// Engine.Match tells which rules an event fires. What cannot be evaluated is refused when it is
+// loaded, with its position and a reason; the other rules load. A rule that loads means exactly
+// what the specification (2.1.0) says it means: nothing is silently skipped.
+//
+// The specification leaves a few things open. This package decides them so:
+//   - neq is true only of a field that has a value; a missing field is never "different".
+//   - A pattern such as "sel*" does not reach identifiers that begin with "_" unless it does too.
+//   - Numbers match by the text they are written with: 00000429 is not 429.
+//   - Field names are case-sensitive, values are not.
+//
+// The package knows nothing of where events come from: they are given as an Event, and the
+// numbers of their fields by a Schema.
+package sigma
