@@ -132,6 +132,23 @@ var catalogue = []Info{
 			return boolean(e.root == yes || e.root == unsaid && e.Process.Workload.Root == e.Process.Key())
 		},
 		flag(func(e *Event, b bool) { e.process().workload(); e.root = said(b) })),
+	top("ai.workload.member", "", Boolean, "true where the process is the recognised server or job itself or one of its own workers",
+		func(e *Event) Value {
+			if e.Process == nil || e.Process.Workload == nil {
+				return Value{}
+			}
+			return boolean(e.member == yes || e.member == unsaid && e.Process.Member())
+		},
+		flag(func(e *Event, b bool) { e.process().workload(); e.member = said(b) })),
+	top("ai.workload.child", "", Boolean, "true where the server or job, or one of its workers, started the process as another program",
+		func(e *Event) Value {
+			if e.Process == nil || e.Process.Workload == nil {
+				return Value{}
+			}
+			p := e.Process
+			return boolean(e.child == yes || e.child == unsaid && p.Parent != nil && p.Parent.Member() && !p.Member())
+		},
+		flag(func(e *Event, b bool) { e.process().workload(); e.child = said(b) })),
 	mod("ai.model.path", "", "model directory that the file belongs to", func(m *Model) *string { return &m.Path }),
 	mod("ai.model.name", "", "model name", func(m *Model) *string { return &m.Name }),
 	mod("ai.model.format", "", "format of the file: safetensors, gguf, pickle…", func(m *Model) *string { return &m.Format }),
@@ -200,15 +217,7 @@ func (e *Event) Stranger() bool {
 	if m.Workload == "" || p.Workload == nil || p.Workload.ID != m.Workload {
 		return true
 	}
-	if p.Key() == p.Workload.Root {
-		return false
-	}
-	for a, n := p.Parent, 0; a != nil && n < maxAncestors; a, n = a.Parent, n+1 {
-		if a.Key() == p.Workload.Root { // a worker that the server forked, or started from its own executable
-			return a.Exe != p.Exe
-		}
-	}
-	return true
+	return !p.Member()
 }
 
 // answer is what a recorded event says of a field that a live one derives.

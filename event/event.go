@@ -95,7 +95,7 @@ type Event struct {
 	// Extra holds fields outside the catalogue that came with a foreign event, by name.
 	Extra map[string]string
 
-	root, stranger answer // set where the event was recorded elsewhere
+	root, member, child, stranger answer // set where the event was recorded elsewhere
 }
 
 // File is the object of a file event. Paths are absolute in the mount namespace of the process

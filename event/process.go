@@ -116,6 +116,23 @@ func (p *Process) Ancestors(yield func(*Process) bool) {
 	}
 }
 
+// Member reports whether p is its workload's recognised root or one of the root's own workers:
+// forked from it, or started from the same executable, with no other program in between.
+func (p *Process) Member() bool {
+	if p.Workload == nil || p.Workload.Root == (Key{}) {
+		return false
+	}
+	if p.Key() == p.Workload.Root {
+		return true
+	}
+	for a, n := p.Parent, 0; a != nil && n < maxAncestors && a.Exe == p.Exe; a, n = a.Parent, n+1 {
+		if a.Key() == p.Workload.Root {
+			return true
+		}
+	}
+	return false
+}
+
 // Container is the container that a process runs in.
 type Container struct {
 	ID      string `json:"id"`                // as the runtime names it: 64 hex digits, or the name given to runc

@@ -124,7 +124,7 @@ func order(name string) string {
 	switch name {
 	case "event.kind":
 		return "0"
-	case "ai.workload.root", "ai.model.stranger":
+	case "ai.workload.root", "ai.workload.member", "ai.workload.child", "ai.model.stranger":
 		return "~" + name
 	}
 	return "1" + name
