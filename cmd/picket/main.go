@@ -1,0 +1,173 @@
+// Picket is runtime security and monitoring for AI workloads: one program that watches a host from
+// the kernel up, judges what it sees, keeps it, shows it and proves that it would catch an attack.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"picket/lab"
+	"picket/node"
+)
+
+// version is set when the program is built.
+var version = "dev"
+
+func main() {
+	if role := os.Getenv(lab.RoleEnv); role != "" { // inside the lab's sandbox this program plays other programs
+		os.Exit(lab.Role(role, os.Args))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// CLI is the command line.
+type CLI struct {
+	Config string `placeholder:"FILE" help:"Configuration file. Default: /etc/picket/picket.yaml where it exists, else none."`
+	Data   string `placeholder:"DIR" help:"Data directory. Default: /var/lib/picket."`
+
+	Run        runCmd        `cmd:"" help:"Run all of Picket on this host: agent, server and store."`
+	Agent      agentCmd      `cmd:"" help:"Run the agent alone: it sees, judges and reports to a server elsewhere."`
+	Server     serverCmd     `cmd:"" help:"Run the server alone, or let agents on other hosts join it."`
+	Store      storeCmd      `cmd:"" help:"Run the event store alone."`
+	Doctor     doctorCmd     `cmd:"" help:"Say what this host can and cannot do, and what to do about it."`
+	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Check, show or explain the configuration."`
+	Signin     signinCmd     `cmd:"" help:"Make a one-time link to sign in to the page."`
+	Incidents  incidentsCmd  `cmd:"" help:"List incidents, read one, or close it."`
+	Findings   findingsCmd   `cmd:"" help:"List findings, or read one."`
+	Events     eventsCmd     `cmd:"" help:"Follow events as they come, or list the newest."`
+	Hunt       huntCmd       `cmd:"" help:"Search the stored events."`
+	Rule       ruleCmd       `cmd:"" help:"List, check and test detection rules."`
+	Lab        labCmd        `cmd:"" help:"Attack a sandbox on this host and see what Picket sees."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+}
+
+// app is what every command is handed.
+type app struct {
+	ctx      context.Context
+	cli      *CLI
+	out, err io.Writer
+	kong     *kong.Kong
+}
+
+// examples stand below a command's own help, by its path.
+var examples = map[string]string{
+	"":                "picket run\npicket lab attack steal-weights\npicket incidents",
+	"run":             "picket run\npicket run --data /srv/picket --config picket.yaml",
+	"agent":           "picket agent --config /etc/picket/picket.yaml\npicket agent --bundle host-7.json",
+	"server":          "picket server run\npicket server enrol gpu-node-7 > gpu-node-7.json",
+	"store":           "picket store --listen 127.0.0.1:7422",
+	"doctor":          "picket doctor\npicket doctor --output json | jq '.[] | select(.ok|not)'",
+	"config":          "picket config default > picket.yaml\npicket config check picket.yaml",
+	"signin":          "picket signin",
+	"incidents":       "picket incidents\npicket incidents list --status open --output json\npicket incidents show 3f2a\npicket incidents close 3f2a --verdict false-positive --note 'our own backup'",
+	"findings":        "picket findings\npicket findings list --rule weights_read_by_stranger\npicket findings show 9c1e",
+	"events":          "picket events\npicket events --follow\npicket events --follow 'class:net'",
+	"hunt":            "picket hunt weights\npicket hunt 'process.name:curl class:net' --since 6h\npicket hunt 'ai.workload.kind:inference | stats by (process.name) count()' --output json",
+	"rule":            "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
+	"lab":             "picket lab list\npicket lab attack steal-weights",
+	"completion":      "picket completion bash > /etc/bash_completion.d/picket\npicket completion zsh > ~/.zfunc/_picket",
+	"version":         "picket version --output json",
+	"incidents list":  "picket incidents list --status open --severity high",
+	"incidents show":  "picket incidents show 3f2a",
+	"incidents ack":   "picket incidents ack 3f2a --note 'looking at it'",
+	"incidents close": "picket incidents close 3f2a --verdict true-positive --note 'isolated, rotated the keys'",
+	"lab attack":      "picket lab attack steal-weights\npicket lab attack tamper-weights --keep --output json",
+	"rule lint":       "picket rule lint\npicket rule lint ./my-threats",
+	"rule test":       "picket rule test\npicket rule test steal-weights",
+	"rule list":       "picket rule list --output json",
+	"server enrol":    "picket server enrol gpu-node-7 > gpu-node-7.json",
+	"config check":    "picket config check ./picket.yaml",
+	"findings show":   "picket findings show 9c1e",
+}
+
+// run parses args and runs a command. It returns the exit code: 0 for success, 1 for a failure,
+// 2 for a mistake on the command line, and the codes of package node.
+func run(args []string, out, errw io.Writer) (code int) {
+	node.Version = version
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cli := &CLI{}
+	exited := -1
+	k, err := kong.New(cli,
+		kong.Name("picket"),
+		kong.Description("Runtime security and monitoring for AI workloads."),
+		kong.UsageOnError(),
+		kong.Writers(out, errw),
+		kong.Exit(func(c int) { exited = c; panic(exit(c)) }),
+		kong.Help(help),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		fmt.Fprintln(errw, "picket:", err) //nolint:errcheck // nowhere left to report to
+		return node.ExitFailure
+	}
+	defer func() { // --help ends the parse through kong.Exit
+		if r := recover(); r != nil {
+			if _, ok := r.(exit); !ok {
+				panic(r)
+			}
+			code = exited
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := k.Parse(args)
+	if err != nil {
+		fmt.Fprintf(errw, "picket: %v\n", err)                                                       //nolint:errcheck // nowhere left to report to
+		fmt.Fprintln(errw, "  picket --help lists the commands; picket COMMAND --help explains one") //nolint:errcheck // as above
+		return node.ExitUsage
+	}
+	a := &app{ctx: ctx, cli: cli, out: out, err: errw, kong: k}
+	if err := parsed.Run(a); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return 128 + int(syscall.SIGINT)
+		}
+		fmt.Fprintf(errw, "picket: %s\n", printable(err.Error(), true)) //nolint:errcheck // nowhere left to report to
+		return node.Code(err)
+	}
+	return 0
+}
+
+type exit int
+
+// help prints kong's help and then the command's examples.
+func help(o kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(o, ctx); err != nil {
+		return err
+	}
+	var path []string
+	for _, p := range ctx.Path {
+		if p.Command != nil {
+			path = append(path, p.Command.Name)
+		}
+	}
+	for n := len(path); n >= 0; n-- {
+		if ex, ok := examples[strings.Join(path[:n], " ")]; ok {
+			_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n  %s\n", strings.ReplaceAll(ex, "\n", "\n  "))
+			return err
+		}
+	}
+	return nil
+}
+
+// config reads the configuration that the global flags name.
+func (a *app) config() (*node.Config, error) {
+	c, err := node.Load(a.cli.Config)
+	if err != nil {
+		return nil, err
+	}
+	if a.cli.Data != "" {
+		c.Data = a.cli.Data
+	}
+	return c, c.Complete()
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"picket/node"
+)
+
+// logger logs to standard error as the configuration says.
+func (a *app) logger(c *node.Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // the configuration was checked
+	o := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, o))
+	}
+	return slog.New(slog.NewTextHandler(a.err, o))
+}
+
+type runCmd struct{}
+
+func (c *runCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	return node.Run(a.ctx, cfg, a.logger(cfg), a.out)
+}
+
+// supervised is set on the programs that picket run starts: their parent speaks to the user.
+type supervised struct {
+	Supervised bool `hidden:""`
+}
+
+type agentCmd struct {
+	supervised
+	Bundle string `placeholder:"FILE" help:"Certificate bundle made by 'picket server enrol'."`
+}
+
+func (c *agentCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	if c.Bundle != "" {
+		cfg.Stream.Bundle = c.Bundle
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	return node.RunAgent(a.ctx, cfg, a.logger(cfg).With("role", "agent"), hup)
+}
+
+type serverCmd struct {
+	Run_  serverRunCmd   `cmd:"" name:"run" default:"withargs" help:"Run the server."`
+	Enrol serverEnrolCmd `cmd:"" help:"Make the certificate bundle that an agent on another host joins with."`
+}
+
+type serverRunCmd struct{ supervised }
+
+func (c *serverRunCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	return node.RunServer(a.ctx, cfg, a.logger(cfg).With("role", "server"), node.ServerOptions{Supervised: c.Supervised, Out: a.out})
+}
+
+type serverEnrolCmd struct {
+	Name string `arg:"" help:"Host name of the agent."`
+	URL  string `placeholder:"tls://HOST:PORT" help:"Address by which the agent reaches this server. Default: stream.listen."`
+}
+
+func (c *serverEnrolCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	b, err := node.Enrol(cfg, c.Name, c.URL)
+	if err != nil {
+		return err
+	}
+	a.printf("%s\n", b)
+	return nil
+}
+
+type storeCmd struct {
+	supervised
+	Listen string `default:"127.0.0.1:7422" help:"Address to listen on. It is not for browsers."`
+}
+
+func (c *storeCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	return node.RunStore(cfg, c.Listen)
+}
+
+type signinCmd struct{ outputFlag }
+
+func (c *signinCmd) Run(a *app) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	link, err := cl.SigninLink(a.ctx)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return a.printJSON(map[string]string{"url": link})
+	}
+	a.printf("%s\n", link)
+	return nil
+}

@@ -1,0 +1,363 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"golang.org/x/sys/unix"
+
+	"picket/detect"
+	"picket/event"
+	"picket/sensor/kernel"
+	"picket/stream"
+	"picket/threats"
+	"picket/workload"
+)
+
+const (
+	heartbeatEvery = 5 * time.Second
+	advanceEvery   = time.Second
+	agentMemory    = 48 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
+)
+
+// agent is the agent role: sensor → workload → detect → stream.
+type agent struct {
+	cfg     *Config
+	log     *slog.Logger
+	reg     *prometheus.Registry
+	started time.Time
+	boot    string
+
+	sensor  *kernel.Sensor
+	tracker *workload.Tracker
+	engine  *detect.Engine
+	stream  *stream.Agent
+
+	recorder   *recorder
+	lines      []byte // record being written, reused
+	ruleErrors []string
+	rulesSeen  string // fingerprint of the rule files last loaded
+	snapshot   []byte
+	dropped    uint64
+}
+
+// RunAgent runs the agent role until ctx ends.
+func RunAgent(ctx context.Context, cfg *Config, log *slog.Logger, reload <-chan os.Signal) error {
+	if os.Geteuid() != 0 {
+		return &Error{Err: errors.New("the agent needs root: it loads eBPF programs"), Hint: "run it with sudo", Code: ExitHost}
+	}
+	debug.SetMemoryLimit(agentMemory)
+	a := &agent{cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder()}
+	undo := &cleanup{log: log}
+	defer undo.run()
+	if err := a.open(undo); err != nil {
+		return err
+	}
+	return a.run(ctx, reload)
+}
+
+// open builds the stages from the end of the way to its start, so that each finds the next ready.
+func (a *agent) open(undo *cleanup) error {
+	if err := makeDir(a.cfg.dir("agent"), 0); err != nil {
+		return err
+	}
+	release, err := lock(a.cfg.dir("agent"), "agent")
+	if err != nil {
+		return err
+	}
+	undo.add("lock", func() error { release(); return nil })
+
+	bundle := a.cfg.Stream.Bundle
+	if bundle == "" {
+		bundle = filepath.Join(a.cfg.dir("agent"), "bundle.json")
+	}
+	b, err := stream.ReadBundle(bundle)
+	if err != nil {
+		return &Error{Err: err, Hint: "make one on the server with: picket server enrol " + a.cfg.Host, Code: ExitConfig}
+	}
+	a.stream, err = stream.NewAgent(b, stream.AgentOptions{
+		Log: a.log.With("component", "stream"), Registerer: a.reg,
+		Dir: filepath.Join(a.cfg.dir("agent"), "spool"), SpoolBytes: int64(a.cfg.Stream.Spool),
+	})
+	if err != nil {
+		return err
+	}
+	undo.add("stream", a.stream.Close)
+
+	if err := a.openDetect(); err != nil {
+		return err
+	}
+	a.tracker = workload.New(workload.Options{
+		Log: a.log.With("component", "workload"), Registerer: a.reg, Host: a.cfg.Host, BootID: a.boot,
+		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
+		Watch:  a.watch,
+	})
+	a.sensor, err = kernel.Open(kernel.Options{
+		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.demand(),
+	})
+	if err != nil {
+		return &Error{Err: err, Code: ExitHost}
+	}
+	undo.add("sensor", a.sensor.Close)
+	for _, dir := range append(a.cfg.Workload.Models, a.cfg.Workload.Datasets...) {
+		a.watch(dir)
+	}
+	return nil
+}
+
+func (a *agent) watch(dir string) {
+	if a.sensor == nil {
+		return // configured directories: watched once the sensor is there
+	}
+	if err := a.sensor.WatchDir(dir); err != nil {
+		a.log.Warn("reads of a directory cannot be watched", "dir", dir, "error", err)
+	}
+}
+
+// demand says which kinds of event are needed: those that rules read, and those that travel.
+func (a *agent) demand() kernel.Demand {
+	kinds := a.engine.Demand()
+	for k := event.ProcessStart; k <= event.SensorHealth; k++ {
+		if travels(&event.Event{Kind: k}) || k == event.ProcessFork || k == event.FileRead {
+			kinds[k] = true
+		}
+	}
+	return kernel.Demand{Kinds: kinds}
+}
+
+// travels reports whether an event goes to the store for its own sake. The others stay in the
+// flight recorder and go when a finding needs them.
+func travels(e *event.Event) bool {
+	switch e.Kind {
+	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.SensorHealth:
+		return true
+	}
+	return e.File.Model != nil
+}
+
+func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// One goroutine owns workload and detect: events and ticks reach them in turn.
+	events := make(chan struct{}, 1)
+	events <- struct{}{}
+	sensed := make(chan error, 1)
+	go func() {
+		sensed <- a.sensor.Run(ctx, func(e *event.Event) {
+			<-events
+			a.handle(e)
+			events <- struct{}{}
+		})
+	}()
+	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
+	defer beat.Stop()
+	defer tick.Stop()
+	a.heartbeat()
+	for {
+		select {
+		case err := <-sensed:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("sensor: %w", err)
+		case <-reload:
+			<-events
+			a.reload()
+			events <- struct{}{}
+		case now := <-tick.C:
+			<-events
+			a.advance(now)
+			events <- struct{}{}
+		case <-beat.C:
+			a.reloadIfChanged(events)
+			a.heartbeat()
+		case <-ctx.Done():
+			return <-sensed
+		}
+	}
+}
+
+// handle takes one event the whole way: whose is it, what does it mean, who must hear of it.
+func (a *agent) handle(e *event.Event) {
+	a.tracker.Stamp(e)
+	findings := a.engine.Process(e)
+	for i := range findings {
+		a.publish(&findings[i])
+	}
+	switch {
+	case len(findings) > 0:
+		a.recorder.take(e, a.send)
+		a.send(e)
+	case travels(e):
+		a.send(e)
+	case e.Kind.Class() == "file":
+		a.recorder.add(e)
+	}
+}
+
+func (a *agent) publish(f *event.Finding) {
+	if err := a.stream.PublishFinding(*f); err != nil {
+		a.log.Error("a finding could not be kept", "rule", f.Rule.Name, "finding", f.ID, "error", err)
+	}
+}
+
+func (a *agent) send(e *event.Event) {
+	a.lines = append(e.AppendRecord(a.lines[:0]), '\n')
+	a.stream.PublishEvents(a.lines, 1)
+}
+
+// advance tells the stages that time went on where nothing happened.
+func (a *agent) advance(now time.Time) {
+	for _, f := range a.engine.Advance(now) {
+		a.publish(&f)
+	}
+	a.tracker.Advance(now)
+	if drops := a.sensor.Stats().DroppedTotal(); drops > a.dropped {
+		e := &event.Event{
+			Kind: event.SensorHealth, Time: now, Host: a.cfg.Host,
+			Message: fmt.Sprintf("the sensor lost %d events in the last second: what it did not see in that time is not known", drops-a.dropped),
+		}
+		a.dropped = drops
+		a.send(e)
+	}
+	a.saveSequences()
+}
+
+// saveSequences keeps half-seen sequences on disk, so that an agent that is killed between the
+// steps of an attack still sees its end.
+func (a *agent) saveSequences() {
+	b, err := a.engine.Snapshot()
+	if err != nil || bytes.Equal(b, a.snapshot) {
+		return
+	}
+	if err := replaceFile(a.sequencesFile(), b, 0o600); err != nil {
+		a.log.Warn("half-seen sequences could not be kept", "error", err)
+		return
+	}
+	a.snapshot = b
+}
+
+func (a *agent) sequencesFile() string { return filepath.Join(a.cfg.dir("agent"), "sequences.json") }
+
+func (a *agent) heartbeat() {
+	var metrics bytes.Buffer
+	families, err := a.reg.Gather()
+	if err != nil {
+		a.log.Warn("metrics", "error", err)
+	}
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&metrics, f); err != nil {
+			a.log.Warn("metrics", "family", f.GetName(), "error", err)
+		}
+	}
+	a.stream.Heartbeat(event.Heartbeat{
+		Host: a.cfg.Host, Time: time.Now(), Version: Version, Kernel: kernelRelease(), Boot: a.boot, Started: a.started,
+		Capabilities: a.sensor.Capabilities(), Rules: len(a.engine.Rules()), RuleErrors: a.ruleErrors,
+		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(),
+	})
+}
+
+// openDetect loads the threats and what the last agent had half seen.
+func (a *agent) openDetect() error {
+	loaded := a.loadThreats()
+	var err error
+	a.engine, err = detect.New(detect.Options{
+		Log: a.log.With("component", "detect"), Registerer: a.reg, Host: a.cfg.Host, Threats: loaded,
+	})
+	if err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	a.rulesSeen = a.fingerprint()
+	b, err := os.ReadFile(a.sequencesFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = a.engine.Restore(b)
+	}
+	if err != nil {
+		a.log.Warn("half-seen sequences of the last run are lost", "error", err)
+	}
+	return nil
+}
+
+// loadThreats reads the built-in threats and those of the host. A broken folder is left out, said
+// in the heartbeat, and does not stop the others.
+func (a *agent) loadThreats() []detect.Threat {
+	roots := []fs.FS{threats.FS}
+	for _, dir := range a.cfg.Detect.Threats {
+		if _, err := os.Stat(dir); err == nil {
+			roots = append(roots, os.DirFS(dir))
+		}
+	}
+	loaded, err := detect.LoadThreats(roots...)
+	a.ruleErrors = nil
+	if err != nil {
+		for _, e := range unjoin(err) {
+			a.log.Error("a threat folder has a mistake", "error", e)
+			a.ruleErrors = append(a.ruleErrors, e.Error())
+		}
+	}
+	return loaded
+}
+
+func (a *agent) reload() {
+	if err := a.engine.Reload(a.loadThreats()); err != nil {
+		a.ruleErrors = append(a.ruleErrors, err.Error())
+		a.log.Error("rules were not reloaded: the last good ones stay", "error", err)
+		return
+	}
+	a.log.Info("rules reloaded", "rules", len(a.engine.Rules()), "mistakes", len(a.ruleErrors))
+}
+
+func (a *agent) reloadIfChanged(turn chan struct{}) {
+	if seen := a.fingerprint(); seen != a.rulesSeen {
+		a.rulesSeen = seen
+		<-turn
+		a.reload()
+		turn <- struct{}{}
+	}
+}
+
+// fingerprint changes when a file in a threat directory does.
+func (a *agent) fingerprint() string {
+	var parts []string
+	for _, dir := range a.cfg.Detect.Threats {
+		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { // a missing directory holds nothing
+			if err != nil || d.IsDir() {
+				return nil
+			}
+			if i, err := d.Info(); err == nil {
+				parts = append(parts, path, i.ModTime().String())
+			}
+			return nil
+		})
+	}
+	return event.HashID(parts...)
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// unjoin splits a joined error into its parts.
+func unjoin(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}

@@ -1,0 +1,259 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultFile is read when it exists and no --config was given.
+const DefaultFile = "/etc/picket/picket.yaml"
+
+// Config is picket.yaml. Every key has a default: no file is needed.
+// The doc tags are the reference: `picket config default` and docs/reference/config.md print them.
+type Config struct {
+	Data string `yaml:"data" doc:"where Picket keeps everything it keeps"`
+	Host string `yaml:"host" doc:"this host's name in events and on the page; empty takes the system's host name"`
+	User string `yaml:"user" doc:"the user that server and store run as; where it does not exist, and for empty, a numeric id of no one else"`
+	Log  Log    `yaml:"log" doc:"what the three programs log, to standard error"`
+
+	Workload Workload `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
+	Detect   Detect   `yaml:"detect" doc:"rules"`
+	Stream   Stream   `yaml:"stream" doc:"the way from agents to the server"`
+	Store    Store    `yaml:"store" doc:"where events and state are kept"`
+	Incident Incident `yaml:"incident" doc:"how findings become incidents"`
+	Sink     []Sink   `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
+	API      API      `yaml:"api" doc:"the page and the API"`
+
+	path string // file it was read from, "" for none
+}
+
+// Log is the log section.
+type Log struct {
+	Level  string `yaml:"level" doc:"debug, info, warn or error"`
+	Format string `yaml:"format" doc:"text or json"`
+}
+
+// Workload is the workload section.
+type Workload struct {
+	Models   []string `yaml:"models" doc:"directories that hold models, watched from the start; others are learned from the servers that open them"`
+	Datasets []string `yaml:"datasets" doc:"directories that hold datasets"`
+}
+
+// Detect is the detect section.
+type Detect struct {
+	Threats []string `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
+}
+
+// Stream is the stream section.
+type Stream struct {
+	Listen    string   `yaml:"listen" doc:"address on which the server takes agents, mutual TLS only; use 0.0.0.0:7421 for agents on other hosts"`
+	Names     []string `yaml:"names" doc:"further host names and addresses by which agents reach the server, for its certificate"`
+	Bundle    string   `yaml:"bundle" doc:"agent: file made by 'picket server enrol NAME'; empty takes <data>/agent/bundle.json"`
+	Spool     Size     `yaml:"spool" doc:"agent: disk kept for events while the server is away; the oldest go first"`
+	Retention Size     `yaml:"retention" doc:"server: disk for events on their way to the store"`
+}
+
+// Store is the store section.
+type Store struct {
+	Events    string   `yaml:"events" doc:"URL of a VictoriaLogs of your own; empty runs the built-in store"`
+	State     string   `yaml:"state" doc:"postgres://… for Postgres; empty uses SQLite in <data>/server"`
+	Retention Duration `yaml:"retention" doc:"how long the built-in store keeps events"`
+	Disk      Size     `yaml:"disk" doc:"disk the built-in store may use; the oldest days go first"`
+	Memory    Size     `yaml:"memory" doc:"memory for the built-in store's caches and queries"`
+}
+
+// Incident is the incident section.
+type Incident struct {
+	Window Duration `yaml:"window" doc:"how long after its last finding an incident still takes related ones"`
+}
+
+// Sink is one entry of the sink section.
+type Sink struct {
+	Type    string            `yaml:"type" doc:"jsonl or webhook"`
+	Name    string            `yaml:"name" doc:"its name in logs and metrics; empty takes the type"`
+	Path    string            `yaml:"path" doc:"jsonl: file to append to"`
+	URL     string            `yaml:"url" doc:"webhook: where to POST a JSON array of records"`
+	Headers map[string]string `yaml:"headers" doc:"webhook: extra headers; ${NAME} takes a secret from the environment"`
+	Secret  string            `yaml:"secret" doc:"webhook: key that signs each request (X-Picket-Signature); ${NAME} takes it from the environment"`
+}
+
+// API is the api section.
+type API struct {
+	Listen string `yaml:"listen" doc:"address of page and API"`
+	URL    string `yaml:"url" doc:"address that people use, where a proxy stands before it; empty is http://<listen>"`
+}
+
+// Default returns the configuration that holds where no file says otherwise.
+func Default() *Config {
+	return &Config{
+		Data:   "/var/lib/picket",
+		User:   "picket",
+		Log:    Log{Level: "info", Format: "text"},
+		Detect: Detect{Threats: []string{"/etc/picket/threats"}},
+		Stream: Stream{Listen: "127.0.0.1:7421", Spool: 256 << 20, Retention: 2 << 30},
+		Store: Store{
+			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
+		},
+		Incident: Incident{Window: Duration(30 * time.Minute)},
+		API:      API{Listen: "127.0.0.1:7420"},
+	}
+}
+
+// Load reads the configuration file. An empty name means DefaultFile if that exists, else defaults.
+// A mistake is reported as a ConfigError with file, line and column.
+func Load(name string) (*Config, error) {
+	c := Default()
+	explicit := name != ""
+	if !explicit {
+		name = DefaultFile
+	}
+	src, err := readConfig(name)
+	switch {
+	case err == nil:
+		if err := decode(name, src, c); err != nil {
+			return nil, &Error{Err: err, Code: ExitConfig}
+		}
+		c.path = name
+	case explicit || !errors.Is(err, os.ErrNotExist):
+		return nil, &Error{Err: fmt.Errorf("configuration: %w", err), Hint: "picket config default prints one to start from", Code: ExitConfig}
+	}
+	return c, nil
+}
+
+// readConfig reads a named file, or fd:N: a file that the supervisor opened for us.
+func readConfig(name string) ([]byte, error) {
+	num, ok := strings.CutPrefix(name, "fd:")
+	if !ok {
+		return os.ReadFile(name)
+	}
+	fd, err := strconv.ParseUint(num, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%q: want fd:N", name)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close() //nolint:errcheck // it was only read
+	return io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+}
+
+// Complete fills in what depends on the machine, after command-line flags were applied.
+func (c *Config) Complete() error {
+	if c.Host == "" {
+		c.Host = os.Getenv("PICKET_HOST") // the supervisor's word: its children call the host the same
+	}
+	if c.Host == "" {
+		h, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("host name: %w", err)
+		}
+		c.Host = h
+	}
+	abs, err := filepath.Abs(c.Data)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	c.Data = abs
+	if c.API.URL == "" {
+		c.API.URL = "http://" + c.API.Listen
+	}
+	if len(c.Sink) == 0 {
+		c.Sink = []Sink{{Type: "jsonl", Path: filepath.Join(c.dir("server"), "findings.ocsf.jsonl")}}
+	}
+	return nil
+}
+
+// validate checks one decoded section's values; it returns the key at fault and what was expected.
+func (c *Config) validate() (key, msg string) {
+	if strings.TrimSpace(c.Data) == "" {
+		return "data", "want a directory"
+	}
+	if strings.ContainsAny(c.Host, " *>/\t\n") {
+		return "host", "want a host name"
+	}
+	if !oneOf(c.Log.Level, "debug", "info", "warn", "error") {
+		return "log.level", "want debug, info, warn or error"
+	}
+	if !oneOf(c.Log.Format, "text", "json") {
+		return "log.format", "want text or json"
+	}
+	for _, l := range []struct{ key, addr string }{{"stream.listen", c.Stream.Listen}, {"api.listen", c.API.Listen}} {
+		host, port, err := net.SplitHostPort(l.addr)
+		if err != nil {
+			return l.key, "want host:port, such as 127.0.0.1:7420"
+		}
+		if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
+			return l.key, "want an IP address before the port"
+		}
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return l.key, "want a port from 0 to 65535 behind the colon"
+		}
+	}
+	if !isURL(c.Store.Events, "http", "https") {
+		return "store.events", "want an http:// or https:// URL"
+	}
+	if !isURL(c.Store.State, "postgres", "postgresql") {
+		return "store.state", "want a postgres:// URL, or nothing for SQLite"
+	}
+	if !isURL(c.API.URL, "http", "https") {
+		return "api.url", "want an http:// or https:// URL"
+	}
+	for key, s := range map[string]Size{"stream.spool": c.Stream.Spool, "stream.retention": c.Stream.Retention, "store.disk": c.Store.Disk, "store.memory": c.Store.Memory} {
+		if s < 1<<20 {
+			return key, "want at least 1MiB"
+		}
+	}
+	if c.Store.Retention < Duration(24*time.Hour) {
+		return "store.retention", "want at least 1d: the store keeps whole days"
+	}
+	if c.Incident.Window < Duration(time.Minute) {
+		return "incident.window", "want at least 1m"
+	}
+	return c.validateSinks()
+}
+
+func (c *Config) validateSinks() (key, msg string) {
+	for i, s := range c.Sink {
+		at := fmt.Sprintf("sink.%d.", i)
+		switch s.Type {
+		case "jsonl":
+			if s.Path == "" {
+				return at + "type", "a jsonl sink wants a path"
+			}
+		case "webhook":
+			if s.URL == "" {
+				return at + "type", "a webhook sink wants a url"
+			}
+			if !isURL(s.URL, "http", "https") {
+				return at + "url", "want an http:// or https:// URL"
+			}
+		default:
+			return at + "type", "want jsonl or webhook"
+		}
+	}
+	return "", ""
+}
+
+func isURL(s string, schemes ...string) bool {
+	if s == "" {
+		return true
+	}
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && oneOf(u.Scheme, schemes...)
+}
+
+func oneOf(s string, of ...string) bool {
+	for _, o := range of {
+		if s == o {
+			return true
+		}
+	}
+	return false
+}

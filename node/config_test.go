@@ -1,0 +1,127 @@
+package node
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func load(t *testing.T, src string) (*Config, error) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "picket.yaml")
+	if err := os.WriteFile(name, []byte(src), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(name)
+}
+
+func TestMistakesAreLocated(t *testing.T) {
+	for _, tt := range []struct{ src, want string }{
+		{"data: /x\nlogs:\n  level: info\n", "picket.yaml:2:1: logs: unknown key; did you mean log?\n     2 | logs:"},
+		{"log:\n  level: loud\n", "picket.yaml:2:10: log.level: want debug, info, warn or error"},
+		{"store:\n  retention: soon\n", "2:14: store.retention: want a duration such as 30m, 12h or 30d"},
+		{"store:\n  disk: 20GB\n", "2:9: store.disk: want a size such as 256MiB or 2GiB"},
+		{"api:\n  listen: 7420\n", "2:11: api.listen: want host:port"},
+		{"api:\n  listen: 127.0.0.1:99999\n", "api.listen: want a port from 0 to 65535"},
+		{"workload:\n  models: /m\n", "2:11: workload.models: want a list"},
+		{"sink:\n  - type: kafka\n", "2:11: sink.0.type: want jsonl or webhook"},
+		{"sink:\n  - type: webhook\n    url: example.org\n", "3:10: sink.0.url: want an http:// or https:// URL"},
+		{"sink:\n  - type: webhook\n    secret: ${NO_SUCH_SECRET}\n", "the environment has no NO_SUCH_SECRET"},
+		{"data: /x\ndata: /y\n", "2:1: data: stands here twice"},
+		{"data: [\n", "picket.yaml:"},
+		{"- a\n", "1:1: want keys and values"},
+	} {
+		_, err := load(t, tt.src)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q:\n got %v\nwant it to contain %s", tt.src, err, tt.want)
+		}
+		if Code(err) != ExitConfig {
+			t.Errorf("%q: exit code %d, want %d", tt.src, Code(err), ExitConfig)
+		}
+	}
+}
+
+func TestAllMistakesAreReported(t *testing.T) {
+	_, err := load(t, "dat: /x\nlog:\n  levle: info\nstore:\n  disk: x\n")
+	if n := strings.Count(err.Error(), "picket.yaml:"); n != 3 {
+		t.Errorf("%d mistakes reported, want 3:\n%v", n, err)
+	}
+}
+
+func TestEveryDefaultIsDocumentedAndReadsBack(t *testing.T) {
+	var b strings.Builder
+	if err := WriteDefault(&b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := load(t, b.String())
+	if err != nil {
+		t.Fatalf("the printed defaults do not load:\n%v\n%s", err, b.String())
+	}
+	if d := cmp.Diff(Default(), got, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty()); d != "" {
+		t.Error(d)
+	}
+	for line := range strings.Lines(b.String()) {
+		if strings.TrimSpace(line) == "#" {
+			t.Errorf("a key has no doc tag:\n%s", b.String())
+		}
+	}
+}
+
+func TestSecretsComeFromTheEnvironment(t *testing.T) {
+	t.Setenv("PICKET_TEST_SECRET", "s3cret")
+	c, err := load(t, "sink:\n  - type: webhook\n    url: https://siem.example/in\n    headers: {Authorization: 'Bearer ${PICKET_TEST_SECRET}'}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Sink[0].Headers["Authorization"]; got != "Bearer s3cret" {
+		t.Errorf("header %q", got)
+	}
+}
+
+func TestSizesAndDurationsPrintAsTheyAreWritten(t *testing.T) {
+	for s, n := range map[string]Size{"256MiB": 256 << 20, "2GiB": 2 << 30, "1000": 1000} {
+		if got, err := parseSize(s); err != nil || got != n || n.String() != s {
+			t.Errorf("%s: %d %v, prints %s", s, got, err, n)
+		}
+	}
+	for s, n := range map[string]time.Duration{"30m": 30 * time.Minute, "12h": 12 * time.Hour, "30d": 720 * time.Hour, "90s": 90 * time.Second} {
+		if got, err := parseDuration(s); err != nil || got != Duration(n) {
+			t.Errorf("%s: %v %v", s, got, err)
+		}
+	}
+	for _, bad := range []string{"-1MiB", "9999999TiB", "MiB", ""} {
+		if _, err := parseSize(bad); err == nil {
+			t.Errorf("size %q was taken", bad)
+		}
+	}
+}
+
+func TestAMissingFileSaysWhatToDo(t *testing.T) {
+	_, err := Load("/nonexistent/picket.yaml")
+	var e *Error
+	if !errors.As(err, &e) || e.Hint == "" {
+		t.Errorf("got %v, want a hint", err)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	var b strings.Builder
+	if err := WriteDefault(&b); err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(b.String()))
+	f.Add([]byte("sink:\n  - {type: webhook, headers: {a: b}}\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c := Default()
+		if err := decode("f", src, c); err != nil && err.Error() == "" {
+			t.Error("an error without words")
+		}
+	})
+}

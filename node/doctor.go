@@ -1,0 +1,65 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+
+	"picket/sensor/kernel"
+)
+
+// Check is one line of picket doctor.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Fatal  bool   `json:"fatal"` // picket run cannot work without it
+	Detail string `json:"detail"`
+}
+
+// Doctor checks the host: privilege, data directory, ports, and each thing a sensor wants of the
+// kernel. It changes nothing.
+func Doctor(cfg *Config) []Check {
+	var out []Check
+	add := func(name string, err error, fatal bool, fine string) {
+		c := Check{Name: name, OK: err == nil, Detail: fine}
+		if err != nil {
+			c.Fatal, c.Detail = fatal, err.Error()
+		}
+		out = append(out, c)
+	}
+	var err error
+	if os.Geteuid() != 0 {
+		err = fmt.Errorf("not root: the agent cannot load eBPF programs; use sudo")
+	}
+	add("privilege", err, true, "root")
+	add("data", dataDir(cfg.Data), true, cfg.Data+" can be written")
+	if s, err := ReadStatus(cfg); err == nil && alive(s.PID) {
+		add("picket", nil, false, fmt.Sprintf("runs (pid %d): its ports are in use, as they should be", s.PID))
+	} else {
+		add("api.listen", portFree("api.listen", cfg.API.Listen), true, cfg.API.Listen+" is free")
+		add("stream.listen", portFree("stream.listen", cfg.Stream.Listen), true, cfg.Stream.Listen+" is free")
+	}
+	for _, c := range kernel.Probe() {
+		k := Check{Name: c.Name, OK: c.OK, Detail: c.Detail}
+		k.Fatal = !c.OK && (c.Name == "btf" || c.Name == "exec")
+		out = append(out, k)
+	}
+	_, err = exec.LookPath("runc")
+	if err != nil {
+		err = fmt.Errorf("runc is not installed: picket lab cannot start its container; apt install runc busybox-static")
+	}
+	add("lab", err, false, "runc is there: picket lab can start its container")
+	return out
+}
+
+func dataDir(dir string) error {
+	if _, err := os.Stat(dir); os.IsNotExist(err) {
+		return nil // picket run makes it
+	}
+	return checkWritable(dir)
+}
+
+func alive(pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	return pid > 0 && err == nil
+}

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"picket/api/client"
+	"picket/event"
+	"picket/sensor/kernel"
+	"picket/stream"
+)
+
+// Run runs all of Picket on this host: it supervises agent, server and store, and says on out what
+// this kernel can do, where the data lies and how to sign in. It returns when ctx ends.
+func Run(ctx context.Context, cfg *Config, log *slog.Logger, out io.Writer) error {
+	if os.Geteuid() != 0 {
+		return &Error{Err: errors.New("picket run needs root: its agent loads eBPF programs"), Hint: "sudo picket run; server and store give the privilege up", Code: ExitHost}
+	}
+	s, release, err := NewSupervisor(cfg, log.With("component", "node"))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := enrolSelf(cfg, s.uid); err != nil {
+		return err
+	}
+	caps := kernel.Probe()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	go func() {
+		for {
+			select {
+			case <-hup:
+				s.Signal("agent", syscall.SIGHUP)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	go func() {
+		if err := welcome(ctx, cfg, caps, out); err != nil && ctx.Err() == nil {
+			log.Error("the page does not answer", "error", err)
+		}
+	}()
+	err = <-ended
+	if err == nil {
+		fmt.Fprintln(out, "\nPicket stopped.") //nolint:errcheck // the terminal may be gone
+	}
+	return err
+}
+
+// enrolSelf gives this host's agent its certificate, from the authority that is made at first start.
+func enrolSelf(cfg *Config, uid int) error {
+	dir := filepath.Join(cfg.dir("server"), "ca")
+	ca, err := stream.OpenCA(dir, cfg.Stream.Names)
+	if err != nil {
+		return fmt.Errorf("certificate authority: %w", err)
+	}
+	if err := chownAll(dir, uid); err != nil {
+		return fmt.Errorf("certificate authority: %w", err)
+	}
+	name := filepath.Join(cfg.dir("agent"), "bundle.json")
+	if b, err := stream.ReadBundle(name); err == nil && b.URL == streamURL(cfg) && b.Name == AgentName(cfg.Host) && ca.Issued(b) {
+		return nil
+	}
+	b, err := ca.Enrol(AgentName(cfg.Host), streamURL(cfg))
+	if err != nil {
+		return fmt.Errorf("this host's certificate: %w", err)
+	}
+	if err := b.Write(name); err != nil {
+		return fmt.Errorf("this host's certificate: %w", err)
+	}
+	return nil
+}
+
+func streamURL(cfg *Config) string { return "tls://" + cfg.Stream.Listen }
+
+// AgentName makes a host name fit for a certificate and a subject of the stream: letters, digits,
+// '-' and '_'. Names that had to be changed get a part of their hash, so that two stay two.
+func AgentName(host string) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '-'
+	}, host)
+	if name != host || name == "" {
+		name += "-" + event.HashID(host)[:8]
+	}
+	return name
+}
+
+func chownAll(dir string, uid int) error {
+	return filepath.Walk(dir, func(path string, _ os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, uid)
+	})
+}
+
+// welcome waits for the page and prints the first screen.
+func welcome(ctx context.Context, cfg *Config, caps []event.Capability, out io.Writer) error {
+	token, err := waitReady(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	c, err := client.New(cfg.API.URL, token)
+	if err != nil {
+		return err
+	}
+	link, err := c.SigninLink(ctx)
+	if err != nil {
+		return err
+	}
+	can, cannot := Summary(caps)
+	_, err = fmt.Fprintf(out, `
+Picket %s watches %s (kernel %s)
+
+  sees       %s
+  cannot     %s
+  blocks     %s
+  data       %s
+  page       %s
+  sign in    %s   (once, within 15 minutes; picket signin makes another)
+
+Ctrl-C stops everything. In a second terminal: picket lab attack steal-weights
+`, Version, cfg.Host, kernelRelease(), can, cannot, blocks(caps), cfg.Data, cfg.API.URL, link)
+	return err
+}
+
+// Summary puts a capability list into two lines: what works, and what does not with its reason.
+func Summary(caps []event.Capability) (can, cannot string) {
+	var yes, no []string
+	for _, c := range caps {
+		switch {
+		case c.OK:
+			yes = append(yes, c.Name)
+		case c.Name != "lsm":
+			no = append(no, c.Name+" ("+c.Detail+")")
+		}
+	}
+	can, cannot = strings.Join(yes, ", "), strings.Join(no, "; ")
+	if can == "" {
+		can = "nothing"
+	}
+	if cannot == "" {
+		cannot = "nothing is missing that Picket uses"
+	}
+	return can, cannot
+}
+
+func blocks(caps []event.Capability) string {
+	for _, c := range caps {
+		if c.Name == "lsm" {
+			return c.Detail
+		}
+	}
+	return "nothing yet: this version watches and tells"
+}
+
+// waitReady waits for the server to answer and returns the local token.
+func waitReady(ctx context.Context, cfg *Config) (token string, err error) {
+	for {
+		if token, err = LocalToken(cfg); err == nil {
+			var res *http.Response
+			req, rerr := http.NewRequestWithContext(ctx, http.MethodGet, cfg.API.URL+"/healthz", nil)
+			if rerr != nil {
+				return "", rerr
+			}
+			if res, err = http.DefaultClient.Do(req); err == nil {
+				_ = res.Body.Close()
+				if res.StatusCode < 500 {
+					return token, nil
+				}
+				err = fmt.Errorf("healthz answers %s", res.Status)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// LocalToken reads the API token that the server keeps for root on its own host.
+func LocalToken(cfg *Config) (string, error) {
+	b, err := os.ReadFile(filepath.Join(cfg.dir("server"), "cli.token"))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(b)), nil
+}
