@@ -1,0 +1,185 @@
+// Overhead measures what Picket costs the programs it watches: four loads, each timed in pairs of
+// runs with and without Picket in one go, and reports the median of the paired ratios.
+//
+//	go run ./bench/overhead -picket bin/picket
+//
+// Load and sensor run under the real-time scheduler (SCHED_RR 1): under the ordinary one, other work
+// on the machine moves the figures by more than what is measured.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"picket/node"
+)
+
+// load is one operation, repeated; most is the ratio that must not be exceeded.
+type load struct {
+	name  string
+	count int
+	most  float64
+}
+
+var loads = []load{{"open", 400_000, 1.35}, {"exec", 3_000, 1.10}, {"connect", 20_000, 1.10}, {"getppid", 3_000_000, 0}}
+
+func main() {
+	log.SetFlags(0)
+	picket := flag.String("picket", "bin/picket", "the picket executable")
+	pairs := flag.Int("pairs", 7, "pairs of runs with and without")
+	flag.Parse()
+	if err := run(*picket, *pairs); err != nil {
+		log.Fatal("overhead: ", err)
+	}
+}
+
+func run(picket string, pairs int) error {
+	dir, err := os.MkdirTemp("", "picket-overhead-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temp directory
+	bin := filepath.Join(dir, "load")
+	if out, err := exec.Command("gcc", "-O2", "-o", bin, "bench/overhead/load.c").CombinedOutput(); err != nil {
+		return fmt.Errorf("building the load (run from the repository's root): %w\n%s", err, out)
+	}
+	ratios, added := map[string][]float64{}, map[string][]float64{}
+	for i := range pairs {
+		with, err := withPicket(picket, filepath.Join(dir, "data"), func() (map[string]float64, error) { return measure(bin) })
+		if err != nil {
+			return err
+		}
+		without, err := measure(bin)
+		if err != nil {
+			return err
+		}
+		for _, l := range loads {
+			ratios[l.name] = append(ratios[l.name], with[l.name]/without[l.name])
+			added[l.name] = append(added[l.name], with[l.name]-without[l.name])
+		}
+		log.Printf("pair %d of %d: %s", i+1, pairs, line(ratios, i))
+	}
+	fmt.Printf("\n%-8s %8s %16s %12s %8s\n", "load", "ratio", "min to max", "added", "limit")
+	for _, l := range loads {
+		r := slices.Clone(ratios[l.name])
+		slices.Sort(r)
+		limit := "-"
+		if l.most > 0 {
+			limit = fmt.Sprintf("%.2f", l.most)
+		}
+		fmt.Printf("%-8s %8.3f %7.3f to %5.3f %9.0f ns %8s\n", l.name, median(r), r[0], r[len(r)-1], median(added[l.name]), limit)
+	}
+	return nil
+}
+
+func line(ratios map[string][]float64, i int) string {
+	var parts []string
+	for _, l := range loads {
+		parts = append(parts, fmt.Sprintf("%s %.3f", l.name, ratios[l.name][i]))
+	}
+	return strings.Join(parts, "  ")
+}
+
+func median(v []float64) float64 {
+	s := slices.Clone(v)
+	slices.Sort(s)
+	return s[len(s)/2]
+}
+
+// measure returns the nanoseconds of one operation of each load: the median of three runs.
+func measure(bin string) (map[string]float64, error) {
+	out := map[string]float64{}
+	for _, l := range loads {
+		var runs []float64
+		for range 3 {
+			b, err := exec.Command("chrt", "-r", "1", bin, l.name, strconv.Itoa(l.count)).Output()
+			if err != nil {
+				return nil, fmt.Errorf("load %s: %w", l.name, err)
+			}
+			ns, err := strconv.ParseFloat(string(bytes.TrimSpace(b)), 64)
+			if err != nil {
+				return nil, fmt.Errorf("load %s: %w", l.name, err)
+			}
+			runs = append(runs, ns)
+		}
+		out[l.name] = median(runs)
+	}
+	return out, nil
+}
+
+// withPicket runs do while Picket watches the host.
+func withPicket(picket, data string, do func() (map[string]float64, error)) (map[string]float64, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	conf := filepath.Join(filepath.Dir(data), "picket.yaml")
+	if err := os.WriteFile(conf, []byte("log: {level: error}\napi: {listen: 127.0.0.1:17420}\nstream: {listen: 127.0.0.1:17421}\n"), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, picket, "run", "--data", data, "--config", conf)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	ready := &waiter{want: []byte("sign in"), seen: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = ready, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		cancel()
+		_ = cmd.Wait() // ended by the signal above
+	}()
+	select {
+	case <-ready.seen:
+	case <-time.After(time.Minute):
+		return nil, fmt.Errorf("%s run did not become ready within a minute", picket)
+	}
+	if err := realtime(data); err != nil {
+		return nil, err
+	}
+	time.Sleep(3 * time.Second) // start-up is not what is measured
+	return do()
+}
+
+// realtime puts the agent's threads under SCHED_RR 1.
+func realtime(data string) error {
+	b, err := os.ReadFile(filepath.Join(data, "run", "status.json"))
+	if err != nil {
+		return err
+	}
+	var s node.Status
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	pid := strconv.Itoa(s.Children["agent"].PID)
+	if out, err := exec.Command("chrt", "-a", "-r", "-p", "1", pid).CombinedOutput(); err != nil {
+		return fmt.Errorf("chrt: %w: %s", err, out)
+	}
+	return nil
+}
+
+// waiter closes seen when want has been written to it.
+type waiter struct {
+	want, got []byte
+	seen      chan struct{}
+	done      bool
+}
+
+func (w *waiter) Write(p []byte) (int, error) {
+	if !w.done {
+		w.got = append(w.got, p...)
+		if w.done = bytes.Contains(w.got, w.want); w.done {
+			close(w.seen)
+		}
+	}
+	return len(p), nil
+}
