@@ -52,7 +52,7 @@ func run(picket string, pairs int) error {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temp directory
 	bin := filepath.Join(dir, "load")
-	if out, err := exec.Command("gcc", "-O2", "-o", bin, "bench/overhead/load.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command("gcc", "-O2", "-o", bin, "bench/overhead/testdata/load.c").CombinedOutput(); err != nil {
 		return fmt.Errorf("building the load (run from the repository's root): %w\n%s", err, out)
 	}
 	ratios, added := map[string][]float64{}, map[string][]float64{}
