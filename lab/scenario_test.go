@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+func TestMistakesInAnAttackAreNamedByPlace(t *testing.T) {
+	for name, c := range map[string]struct{ from, to, want string }{
+		"unknown key":   {"title:", "tittle:", "attack.yml:3: field tittle not found"},
+		"bad id":        {"id: steal.test", "id: Steal Test", `attack.yml:2:5: id "Steal Test"`},
+		"unknown seed":  {"attacker_host, dir", "attacker, dir", `attack.yml:4:10: seed "attacker" is not known: want one of`},
+		"unknown name":  {"${weights}'", "${wights}'", "attack.yml:7:22: ${wights} is neither seeded nor a fact"},
+		"twice":         {"id: pack", "id: find", `attack.yml:7:10: step id "find": want a name of its own`},
+		"tier":          {"seeded:", "tier: loud\nseeded:", `tier "loud": want alert`},
+		"no effect":     {"verify:\n  - {received: {host: '${attacker_host}', bytes_min: 8000000}}\n  - {exists: '${dir}/${file_name}'}\n", "", "verify is empty"},
+		"two effects":   {"{exists: '", "{changed: /x, exists: '", "attack.yml:11:5: want exactly one of"},
+		"bytes":         {", bytes_min: 8000000", "", "bytes_min is missing"},
+		"rule":          {"rule: weights_read, ", "", "rule is missing"},
+		"timeout":       {"{id: pack,", "{id: pack, timeout: 1h,", "attack.yml:7:25: timeout \"1h\""},
+		"not yaml":      {"steps:", "steps: [", "attack.yml:"},
+		"two documents": {"expect:", "---\nexpect:", "more than one document"},
+		"wrong type":    {"one: true", "one: [1]", "attack.yml:14: cannot unmarshal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := strings.Replace(stealText, c.from, c.to, 1)
+			if src == stealText {
+				t.Fatalf("%q is not in the text", c.from)
+			}
+			if _, err := Parse("attack.yml", []byte(src)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+	if _, err := Parse("attack.yml", nil); err == nil || !strings.Contains(err.Error(), "attack.yml:1:1: the file is empty") {
+		t.Errorf("empty: %v", err)
+	}
+}
+
+func TestLoadNamesTheAttacksThatThereAre(t *testing.T) {
+	threats := fstest.MapFS{"steal-weights/attack.yml": {Data: []byte(stealText)}, "other/README.md": {}}
+	if s, err := Load(threats, "steal-weights"); err != nil || s.threat != "steal-weights" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	for threat, want := range map[string]string{
+		"other":     "there are attacks for: steal-weights",
+		"../etc":    "want the name of a folder",
+		"a/../../b": "want the name of a folder",
+	} {
+		if _, err := Load(threats, threat); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", threat, err, want)
+		}
+	}
+}
+
+func TestShippedAttacksAreValid(t *testing.T) {
+	threats := os.DirFS("../threats")
+	dirs, err := os.ReadDir("../threats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if _, err := os.Stat("../threats/" + d.Name() + "/attack.yml"); err != nil {
+			continue // a threat without an attack is for the threats' own test to judge
+		}
+		if _, err := Load(threats, d.Name()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSeedsChangeNames(t *testing.T) {
+	if got := expand("${dir}/${PATH}${none}", map[string]string{"dir": "/tmp"}); got != "/tmp/${PATH}${none}" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(stealText))
+	f.Add([]byte(mineText))
+	f.Add([]byte("id: &a [*a]"))
+	f.Add([]byte("steps: [{facts: {x: stdout}}]\nverify: [{}]"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		s, err := Parse("attack.yml", src)
+		if err == nil && (s.ID == "" || len(s.Steps) == 0) {
+			t.Errorf("accepted an attack without id or steps: %q", src)
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// execReply is what the posing server's hole returns for one command.
+type execReply struct {
+	Stdout string `json:"stdout"`
+	Stderr string `json:"stderr"`
+	Status int    `json:"status"`
+}
+
+const execOutput = 256 << 10
+
+// serve poses as an inference server: it holds a model's weights open and mapped, answers
+// GET /health, and has a hole: POST /exec runs its body by the shell.
+func serve(args []string) error {
+	if err := inSandbox(); err != nil {
+		return err
+	}
+	model := weights
+	for i, a := range args {
+		if a == "-m" && i+1 < len(args) {
+			model = args[i+1]
+		}
+	}
+	mapped, err := loadWeights(model)
+	if err != nil {
+		return err
+	}
+	defer unix.Munmap(mapped) //nolint:errcheck // the process ends here
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
+	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"object": "list", "data": []map[string]string{{"id": "llama-3-8b", "object": "model"}}})
+	})
+	mux.HandleFunc("POST /exec", runCommand)
+	srv := &http.Server{Addr: "0.0.0.0:8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	return srv.ListenAndServe()
+}
+
+// loadWeights opens the file as a model server does: mapped, every page read once, kept open.
+func loadWeights(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("load the model: %w", err)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("load the model: %w", err)
+	}
+	// f stays open on purpose, with the mapping: as long as the process lives.
+	b, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("map the model: %w", err)
+	}
+	_, _ = io.Copy(io.Discard, bytes.NewReader(b)) // neither end can fail
+	return b, nil
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the caller has gone: nobody is left to tell
+}
+
+// runCommand is the hole. Its child is the server's own, as with a template or a tool gone wrong.
+func runCommand(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", string(body))
+	cmd.WaitDelay = time.Second // a command left in the background keeps the pipes open
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &capped{&out}, &capped{&errs}
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	reply(w, execReply{Stdout: out.String(), Stderr: errs.String(), Status: cmd.ProcessState.ExitCode()})
+}
+
+// capped keeps the first execOutput bytes and takes the rest without a word.
+type capped struct{ b *strings.Builder }
+
+func (c *capped) Write(p []byte) (int, error) {
+	if room := execOutput - c.b.Len(); room > 0 {
+		c.b.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
