@@ -12,7 +12,7 @@ func TestMistakesInAnAttackAreNamedByPlace(t *testing.T) {
 		"unknown key":   {"title:", "tittle:", "attack.yml:3: field tittle not found"},
 		"bad id":        {"id: steal.test", "id: Steal Test", `attack.yml:2:5: id "Steal Test"`},
 		"unknown seed":  {"attacker_host, dir", "attacker, dir", `attack.yml:4:10: seed "attacker" is not known: want one of`},
-		"unknown name":  {"${weights}'", "${wights}'", "attack.yml:7:22: ${wights} is neither seeded nor a fact"},
+		"unknown name":  {"${weights}'", "${wights}'", "attack.yml:7:21: ${wights} is neither seeded nor a fact"},
 		"twice":         {"id: pack", "id: find", `attack.yml:7:10: step id "find": want a name of its own`},
 		"tier":          {"seeded:", "tier: loud\nseeded:", `tier "loud": want alert`},
 		"no effect":     {"verify:\n  - {received: {host: '${attacker_host}', bytes_min: 8000000}}\n  - {exists: '${dir}/${file_name}'}\n", "", "verify is empty"},
