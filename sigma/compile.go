@@ -1,5 +1,14 @@
 package sigma
 
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
 // Options say how rules are compiled. The zero value compiles without placeholders.
 type Options struct {
 	// Placeholders are the values of %name% in rules with the modifier expand. Several values
@@ -8,7 +17,39 @@ type Options struct {
 }
 
 // Engine matches events against a set of rules. It does not change and is safe for concurrent use.
-type Engine struct{ rules []*Rule }
+type Engine struct {
+	rules    []*Rule
+	warnings []Problem
+	trees    []tree // by rule
+	atoms    []atom
+	slots    []slotSpec
+	groups   map[Logsource][]int32 // rules by what they name
+	routes   atomic.Pointer[map[Logsource][]int32]
+	widen    sync.Mutex // held to add a route
+	scratch  sync.Pool
+}
+
+// tree is a rule, down to atoms.
+type tree struct {
+	op   op
+	kids []tree
+	atom int32
+	cost int32
+}
+
+// atom is a test that all rules share.
+type atom struct {
+	*test
+	slot, other int32
+}
+
+// slotSpec is a field that rules read.
+type slotSpec struct {
+	name  string
+	id    uint16
+	known bool // to the schema
+	all   bool // every text of the event
+}
 
 // Compile is Options{}.Compile.
 func Compile(rules []*Rule, schema Schema) (*Engine, error) {
@@ -18,11 +59,205 @@ func Compile(rules []*Rule, schema Schema) (*Engine, error) {
 // Compile makes an engine of rules. The engine always holds the rules that are in order; the
 // error, if any, is an Errors about the others: unknown placeholders and ids used twice.
 func (o Options) Compile(rules []*Rule, schema Schema) (*Engine, error) {
-	return &Engine{rules: rules}, nil
+	c := &compiler{
+		engine: &Engine{groups: map[Logsource][]int32{}}, schema: schema, values: o.Placeholders,
+		atoms: map[string]int32{}, slots: map[string]int32{}, ids: map[string]*Rule{},
+	}
+	for _, rule := range rules {
+		c.add(rule)
+	}
+	e := c.engine
+	e.routes.Store(&map[Logsource][]int32{})
+	e.scratch.New = func() any { return newScratch(e) }
+	return e, c.errs.asError()
 }
 
 // Rules returns the rules the engine matches, in the order given. It is not to be changed.
 func (e *Engine) Rules() []*Rule { return e.rules }
 
-// Warnings returns what is legal but probably not meant: fields the schema does not know.
-func (e *Engine) Warnings() []Problem { return nil }
+// Warnings returns what is legal but probably not meant: fields the schema does not know. Such
+// a field is looked for with Event.Extra.
+func (e *Engine) Warnings() []Problem { return e.warnings }
+
+// compiler makes an engine.
+type compiler struct {
+	engine *Engine
+	schema Schema
+	values placeholders
+	atoms  map[string]int32
+	slots  map[string]int32
+	ids    map[string]*Rule
+	errs   Errors
+}
+
+// add compiles one rule, or notes why it cannot.
+func (c *compiler) add(rule *Rule) {
+	if rule.cond == nil {
+		return // not made by Parse
+	}
+	if first, ok := c.ids[rule.ID]; ok && rule.ID != "" {
+		c.fault(rule, rule.at["id"], "give each rule an id of its own",
+			"id %s is used twice, first in %s:%d", rule.ID, first.SourceFile, first.LineOf("id"))
+		return
+	}
+	x := &expander{rule: rule, values: c.values}
+	e := x.expand(rule.cond)
+	if x.bad != nil {
+		c.fault(rule, x.pos, x.bad.hint, "%s", x.bad.msg)
+		return
+	}
+	if rule.ID != "" {
+		c.ids[rule.ID] = rule
+	}
+	n := int32(len(c.engine.rules))
+	c.engine.rules = append(c.engine.rules, rule)
+	c.engine.trees = append(c.engine.trees, c.tree(e))
+	c.engine.groups[rule.Logsource] = append(c.engine.groups[rule.Logsource], n)
+	c.warn(rule)
+}
+
+func (c *compiler) fault(rule *Rule, pos position, hint, format string, args ...any) {
+	c.errs = append(c.errs, &Error{File: rule.SourceFile, Line: pos.line, Col: pos.col,
+		Msg: fmt.Sprintf(format, args...), Hint: hint, Source: rule.sourceLine(pos.line)})
+}
+
+func (c *compiler) warn(rule *Rule) {
+	for _, it := range rule.items() {
+		for _, name := range it.fields() {
+			if _, ok := c.field(name); !ok {
+				c.engine.warnings = append(c.engine.warnings, unknownField(rule, it, name))
+			}
+		}
+	}
+}
+
+func (c *compiler) field(name string) (uint16, bool) {
+	if c.schema == nil {
+		return 0, false
+	}
+	return c.schema.Field(name)
+}
+
+// expander turns the parsed tree of a rule into tests.
+type expander struct {
+	rule   *Rule
+	values placeholders
+	bad    *refusal
+	pos    position
+}
+
+func (x *expander) expand(n *node) *expr {
+	if n.op == opLeaf {
+		e, bad := n.item.expr(x.values)
+		if bad != nil {
+			x.bad, x.pos = bad, n.item.pos
+			return &expr{op: opOr}
+		}
+		return e
+	}
+	e := &expr{op: n.op}
+	for _, kid := range n.kids {
+		if x.bad == nil {
+			e.kids = append(e.kids, x.expand(kid))
+		}
+	}
+	return e
+}
+
+// tree interns the tests of e, flattens it and puts what is cheap to tell first.
+func (c *compiler) tree(e *expr) tree {
+	if e.op == opLeaf {
+		return tree{atom: c.atom(e.test), cost: e.test.cost()}
+	}
+	t := tree{op: e.op}
+	for _, kid := range e.kids {
+		k := c.tree(kid)
+		if k.op == e.op && e.op != opNot {
+			t.kids = append(t.kids, k.kids...)
+		} else {
+			t.kids = append(t.kids, k)
+		}
+	}
+	if len(t.kids) == 1 && e.op != opNot {
+		return t.kids[0]
+	}
+	for _, k := range t.kids {
+		t.cost += k.cost
+	}
+	slices.SortStableFunc(t.kids, func(a, b tree) int { return cmp.Compare(a.cost, b.cost) })
+	return t
+}
+
+// cost is a guess of how long the test takes, to compare tests by.
+func (t *test) cost() int32 {
+	cost := [...]int32{
+		isNull: 1, isThere: 1, hasValue: 1, equals: 2, hasPrefix: 2, hasSuffix: 2, contains: 6,
+		ordered: 4, inPrefix: 20, likeField: 8, matchesPattern: 20, matchesRegexp: 400,
+	}[t.kind]
+	if t.field == "" {
+		cost *= 20
+	}
+	return cost
+}
+
+// atom returns the number of a test, the same for equal tests.
+func (c *compiler) atom(t *test) int32 {
+	key := t.key()
+	if n, ok := c.atoms[key]; ok {
+		return n
+	}
+	n := int32(len(c.engine.atoms))
+	a := atom{test: t, slot: c.slot(t.field)}
+	if t.kind == likeField {
+		a.other = c.slot(t.other)
+	}
+	c.engine.atoms = append(c.engine.atoms, a)
+	c.atoms[key] = n
+	return n
+}
+
+func (c *compiler) slot(name string) int32 {
+	if n, ok := c.slots[name]; ok {
+		return n
+	}
+	spec := slotSpec{name: name, all: name == ""}
+	if !spec.all {
+		spec.id, spec.known = c.field(name)
+	}
+	n := int32(len(c.engine.slots))
+	c.engine.slots = append(c.engine.slots, spec)
+	c.slots[name] = n
+	return n
+}
+
+// maxRoutes bounds the log sources whose rules are kept at hand.
+const maxRoutes = 1024
+
+// route returns the rules that apply to events of src, in the order of Rules.
+func (e *Engine) route(src Logsource) []int32 {
+	routes := *e.routes.Load()
+	if list, ok := routes[src]; ok {
+		return list
+	}
+	var list []int32
+	for l, rules := range e.groups {
+		if l.Covers(src) {
+			list = append(list, rules...)
+		}
+	}
+	slices.Sort(list)
+	e.widen.Lock()
+	defer e.widen.Unlock()
+	old := *e.routes.Load()
+	if len(old) >= maxRoutes {
+		return list
+	}
+	wider := make(map[Logsource][]int32, len(old)+1)
+	for l, rules := range old {
+		wider[l] = rules
+	}
+	key := Logsource{strings.Clone(src.Category), strings.Clone(src.Product), strings.Clone(src.Service)}
+	wider[key] = list
+	e.routes.Store(&wider)
+	return list
+}

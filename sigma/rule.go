@@ -1,6 +1,10 @@
 package sigma
 
-import "go.yaml.in/yaml/v3"
+import (
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // Rule is one Sigma detection rule, as Parse read it. It is not changed once parsed and may be
 // given to several engines.
@@ -19,6 +23,7 @@ type Rule struct {
 	at       map[string]position // top-level keys, and detection.<identifier>
 	searches []*search           // in the order written
 	cond     *node               // conditions of a list joined by or
+	lines    []string            // of the file, to show them in errors
 }
 
 // Related names another rule and how this one relates to it.
@@ -45,4 +50,51 @@ func (r *Rule) LineOf(part string) int {
 }
 
 // Fields returns the names of the fields the rule reads, sorted, each once.
-func (r *Rule) Fields() []string { return nil }
+func (r *Rule) Fields() []string {
+	var names []string
+	for _, it := range r.items() {
+		names = append(names, it.fields()...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// items returns all field tests of the rule, in the order written.
+func (r *Rule) items() []*item {
+	var items []*item
+	for _, s := range r.searches {
+		s.expr.walk(func(it *item) { items = append(items, it) })
+	}
+	return items
+}
+
+// walk calls visit with the items below n.
+func (n *node) walk(visit func(*item)) {
+	if n.op == opLeaf {
+		visit(n.item)
+	}
+	for _, kid := range n.kids {
+		kid.walk(visit)
+	}
+}
+
+// fields returns the names of the fields the item reads.
+func (it *item) fields() []string {
+	var names []string
+	if it.field != "" {
+		names = append(names, it.field)
+	}
+	if it.do == doFieldref && !it.expand {
+		for _, v := range it.values {
+			names = append(names, v.text)
+		}
+	}
+	return names
+}
+
+func (r *Rule) sourceLine(n int) string {
+	if n < 1 || n > len(r.lines) {
+		return ""
+	}
+	return shorten(r.lines[n-1])
+}

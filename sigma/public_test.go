@@ -1,0 +1,92 @@
+package sigma_test
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"picket/sigma"
+)
+
+const publicRules = "sigmahq-rules-8eaafff1f.tar.gz"
+
+// publicFiles returns the living public rule files by name. Without them the test is skipped.
+func publicFiles(t testing.TB) map[string][]byte {
+	t.Helper()
+	dir := os.Getenv("PICKET_DATA")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "shared", "data")
+	}
+	f, err := os.Open(filepath.Join(dir, publicRules))
+	if errors.Is(err, os.ErrNotExist) {
+		if slices.Contains(strings.Split(os.Getenv("PICKET_REQUIRE"), ","), "data") {
+			t.Fatalf("needs %s in PICKET_DATA", publicRules)
+		}
+		t.Skipf("needs %s in PICKET_DATA or ../shared/data", publicRules)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	zip, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for tr := tar.NewReader(zip); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(h.Name, "sigma/rules") && strings.HasSuffix(h.Name, ".yml") {
+			if files[h.Name], err = io.ReadAll(tr); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// loadPublic parses all living public rules, in the order of their files.
+func loadPublic(t testing.TB) (rules []*sigma.Rule, errs sigma.Errors) {
+	t.Helper()
+	files := publicFiles(t)
+	var paths []string
+	for path := range files {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		rs, err := sigma.Parse(path, files[path])
+		rules = append(rules, rs...)
+		var es sigma.Errors
+		if errors.As(err, &es) {
+			errs = append(errs, es...)
+		}
+	}
+	return rules, errs
+}
+
+func TestPublicRulesLoad(t *testing.T) {
+	rules, errs := loadPublic(t)
+	for _, e := range errs {
+		t.Errorf("%v", e)
+	}
+	e, err := sigma.Compile(rules, schema)
+	var es sigma.Errors
+	errors.As(err, &es)
+	for _, e := range es {
+		if !strings.Contains(e.Msg, "placeholder") {
+			t.Errorf("%v", e)
+		}
+	}
+	t.Logf("%d rules parsed, %d compiled, %d need placeholders", len(rules), len(e.Rules()), len(es))
+}

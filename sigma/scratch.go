@@ -1,0 +1,241 @@
+package sigma
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"unsafe"
+)
+
+// scratch is what matching one event needs. What was found out about an event is marked with its
+// generation, so that nothing needs clearing for the next.
+type scratch struct {
+	engine *Engine
+	event  Event
+	gen    uint32   // of the event, below 1<<31
+	known  []uint32 // by atom: generation and, in the lowest bit, the result
+	seen   []uint32 // by rule: generation
+	slots  []slot
+	loaded []int32 // slots in use
+	texts  *slot   // being filled by collect
+	// collect is the method value add, made once.
+	collect func(string) bool
+}
+
+// slot is a field of the event.
+type slot struct {
+	gen    uint32
+	kind   Kind
+	folded bool // elems have their folded text
+	elems  []elem
+	buf    []byte // folded texts; they point into it and its predecessors
+	digits [20]byte
+}
+
+// elem is one value of a field. A list has several, all others one.
+type elem struct{ raw, folded string }
+
+func newScratch(e *Engine) *scratch {
+	s := &scratch{
+		engine: e, known: make([]uint32, len(e.atoms)), seen: make([]uint32, len(e.rules)),
+		slots: make([]slot, len(e.slots)), loaded: make([]int32, 0, len(e.slots)),
+	}
+	s.collect = s.add
+	return s
+}
+
+func (s *scratch) begin(ev Event) {
+	s.event = ev
+	if s.gen++; s.gen == 1<<31 {
+		s.gen = 1
+		clear(s.known)
+		clear(s.seen)
+		for i := range s.slots {
+			s.slots[i].gen = 0
+		}
+	}
+}
+
+// keep bounds the memory that a slot holds between events.
+const keep = 64 << 10
+
+// end lets go of the event.
+func (s *scratch) end() {
+	for _, n := range s.loaded {
+		f := &s.slots[n]
+		clear(f.elems)
+		if f.elems = f.elems[:0]; cap(f.buf) > keep {
+			f.buf = nil
+		}
+		if cap(f.elems) > keep/32 {
+			f.elems = nil
+		}
+	}
+	s.loaded, s.event = s.loaded[:0], nil
+}
+
+// slot returns the field numbered n, read from the event when first asked for.
+func (s *scratch) slot(n int32) *slot {
+	f := &s.slots[n]
+	if f.gen == s.gen {
+		return f
+	}
+	f.gen, f.folded = s.gen, false
+	s.loaded = append(s.loaded, n)
+	spec := &s.engine.slots[n]
+	switch {
+	case spec.all:
+		f.kind, s.texts = List, f
+		s.event.EachText(s.collect)
+	case spec.known:
+		f.set(s.event.Value(spec.id))
+	default:
+		f.set(s.event.Extra(spec.name))
+	}
+	return f
+}
+
+func (s *scratch) add(text string) bool {
+	s.texts.elems = append(s.texts.elems, elem{raw: text})
+	return true
+}
+
+func (f *slot) set(v Value) {
+	f.kind = v.Kind
+	switch v.Kind {
+	case Text:
+		f.elems = append(f.elems, elem{raw: v.Str})
+	case Integer:
+		f.elems = append(f.elems, elem{raw: view(strconv.AppendInt(f.digits[:0], v.Int, 10))})
+	case Boolean:
+		text := "false"
+		if v.Int != 0 {
+			text = "true"
+		}
+		f.elems = append(f.elems, elem{raw: text})
+	case List:
+		for _, text := range v.List {
+			f.elems = append(f.elems, elem{raw: text})
+		}
+	}
+}
+
+// fold makes the folded texts, once.
+func (f *slot) fold() {
+	if f.folded {
+		return
+	}
+	f.folded = true
+	f.buf = f.buf[:0]
+	for i := range f.elems {
+		e := &f.elems[i]
+		if folded(e.raw) {
+			e.folded = e.raw
+			continue
+		}
+		start := len(f.buf)
+		f.buf = appendFold(f.buf, e.raw)
+		e.folded = view(f.buf[start:])
+	}
+}
+
+// view returns b as a string without copying. It is used for texts that are forgotten before
+// their buffer is written again.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// holds reports whether the test is true of one value.
+func (t *test) holds(e *elem) bool {
+	text := e.raw
+	if !t.cased {
+		text = e.folded
+	}
+	switch t.kind {
+	case equals:
+		return text == t.text
+	case contains:
+		return strings.Contains(text, t.text)
+	case hasPrefix:
+		return strings.HasPrefix(text, t.text)
+	case hasSuffix:
+		return strings.HasSuffix(text, t.text)
+	case matchesPattern:
+		return t.pat.match(text)
+	case matchesRegexp:
+		return t.re.MatchString(e.raw)
+	case inPrefix:
+		return t.inside(e.raw)
+	case ordered:
+		return t.compare(e.raw)
+	}
+	return false
+}
+
+func (t *test) compare(s string) bool {
+	num, ok := number{}, false
+	if t.part != noPart {
+		num, ok = t.part.of(s)
+	} else {
+		num, ok = parseNumber(s)
+	}
+	return ok && t.cmp.holds(num.compare(t.num))
+}
+
+func (t *test) inside(s string) bool {
+	if !addressLike(s) {
+		return false
+	}
+	addr, err := netip.ParseAddr(s)
+	return err == nil && t.net.Contains(addr.Unmap().WithZone(""))
+}
+
+// addressLike keeps texts that cannot be addresses from the parser, which allocates its errors.
+func addressLike(s string) bool {
+	if len(s) < 2 || len(s) > 64 {
+		return false
+	}
+	marks := 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == ':' || c == '.':
+			marks++
+		case c == '%':
+			return marks > 1
+		case digit(c) > 15:
+			return false
+		}
+	}
+	return marks > 1
+}
+
+// like compares each value of f with each of other.
+func (t *test) like(f, other *slot) bool {
+	if !t.cased {
+		f.fold()
+		other.fold()
+	}
+	for i := range f.elems {
+		for j := range other.elems {
+			a, b := f.elems[i].raw, other.elems[j].raw
+			if !t.cased {
+				a, b = f.elems[i].folded, other.elems[j].folded
+			}
+			if t.place.holds(a, b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holds reports whether b stands in s at this place.
+func (p place) holds(s, b string) bool {
+	switch p {
+	case anywhere:
+		return strings.Contains(s, b)
+	case atStart:
+		return strings.HasPrefix(s, b)
+	case atEnd:
+		return strings.HasSuffix(s, b)
+	}
+	return s == b
+}
