@@ -1,6 +1,7 @@
 package sigma_test
 
 import (
+	"encoding/base64"
 	"strconv"
 	"strings"
 	"testing"
@@ -102,3 +103,5 @@ func fires(t testing.TB, selection string, ev sigma.Event) bool {
 	t.Helper()
 	return len(hits(compile(t, rule("selection:\n"+indent(selection)+"condition: selection"), sigma.Options{}), ev)) > 0
 }
+
+func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
