@@ -1,0 +1,50 @@
+package api
+
+// grant is who may use a route.
+type grant struct {
+	role     Role
+	loopback bool // anybody on this machine may too, without signing in
+}
+
+// access is the one table of who may do what: the pattern of each route and the least role that may
+// use it. A route that is not here is refused for everybody.
+var access = map[string]grant{
+	// What works before somebody has signed in.
+	"/":                      {role: Public}, // the dashboard's files; they hold no data
+	"/api/":                  {role: Public}, // unknown API paths: 404
+	"GET /healthz":           {role: Public},
+	"GET /signin":            {role: Public},
+	"GET /api/v1/session":    {role: Public}, // 401 with how to sign in
+	"POST /api/v1/session":   {role: Public},
+	"DELETE /api/v1/session": {role: Public},
+	"GET /api/openapi.json":  {role: Public},
+
+	"POST /api/v1/session/password": {role: Viewer},
+	"GET /api/v1/incidents":         {role: Viewer},
+	"GET /api/v1/incidents/{id}":    {role: Viewer},
+	"GET /api/v1/findings":          {role: Viewer},
+	"GET /api/v1/findings/{id}":     {role: Viewer},
+	"GET /api/v1/events":            {role: Viewer},
+	"GET /api/v1/events/hits":       {role: Viewer},
+	"GET /api/v1/events/fields":     {role: Viewer},
+	"GET /api/v1/fleet":             {role: Viewer},
+	"GET /api/v1/health":            {role: Viewer},
+	"GET /api/v1/rules":             {role: Viewer},
+	"GET /api/v1/stream":            {role: Viewer},
+	"GET /metrics":                  {role: Viewer, loopback: true},
+
+	"PATCH /api/v1/incidents/{id}": {role: Analyst},
+
+	"GET /api/v1/users":              {role: Admin},
+	"POST /api/v1/users":             {role: Admin},
+	"DELETE /api/v1/users/{name}":    {role: Admin},
+	"POST /api/v1/users/{name}/link": {role: Admin},
+	"GET /api/v1/tokens":             {role: Admin},
+	"POST /api/v1/tokens":            {role: Admin},
+	"DELETE /api/v1/tokens/{id}":     {role: Admin},
+	"GET /debug/pprof/":              {role: Admin},
+	"GET /debug/pprof/cmdline":       {role: Admin},
+	"GET /debug/pprof/profile":       {role: Admin},
+	"GET /debug/pprof/symbol":        {role: Admin},
+	"GET /debug/pprof/trace":         {role: Admin},
+}
