@@ -1,0 +1,108 @@
+package detect
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"picket/sigma"
+)
+
+// Attack is what detection needs to know of a threat's attack.yml: which rules must fire when the
+// lab plays it, and which techniques it stands for. The lab reads the rest.
+type Attack struct {
+	ID, Title  string
+	Techniques []string // ATT&CK and ATLAS ids
+	Rules      []string // names of the rules that must fire
+
+	lines map[string]int // of the entries of Techniques and Rules
+	file  string
+}
+
+var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
+
+// attack reads an attack.yml, nil where it has a fault.
+func (l *loader) attack(file string, src []byte) *Attack {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(src, &doc); err != nil {
+		line, msg := 0, strings.TrimPrefix(err.Error(), "yaml: ")
+		if m := yamlLine.FindStringSubmatch(msg); m != nil {
+			line, _ = strconv.Atoi(m[1]) // digits
+			msg = m[2]
+		}
+		l.fault(file, line, "is not YAML: "+msg, "")
+		return nil
+	}
+	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		l.fault(file, 1, "is not a mapping", "an attack has id, title, steps, verify and expect")
+		return nil
+	}
+	top := doc.Content[0]
+	a := &Attack{ID: text(child(top, "id")), Title: text(child(top, "title")), file: l.at(file), lines: map[string]int{}}
+	if a.ID == "" || a.Title == "" {
+		l.fault(file, top.Line, "has no id or no title", "name it as threat.variant, and say in a sentence what the attacker does")
+	}
+	for _, n := range []*yaml.Node{child(top, "atlas"), child(child(top, "attack"), "techniques")} {
+		if n == nil {
+			continue
+		}
+		for _, id := range n.Content {
+			a.Techniques = append(a.Techniques, id.Value)
+			a.lines[id.Value] = id.Line
+		}
+	}
+	if found := child(child(top, "expect"), "findings"); found != nil {
+		for _, f := range found.Content {
+			rule := child(f, "rule")
+			if rule == nil {
+				l.fault(file, f.Line, "expects a finding without a rule", "write {rule: its name}")
+				continue
+			}
+			a.Rules = append(a.Rules, rule.Value)
+			a.lines[rule.Value] = rule.Line
+		}
+	}
+	if steps := child(top, "steps"); steps == nil || len(steps.Content) == 0 {
+		l.fault(file, top.Line, "has no steps", "an attack that does nothing shows nothing")
+	}
+	return a
+}
+
+// check tells what the attack names that is not there.
+func (a *Attack) check(t *Threat) (problems sigma.Errors) {
+	names := map[string]bool{}
+	for _, r := range t.Rules {
+		names[ruleName(r)] = true
+	}
+	for _, s := range t.Sequences {
+		names[s.Name] = true
+	}
+	for _, r := range a.Rules {
+		if !names[r] {
+			problems = append(problems, &sigma.Error{File: a.file, Line: a.lines[r], Msg: fmt.Sprintf("expects rule %q, which the threat does not have", r)})
+		}
+	}
+	for _, id := range a.Techniques {
+		framework := "attack"
+		if strings.HasPrefix(id, "AML.") {
+			framework = "atlas"
+		}
+		if _, ok := techniqueID(framework, strings.ToLower(id)); !ok {
+			problems = append(problems, &sigma.Error{File: a.file, Line: a.lines[id], Msg: fmt.Sprintf("%q is no technique id", id), Hint: "such as T1041 or AML.T0025"})
+		}
+	}
+	if len(a.Rules) == 0 {
+		problems = append(problems, &sigma.Error{File: a.file, Msg: "expects no finding", Hint: "say under expect.findings which rules must fire"})
+	}
+	return problems
+}
+
+func text(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}

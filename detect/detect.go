@@ -1,0 +1,368 @@
+// Package detect turns events into findings: it matches each event against the Sigma rules of the
+// loaded threats, follows sequences of matches within a container or lineage, and says in one
+// sentence what happened.
+//
+// An Engine is a function of the events it is given: it has no clock, does no I/O and starts no
+// goroutine. The same events give the same findings with the same ids.
+//
+// Which Sigma log sources (all with product linux) an event belongs to:
+//
+//	process.start, process.seen    process_creation
+//	process.fork                   process_fork
+//	process.exit                   process_termination
+//	file.read                      file_access
+//	file.create                    file_event
+//	file.write                     file_event, file_change
+//	file.rename                    file_event, file_rename
+//	file.delete                    file_delete
+//	file.chmod                     file_change
+//	net.connect, net.accept        network_connection
+//	net.listen                     network_listen
+//	net.send                       network_send
+//	sensor.health                  sensor_health
+//
+// Rules of the levels informational and low are building blocks: sequences are made of them, and
+// by themselves they are counted but yield no finding (Options.MinLevel).
+package detect
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"picket/event"
+	"picket/sigma"
+)
+
+// Options is what an Engine needs. The zero value is an engine without rules.
+type Options struct {
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	Host       string         // stands in for events that name no host
+	Threats    []Threat       // from LoadThreats
+	MinLevel   event.Severity // rules below it are building blocks; Medium if 0
+	Quiet      time.Duration  // how long a repeat is kept quiet; 60 s if 0
+}
+
+// Engine matches events against rules. Its methods may be called by several goroutines.
+type Engine struct {
+	log  *slog.Logger
+	host string
+	min  event.Severity
+
+	mu      sync.Mutex
+	set     *ruleset
+	view    *view
+	repeats repeats
+	stats   Stats
+	changed bool // since the last Snapshot
+
+	hit   func(*sigma.Rule) // appends to fired; made once, so that Match allocates nothing
+	fired []*sigma.Rule
+}
+
+// ruleset is what Reload replaces as a whole.
+type ruleset struct {
+	match   *sigma.Engine
+	rules   map[*sigma.Rule]*rule
+	all     []*rule // rules and sequences, by name
+	windows []*window
+	demand  map[event.Kind]bool
+}
+
+// rule is a Sigma rule or a sequence, made ready.
+type rule struct {
+	info       event.Rule
+	severity   event.Severity
+	techniques []event.Technique
+	summary    template
+	file       string
+	playbook   string
+	sequence   bool
+	alerts     bool // yields findings by itself
+	feeds      []feed
+	hits       uint64
+}
+
+// feed names a step of a sequence that a rule is.
+type feed struct {
+	window *window
+	step   int
+}
+
+// New returns an engine with the given threats. It fails only where the rules do not fit
+// together, which LoadThreats has already sorted out.
+func New(o Options) (*Engine, error) {
+	e := &Engine{
+		log: o.Log, host: o.Host, min: cmp.Or(o.MinLevel, event.Medium), view: newView(),
+		repeats: repeats{quiet: cmp.Or(o.Quiet, time.Minute), seen: map[string]*repeat{}},
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.hit = func(r *sigma.Rule) { e.fired = append(e.fired, r) }
+	set, err := e.build(o.Threats)
+	if err != nil {
+		return nil, err
+	}
+	e.set = set
+	if o.Registerer != nil {
+		register(o.Registerer, e)
+	}
+	return e, nil
+}
+
+// Reload replaces the rules. Open sequences, and the hit counts of rules that stay, are kept. On
+// an error the engine goes on with the rules it had.
+func (e *Engine) Reload(threats []Threat) error {
+	set, err := e.build(threats)
+	if err != nil {
+		return fmt.Errorf("reload of rules: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range set.all {
+		if i := slices.IndexFunc(e.set.all, func(old *rule) bool { return old.info.ID == r.info.ID }); i >= 0 {
+			r.hits = e.set.all[i].hits
+		}
+	}
+	for _, w := range set.windows {
+		for _, old := range e.set.windows {
+			if old.rule.info.ID == w.rule.info.ID && slices.Equal(old.def.Rules, w.def.Rules) && slices.Equal(old.def.GroupBy, w.def.GroupBy) {
+				w.restore(old.state())
+			}
+		}
+	}
+	e.set = set
+	e.log.Info("rules loaded", "rules", len(set.rules), "sequences", len(set.windows))
+	return nil
+}
+
+func (e *Engine) build(threats []Threat) (*ruleset, error) {
+	set := &ruleset{rules: map[*sigma.Rule]*rule{}, demand: map[event.Kind]bool{}}
+	byName := map[string]*rule{}
+	var list []*sigma.Rule
+	for _, t := range threats {
+		for _, r := range t.Rules {
+			name := ruleName(r)
+			made := e.makeRule(event.Rule{ID: r.ID, Name: name, Title: r.Title, Threat: t.Name, Author: r.Author, Tags: r.Tags}, r.Level)
+			made.file = r.SourceFile
+			if made.info.ID == "" {
+				made.info.ID = name
+			}
+			if s, playbook, err := summaryOf(r.Custom); err == nil {
+				made.summary, made.playbook = s, playbook
+			}
+			set.rules[r], byName[name], byName[made.info.ID] = made, made, made
+			list, set.all = append(list, r), append(set.all, made)
+			for k := event.KindNone + 1; k.String() != ""; k++ {
+				if covered(r.Logsource, k) {
+					set.demand[k] = true
+				}
+			}
+		}
+	}
+	for _, t := range threats {
+		for _, s := range t.Sequences {
+			made := e.makeRule(event.Rule{ID: s.ID, Name: s.Name, Title: s.Title, Threat: t.Name, Author: s.Author, Tags: s.Tags}, s.Level)
+			made.file, made.sequence = s.SourceFile, true
+			w := newWindow(made, s)
+			for i, name := range s.Rules {
+				part := byName[name]
+				if part == nil {
+					return nil, fmt.Errorf("%s:%d: sequence %s: there is no rule %q", s.SourceFile, s.Line, s.Name, name)
+				}
+				part.feeds = append(part.feeds, feed{w, i})
+			}
+			set.windows, set.all = append(set.windows, w), append(set.all, made)
+		}
+	}
+	for _, r := range set.all { // later steps first: an event that is two steps does not follow itself
+		slices.SortStableFunc(r.feeds, func(a, b feed) int { return cmp.Compare(b.step, a.step) })
+	}
+	slices.SortFunc(set.all, func(a, b *rule) int { return cmp.Compare(a.info.Name, b.info.Name) })
+	var err error
+	if set.match, err = sigma.Compile(list, Schema()); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+func (e *Engine) makeRule(info event.Rule, level string) *rule {
+	severity := event.ParseSeverity(level)
+	return &rule{info: info, severity: severity, techniques: Techniques(info.Tags), alerts: severity >= e.min}
+}
+
+// Process matches one event and returns the findings it completes, nil for none. It keeps
+// nothing of ev.
+func (e *Engine) Process(ev *event.Event) []event.Finding {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.Events++
+	e.view.e, e.fired = ev, e.fired[:0]
+	e.set.match.Match(e.view, e.hit)
+	if len(e.fired) == 0 {
+		return nil
+	}
+	return e.judge(ev)
+}
+
+// judge makes findings of the rules that fired on ev.
+func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
+	if ev.Host == "" && e.host != "" {
+		ev = ev.Clone()
+		ev.Host = e.host
+	}
+	var sequences []event.Finding
+	for _, fired := range e.fired {
+		r := e.set.rules[fired]
+		r.hits++
+		e.stats.Matches++
+		for _, to := range r.feeds {
+			e.changed = true
+			f, evicted := to.window.feed(to.step, r, ev)
+			e.stats.Evicted += uint64(evicted)
+			if f != nil {
+				to.window.rule.hits++
+				sequences = append(sequences, *f)
+			}
+		}
+		if !r.alerts {
+			continue
+		}
+		count, ok := e.repeats.first(r.info.ID, ev)
+		if !ok {
+			e.stats.Repeats++
+			continue
+		}
+		m := r.matchOf(ev)
+		out = append(out, r.finding([]match{m}, count, sentence(m.Clause)))
+	}
+	out = append(out, sequences...)
+	e.stats.Findings += uint64(len(out))
+	return out
+}
+
+// Advance tells that the time is now, for windows that close without an event. No detector has
+// anything to say about silence yet, so it returns no findings.
+func (e *Engine) Advance(now time.Time) []event.Finding {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.set.windows {
+		before := len(w.groups)
+		w.expire(now)
+		e.changed = e.changed || len(w.groups) != before
+	}
+	e.repeats.advance(now)
+	return nil
+}
+
+// Demand returns the kinds of event that a rule is about; the sensor need not report others for
+// the sake of detection.
+func (e *Engine) Demand() map[event.Kind]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make(map[event.Kind]bool, len(e.set.demand))
+	for k := range e.set.demand {
+		out[k] = true
+	}
+	return out
+}
+
+// RuleInfo describes a loaded rule.
+type RuleInfo struct {
+	event.Rule
+	Level    event.Severity `json:"level"`
+	Sequence bool           `json:"sequence"` // a correlation of other rules
+	Alerts   bool           `json:"alerts"`   // yields findings by itself; else a building block
+	Playbook string         `json:"playbook,omitempty"`
+	File     string         `json:"file"`
+	Hits     uint64         `json:"hits"` // how often it fired since the agent started
+}
+
+// Rules returns the loaded rules, by name.
+func (e *Engine) Rules() []RuleInfo {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]RuleInfo, len(e.set.all))
+	for i, r := range e.set.all {
+		out[i] = RuleInfo{Rule: r.info, Level: r.severity, Sequence: r.sequence, Alerts: r.alerts || r.sequence, Playbook: r.playbook, File: r.file, Hits: r.hits}
+	}
+	return out
+}
+
+// Stats counts what an engine did.
+type Stats struct {
+	Rules    int    `json:"rules"`
+	Events   uint64 `json:"events"`
+	Matches  uint64 `json:"matches"`
+	Findings uint64 `json:"findings"`
+	Repeats  uint64 `json:"repeats"` // matches kept quiet because a finding had just said it
+	Groups   int    `json:"groups"`  // open sequences
+	Evicted  uint64 `json:"evicted"` // open sequences given up for want of room
+}
+
+// Stats returns the counts so far.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.stats
+	s.Rules = len(e.set.all)
+	for _, w := range e.set.windows {
+		s.Groups += len(w.groups)
+	}
+	return s
+}
+
+// Snapshot returns the open sequences, to be given to Restore when the agent starts again. It
+// reports false, and returns nothing, where they are as at the last Snapshot.
+func (e *Engine) Snapshot() ([]byte, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.changed {
+		return nil, false
+	}
+	s := snapshot{Version: snapshotVersion, Sequences: map[string][]group{}}
+	for _, w := range e.set.windows {
+		if len(w.groups) > 0 {
+			s.Sequences[w.rule.info.ID] = w.state()
+		}
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		e.log.Error("cannot write down open sequences", "error", err)
+		return nil, false
+	}
+	e.changed = false
+	return b, true
+}
+
+// Restore takes over the open sequences of a Snapshot, in place of those the engine has. Those
+// of rules that are gone or have other steps are left out.
+func (e *Engine) Restore(data []byte) error {
+	var s snapshot
+	if err := json.Unmarshal(data, &s); err != nil {
+		return fmt.Errorf("restore open sequences: %w", err)
+	}
+	if s.Version != snapshotVersion {
+		return errors.New("restore open sequences: written by another version of the program")
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.set.windows {
+		clear(w.groups)
+		w.order.Init()
+		w.restore(s.Sequences[w.rule.info.ID])
+	}
+	return nil
+}
+
+// sentence ends a clause.
+func sentence(clause string) string { return clause + "." }

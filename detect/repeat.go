@@ -1,0 +1,87 @@
+package detect
+
+import (
+	"fmt"
+	"time"
+
+	"picket/event"
+)
+
+// repeats keeps quiet about what a finding has just said: the same rule, process and object
+// within a time. It forgets the oldest first when it is full.
+type repeats struct {
+	quiet time.Duration
+	seen  map[string]*repeat
+	order []string // oldest first; from the index head on
+	head  int
+}
+
+type repeat struct {
+	until time.Time
+	count int
+}
+
+// maxRepeats bounds the memory of repeats.
+const maxRepeats = 8192
+
+// first reports whether e is worth a finding of rule, and if so how many events it stands for:
+// itself and those that were kept quiet since the last one.
+func (r *repeats) first(rule string, e *event.Event) (count int, ok bool) {
+	var actor string
+	if p := e.Process; p != nil {
+		actor = fmt.Sprint(p.PID, " ", p.StartBoot, " ", p.Exe)
+	}
+	key := event.HashID(rule, actor, object(e))
+	now, have := r.seen[key]
+	if have && e.Time.Before(now.until) {
+		now.count++
+		return 0, false
+	}
+	count = 1
+	if have {
+		count += now.count
+		*now = repeat{until: e.Time.Add(r.quiet)}
+		return count, true
+	}
+	for len(r.seen) >= maxRepeats {
+		r.drop()
+	}
+	r.seen[key] = &repeat{until: e.Time.Add(r.quiet)}
+	r.order = append(r.order, key)
+	return count, true
+}
+
+func (r *repeats) drop() {
+	delete(r.seen, r.order[r.head])
+	r.order[r.head] = ""
+	if r.head++; r.head > maxRepeats {
+		r.order = append(r.order[:0:0], r.order[r.head:]...)
+		r.head = 0
+	}
+}
+
+// advance forgets what is over at now. Entries that were renewed go when their turn comes.
+func (r *repeats) advance(now time.Time) {
+	for r.head < len(r.order) && r.seen[r.order[r.head]].until.Add(r.quiet).Before(now) {
+		r.drop()
+	}
+}
+
+// object returns what the event was done to. Files of one model are one object, so that copying
+// a model of 30 files is said once.
+func object(e *event.Event) string {
+	switch e.Kind.Class() {
+	case "file":
+		if e.File.Model != nil {
+			return e.File.Model.Path
+		}
+		return e.File.Path
+	case "net":
+		return e.Net.Remote.Addr().String()
+	case "process":
+		if e.Process != nil {
+			return e.Process.Cmdline
+		}
+	}
+	return ""
+}

@@ -1,0 +1,184 @@
+package detect
+
+import (
+	"strings"
+
+	"picket/event"
+)
+
+// tactics lists the tactics of ATT&CK v19 by the name that Sigma tags use.
+var tactics = map[string]string{
+	"reconnaissance": "TA0043", "resource-development": "TA0042", "initial-access": "TA0001", "execution": "TA0002",
+	"persistence": "TA0003", "privilege-escalation": "TA0004", "stealth": "TA0005", "defense-impairment": "TA0112",
+	"credential-access": "TA0006", "discovery": "TA0007", "lateral-movement": "TA0008", "collection": "TA0009",
+	"command-and-control": "TA0011", "exfiltration": "TA0010", "impact": "TA0040",
+}
+
+// atlasTactics lists the tactics of ATLAS that ATT&CK has no word for.
+var atlasTactics = map[string]string{"ai-model-access": "AML.TA0000", "ai-attack-staging": "AML.TA0001"}
+
+// known holds the techniques that our threats name: "tactic|name".
+var known = map[string]string{
+	"T1005":     "collection|Data from Local System",
+	"T1036":     "stealth|Masquerading",
+	"T1041":     "exfiltration|Exfiltration Over C2 Channel",
+	"T1048":     "exfiltration|Exfiltration Over Alternative Protocol",
+	"T1059":     "execution|Command and Scripting Interpreter",
+	"T1059.004": "execution|Unix Shell",
+	"T1071":     "command-and-control|Application Layer Protocol",
+	"T1074.001": "collection|Local Data Staging",
+	"T1105":     "command-and-control|Ingress Tool Transfer",
+	"T1190":     "initial-access|Exploit Public-Facing Application",
+	"T1222.002": "stealth|Linux and Mac File and Directory Permissions Modification",
+	"T1485":     "impact|Data Destruction",
+	"T1496":     "impact|Resource Hijacking",
+	"T1496.001": "impact|Compute Hijacking",
+	"T1560.001": "collection|Archive via Utility",
+	"T1565.001": "impact|Stored Data Manipulation",
+	"T1567":     "exfiltration|Exfiltration Over Web Service",
+	"T1620":     "stealth|Reflective Code Loading",
+
+	"AML.T0018":     "persistence|Manipulate AI Model",
+	"AML.T0018.000": "persistence|Poison AI Model",
+	"AML.T0018.002": "persistence|Embed Malware",
+	"AML.T0025":     "exfiltration|Exfiltration via Cyber Means",
+	"AML.T0029":     "impact|Denial of AI Service",
+	"AML.T0031":     "impact|Erode AI Model Integrity",
+	"AML.T0034":     "impact|Cost Harvesting",
+	"AML.T0035":     "collection|AI Artifact Collection",
+	"AML.T0037":     "collection|Data from Local System",
+	"AML.T0048.004": "impact|AI Intellectual Property Theft",
+	"AML.T0049":     "initial-access|Exploit Public-Facing Application",
+	"AML.T0050":     "execution|Command and Scripting Interpreter",
+	"AML.T0112":     "impact|Machine Compromise",
+}
+
+// renumbered maps the techniques that ATT&CK v19 gave a new number.
+var renumbered = map[string]string{
+	"T1562": "T1685", "T1562.001": "T1685", "T1562.006": "T1685", "T1562.002": "T1685.001", "T1562.008": "T1685.002",
+	"T1562.012": "T1685.004", "T1070.001": "T1685.005", "T1070.002": "T1685.006", "T1562.003": "T1690", "T1562.004": "T1686",
+	"T1562.007": "T1686.001", "T1562.010": "T1689", "T1656": "T1684.001", "T1547.011": "T1647",
+}
+
+// impairs reports whether a technique of ATT&CK v19 is one that the old tactic Defense Evasion
+// held and Defense Impairment now holds.
+func impairs(id string) bool {
+	for _, prefix := range []string{"T1685", "T1686", "T1689", "T1690"} {
+		if strings.HasPrefix(id, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Techniques reads ATT&CK and ATLAS out of a rule's tags, such as attack.t1041, attack.exfiltration
+// and atlas.aml.t0025, in the numbering and with the tactics of ATT&CK v19. A technique outside
+// our own table serves the tactic tag written before it, or else the first one. A rule that names
+// tactics but no technique yields the tactics.
+func Techniques(tags []string) []event.Technique {
+	var out []event.Technique
+	var named []string
+	for _, tag := range tags {
+		space, id, ok := strings.Cut(strings.ToLower(tag), ".")
+		if !ok || space != "attack" && space != "atlas" {
+			continue
+		}
+		if technique, ok := techniqueID(space, id); ok {
+			out = append(out, event.Technique{Framework: space, ID: technique, Tactic: last(named)})
+			continue
+		}
+		if t := tacticName(id); t != "" {
+			named = append(named, t)
+		}
+	}
+	for i := range out {
+		complete(&out[i], named)
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, t := range named {
+		out = append(out, tacticOnly(t))
+	}
+	return out
+}
+
+// complete gives a technique its name and tactic, where named are the tactics of its rule.
+func complete(t *event.Technique, named []string) {
+	tactic, name, _ := strings.Cut(known[t.ID], "|")
+	t.Name = name
+	switch {
+	case tactic != "":
+		t.Tactic = tactic
+	case t.Tactic == "" && len(named) > 0:
+		t.Tactic = named[0]
+	}
+	if t.Tactic == oldEvasion {
+		t.Tactic = "stealth"
+		if impairs(t.ID) {
+			t.Tactic = "defense-impairment"
+		}
+	}
+}
+
+// oldEvasion is the tactic that ATT&CK v19 split into stealth and defense-impairment.
+const oldEvasion = "defense-evasion"
+
+// techniqueID reads the part of a tag behind its framework, in lower case: t1059.004, aml.t0025.
+func techniqueID(framework, s string) (string, bool) {
+	prefix := "t"
+	if framework == "atlas" {
+		prefix = "aml.t"
+	}
+	digits, ok := strings.CutPrefix(s, prefix)
+	number, sub, hasSub := strings.Cut(digits, ".")
+	if !ok || len(number) != 4 || !allDigits(number) || hasSub && (len(sub) != 3 || !allDigits(sub)) {
+		return "", false
+	}
+	id := strings.ToUpper(s)
+	if now, ok := renumbered[id]; ok {
+		id = now
+	}
+	return id, true
+}
+
+// tacticName returns the tactic that a tag names, "" if there is none of that name. Sigma once
+// wrote underscores.
+func tacticName(s string) string {
+	s = strings.ReplaceAll(s, "_", "-")
+	if tactics[s] != "" || atlasTactics[s] != "" || s == oldEvasion {
+		return s
+	}
+	for name, id := range tactics {
+		if strings.EqualFold(id, s) {
+			return name
+		}
+	}
+	return ""
+}
+
+func tacticOnly(name string) event.Technique {
+	if name == oldEvasion {
+		name = "stealth"
+	}
+	if id := atlasTactics[name]; id != "" {
+		return event.Technique{Framework: "atlas", ID: id, Tactic: name}
+	}
+	return event.Technique{Framework: "attack", ID: tactics[name], Tactic: name}
+}
+
+func allDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func last(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[len(list)-1]
+}

@@ -1,0 +1,308 @@
+package detect
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"picket/sigma"
+)
+
+// Threat is one way of attack that is covered: a folder with a README.md that says what the
+// attacker does, Sigma rules, sample events for each rule, and an attack that the lab plays.
+type Threat struct {
+	Name      string // the folder's
+	Title     string // first heading of the README
+	Readme    string
+	Gaps      string // the README's section "Known gaps": what stays dark
+	Rules     []*sigma.Rule
+	Sequences []*Sequence
+	Samples   []Sample
+	Attack    *Attack // nil where the folder has no attack.yml
+	Source    string  // where the folder was read from
+}
+
+// maxFile bounds the size of a file in a threat's folder: rules are written by hand.
+const maxFile = 1 << 20
+
+// folder is a file system that knows its own name, for error messages.
+type folder struct {
+	fs.FS
+	name string
+	only string // the one threat to load, "" for all
+}
+
+// Dir returns the threats below a directory, or, where the directory is itself a threat's
+// folder (it has a README.md), that one threat.
+func Dir(dir string) fs.FS {
+	if st, err := os.Stat(filepath.Join(dir, "README.md")); err == nil && !st.IsDir() {
+		if abs, err := filepath.Abs(dir); err == nil {
+			return folder{os.DirFS(filepath.Dir(abs)), filepath.Dir(filepath.Clean(dir)), filepath.Base(abs)}
+		}
+	}
+	return folder{os.DirFS(dir), dir, ""}
+}
+
+// LoadThreats reads the threat folders of each root. A folder of a later root replaces the
+// folder of the same name of an earlier one, unless it has faults: then the earlier one stays.
+//
+// What is in order is returned even if other parts are not: one broken rule costs that rule. The
+// error is then a sigma.Errors, sorted by file and line. A caller that reloads keeps its running
+// set as long as there is an error.
+func LoadThreats(roots ...fs.FS) ([]Threat, error) {
+	var faults sigma.Errors
+	byName := map[string]Threat{}
+	for _, root := range roots {
+		l := loader{root: root}
+		if f, ok := root.(folder); ok {
+			l.root, l.prefix, l.only = f.FS, f.name, f.only
+		}
+		entries, err := fs.ReadDir(l.root, ".")
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // no threats of one's own yet
+		}
+		if err != nil {
+			faults = append(faults, &sigma.Error{File: l.at("."), Msg: "cannot list threats: " + err.Error()})
+			continue
+		}
+		for _, d := range entries {
+			name := d.Name()
+			if !d.IsDir() || strings.HasPrefix(name, ".") || l.only != "" && l.only != name {
+				continue
+			}
+			before := len(l.faults)
+			t := l.threat(name)
+			_, earlier := byName[name]
+			if earlier && len(l.faults) > before {
+				l.fault(name, 0, "has faults, so the threat of this name that comes with the program stays in use", "")
+				continue
+			}
+			byName[name] = t
+		}
+		faults = append(faults, l.faults...)
+	}
+	threats := make([]Threat, 0, len(byName))
+	for _, t := range byName {
+		threats = append(threats, t)
+	}
+	slices.SortFunc(threats, func(a, b Threat) int { return cmp.Compare(a.Name, b.Name) })
+	faults = append(faults, crossCheck(threats)...)
+	if len(faults) == 0 {
+		return threats, nil
+	}
+	slices.SortStableFunc(faults, func(a, b *sigma.Error) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	return threats, faults
+}
+
+// loader reads the threats of one root and gathers what is wrong with them.
+type loader struct {
+	root         fs.FS
+	prefix, only string
+	faults       sigma.Errors
+}
+
+// at returns a file's name as messages show it.
+func (l *loader) at(file string) string { return path.Join(filepath.ToSlash(l.prefix), file) }
+
+func (l *loader) fault(file string, line int, msg, hint string) {
+	l.faults = append(l.faults, &sigma.Error{File: l.at(file), Line: line, Msg: msg, Hint: hint})
+}
+
+func (l *loader) threat(name string) Threat {
+	t := Threat{Name: name, Source: l.at(name)}
+	entries, err := fs.ReadDir(l.root, name)
+	if err != nil {
+		l.fault(name, 0, "cannot read the threat's folder: "+err.Error(), "")
+		return t
+	}
+	for _, d := range entries {
+		file := path.Join(name, d.Name())
+		if d.IsDir() || strings.HasPrefix(d.Name(), ".") {
+			continue
+		}
+		switch ext := path.Ext(file); {
+		case d.Name() == "README.md":
+			if src, ok := l.read(file); ok {
+				t.describe(string(src))
+			}
+		case d.Name() == "attack.yml":
+			if src, ok := l.read(file); ok {
+				t.Attack = l.attack(file, src)
+			}
+		case ext == ".yml" || ext == ".yaml":
+			if src, ok := l.read(file); ok {
+				l.rules(&t, file, src)
+			}
+		case ext == ".events":
+			if src, ok := l.read(file); ok {
+				l.samples(&t, file, src)
+			}
+		}
+	}
+	if t.Readme == "" {
+		l.fault(path.Join(name, "README.md"), 0, "is missing or empty", "say what the attacker does, how it shows, and under \"Known gaps\" what stays dark")
+	}
+	return t
+}
+
+func (l *loader) read(file string) ([]byte, bool) {
+	st, err := fs.Stat(l.root, file)
+	if err == nil && st.Size() > maxFile {
+		l.fault(file, 0, fmt.Sprintf("is larger than %d bytes", maxFile), "split it")
+		return nil, false
+	}
+	var src []byte
+	if err == nil {
+		src, err = fs.ReadFile(l.root, file)
+	}
+	if err != nil {
+		l.fault(file, 0, "cannot be read: "+err.Error(), "")
+		return nil, false
+	}
+	return src, true
+}
+
+// describe takes the title and the known gaps out of the README.
+func (t *Threat) describe(readme string) {
+	t.Readme = readme
+	inGaps := false
+	var gaps strings.Builder
+	for line := range strings.Lines(readme) {
+		heading := strings.HasPrefix(line, "#")
+		text := strings.TrimSpace(strings.TrimLeft(line, "#"))
+		if heading && t.Title == "" {
+			t.Title = text
+		}
+		if heading {
+			inGaps = strings.EqualFold(text, "known gaps")
+			continue
+		}
+		if inGaps {
+			gaps.WriteString(line)
+		}
+	}
+	t.Gaps = strings.TrimSpace(gaps.String())
+}
+
+// rules reads the documents of one rule file: Sigma rules, and correlations of the form that a
+// Sequence has.
+func (l *loader) rules(t *Threat, file string, src []byte) {
+	sequences, lines, faults := parseSequences(l.at(file), src)
+	l.faults = append(l.faults, faults...)
+	t.Sequences = append(t.Sequences, sequences...)
+	if len(lines) > 0 && lines[0].only && len(lines) == 1 {
+		return
+	}
+
+	rules, err := sigma.Parse(l.at(file), src)
+	var list sigma.Errors
+	if err != nil && !errors.As(err, &list) {
+		list = sigma.Errors{{File: l.at(file), Msg: err.Error()}}
+	}
+	for _, e := range list {
+		if errors.Is(e, sigma.ErrUnsupported) && slices.ContainsFunc(lines, func(s span) bool { return s.holds(e.Line) }) {
+			continue // a correlation, read above
+		}
+		l.faults = append(l.faults, e)
+	}
+	for _, r := range rules {
+		if _, err := sigma.Compile([]*sigma.Rule{r}, Schema()); err != nil {
+			l.faults = append(l.faults, asFaults(err, r.SourceFile, r.Line)...)
+			continue
+		}
+		if _, _, err := summaryOf(r.Custom); err != nil {
+			l.faults = append(l.faults, &sigma.Error{File: r.SourceFile, Line: err.line, Msg: err.msg, Hint: err.hint})
+			continue
+		}
+		t.Rules = append(t.Rules, r)
+	}
+}
+
+func asFaults(err error, file string, line int) sigma.Errors {
+	var list sigma.Errors
+	if errors.As(err, &list) {
+		return list
+	}
+	var one *sigma.Error
+	if errors.As(err, &one) {
+		return sigma.Errors{one}
+	}
+	return sigma.Errors{{File: file, Line: line, Msg: err.Error()}}
+}
+
+// crossCheck drops what only shows once all threats are read: two rules with one id or name, and
+// sequences that name a rule which is not there.
+func crossCheck(threats []Threat) sigma.Errors {
+	var faults sigma.Errors
+	seen := map[string]string{} // id and name to where it was first
+	taken := func(file string, line int, names ...string) bool {
+		for _, n := range names {
+			if first, ok := seen[n]; ok && n != "" {
+				faults = append(faults, &sigma.Error{File: file, Line: line, Msg: fmt.Sprintf("%q is taken by %s", n, first), Hint: "give each rule its own id and name"})
+				return true
+			}
+		}
+		for _, n := range names {
+			seen[n] = fmt.Sprintf("%s:%d", file, line)
+		}
+		return false
+	}
+	for i := range threats {
+		t := &threats[i]
+		t.Rules = slices.DeleteFunc(t.Rules, func(r *sigma.Rule) bool { return taken(r.SourceFile, r.Line, r.ID, ruleName(r)) })
+		t.Sequences = slices.DeleteFunc(t.Sequences, func(s *Sequence) bool { return taken(s.SourceFile, s.Line, s.ID, s.Name) })
+	}
+	rules := map[string]bool{}
+	for _, t := range threats {
+		for _, r := range t.Rules {
+			rules[r.ID], rules[ruleName(r)] = true, true
+		}
+	}
+	for i := range threats {
+		t := &threats[i]
+		t.Sequences = slices.DeleteFunc(t.Sequences, func(s *Sequence) bool {
+			for _, name := range s.Rules {
+				if !rules[name] {
+					faults = append(faults, &sigma.Error{File: s.SourceFile, Line: s.at["rules"], Msg: fmt.Sprintf("there is no rule %q", name), Hint: "name a rule by its name or id"})
+					return true
+				}
+			}
+			return false
+		})
+	}
+	return faults
+}
+
+// ruleName returns what a rule is called: its name, or the name of its file.
+func ruleName(r *sigma.Rule) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return fileName(r.SourceFile)
+}
+
+// fileName returns the last part of a path, without its ending.
+func fileName(file string) string {
+	base := path.Base(file)
+	return strings.TrimSuffix(base, path.Ext(base))
+}
+
+// span is the lines of one YAML document that is a correlation.
+type span struct {
+	from, to int
+	only     bool // the file holds nothing else
+}
+
+func (s span) holds(line int) bool { return line >= s.from && line <= s.to }
+
+// countLines returns how many lines src has.
+func countLines(src []byte) int { return bytes.Count(src, []byte("\n")) + 1 }

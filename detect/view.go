@@ -1,0 +1,189 @@
+package detect
+
+import (
+	"net/netip"
+	"strconv"
+
+	"picket/event"
+	"picket/sigma"
+)
+
+// sources says which Sigma log sources the events of each kind belong to. The categories are
+// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send)
+// gets one of its own, so that a public rule never fires on what its author did not mean.
+var sources = func() [256][]sigma.Logsource {
+	table := map[event.Kind][]string{
+		event.ProcessStart: {"process_creation"},
+		event.ProcessSeen:  {"process_creation"}, // ran before the agent did
+		event.ProcessFork:  {"process_fork"},
+		event.ProcessExit:  {"process_termination"},
+		event.FileRead:     {"file_access"},
+		event.FileCreate:   {"file_event"},
+		event.FileWrite:    {"file_event", "file_change"},
+		event.FileRename:   {"file_event", "file_rename"},
+		event.FileDelete:   {"file_delete"},
+		event.FileChmod:    {"file_change"},
+		event.NetConnect:   {"network_connection"},
+		event.NetAccept:    {"network_connection"},
+		event.NetListen:    {"network_listen"},
+		event.NetSend:      {"network_send"},
+		event.SensorHealth: {"sensor_health"},
+	}
+	var out [256][]sigma.Logsource // by event.Kind
+	for kind, categories := range table {
+		for _, c := range categories {
+			out[kind] = append(out[kind], sigma.Logsource{Product: "linux", Category: c})
+		}
+	}
+	return out
+}()
+
+// covered reports whether a rule about want applies to events of kind k.
+func covered(want sigma.Logsource, k event.Kind) bool {
+	for _, src := range sources[k] {
+		if want.Covers(src) {
+			return true
+		}
+	}
+	return false
+}
+
+// catalogue numbers the fields of events for the rule engine.
+type catalogue struct{}
+
+func (catalogue) Field(name string) (uint16, bool) {
+	f, ok := event.Lookup(name)
+	return uint16(f.Field), ok
+}
+
+// Schema returns the fields of events as rules name them, for sigma.Compile and sigma.Lint.
+func Schema() sigma.Schema { return catalogue{} }
+
+// view shows an event to the rule engine. One view serves one event after another, so that
+// matching allocates nothing.
+type view struct {
+	e     *event.Event
+	addrs map[netip.Addr]string // the text of addresses seen lately
+}
+
+// maxAddrs bounds the memory of a view; past it the addresses are forgotten and learned again.
+const maxAddrs = 4096
+
+func newView() *view { return &view{addrs: make(map[netip.Addr]string)} }
+
+func addressFields() map[uint16]func(*event.Event) netip.Addr {
+	ends := map[string]func(*event.Event) netip.Addr{
+		"net.remote.ip": func(e *event.Event) netip.Addr { return e.Net.Remote.Addr() },
+		"net.local.ip":  func(e *event.Event) netip.Addr { return e.Net.Local.Addr() },
+		"DestinationIp": func(e *event.Event) netip.Addr {
+			if accepting(e.Kind) {
+				return e.Net.Local.Addr()
+			}
+			return e.Net.Remote.Addr()
+		},
+		"SourceIp": func(e *event.Event) netip.Addr {
+			if accepting(e.Kind) {
+				return e.Net.Remote.Addr()
+			}
+			return e.Net.Local.Addr()
+		},
+	}
+	out := make(map[uint16]func(*event.Event) netip.Addr, len(ends))
+	for name, end := range ends {
+		f, ok := event.Lookup(name)
+		if !ok {
+			panic("detect: the catalogue has no field " + name)
+		}
+		out[uint16(f.Field)] = end
+	}
+	return out
+}
+
+// addressOf is addressFields as a slice by field: a map look-up less for each field of each event.
+var addressOf = func() []func(*event.Event) netip.Addr {
+	out := make([]func(*event.Event) netip.Addr, len(event.Fields()))
+	for id, end := range addressFields() {
+		out[id] = end
+	}
+	return out
+}()
+
+func accepting(k event.Kind) bool { return k == event.NetAccept || k == event.NetListen }
+
+// Value implements sigma.Event.
+func (v *view) Value(id uint16) sigma.Value {
+	if int(id) < len(addressOf) {
+		if end := addressOf[id]; end != nil {
+			return v.address(end(v.e))
+		}
+	}
+	return convert(v.e.Value(event.Field(id)))
+}
+
+func (v *view) address(a netip.Addr) sigma.Value {
+	if !a.IsValid() {
+		return sigma.Value{}
+	}
+	s, ok := v.addrs[a]
+	if !ok {
+		if len(v.addrs) >= maxAddrs {
+			clear(v.addrs)
+		}
+		s = a.Unmap().String()
+		v.addrs[a] = s
+	}
+	return sigma.Value{Kind: sigma.Text, Str: s}
+}
+
+func convert(v event.Value) sigma.Value {
+	switch v.Kind {
+	case event.Text:
+		return sigma.Value{Kind: sigma.Text, Str: v.Str}
+	case event.Integer:
+		return sigma.Value{Kind: sigma.Integer, Int: v.Int}
+	case event.Boolean:
+		return sigma.Value{Kind: sigma.Boolean, Int: v.Int}
+	case event.List:
+		return sigma.Value{Kind: sigma.List, List: v.List}
+	}
+	return sigma.Value{}
+}
+
+// Extra implements sigma.Event.
+func (v *view) Extra(name string) sigma.Value {
+	if s, ok := v.e.Extra[name]; ok {
+		return sigma.Value{Kind: sigma.Text, Str: s}
+	}
+	return sigma.Value{}
+}
+
+// Logsources implements sigma.Event.
+func (v *view) Logsources() []sigma.Logsource { return sources[v.e.Kind] }
+
+// EachText implements sigma.Event.
+func (v *view) EachText(visit func(string) bool) {
+	for _, f := range event.Fields() {
+		val := v.Value(uint16(f.Field))
+		switch val.Kind {
+		case sigma.Text:
+			if !visit(val.Str) {
+				return
+			}
+		case sigma.Integer:
+			if !visit(strconv.FormatInt(val.Int, 10)) {
+				return
+			}
+		case sigma.List:
+			for _, s := range val.List {
+				if !visit(s) {
+					return
+				}
+			}
+		}
+	}
+	for _, s := range v.e.Extra {
+		if !visit(s) {
+			return
+		}
+	}
+}
