@@ -139,6 +139,7 @@ type fake struct {
 }
 
 func (f fake) Findings(context.Context, time.Time) ([]event.Finding, error) { return f.findings, f.err }
+
 func (f fake) Incidents(context.Context, time.Time) ([]event.Incident, error) {
 	return f.incidents, f.err
 }

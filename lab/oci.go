@@ -96,7 +96,10 @@ func (s *sandbox) spec(binary string) ociSpec {
 				Pids:    map[string]int{"limit": 256},
 			},
 			Namespaces: []ociNamespace{
-				{Type: "pid"}, {Type: "mount"}, {Type: "ipc"}, {Type: "uts"},
+				{Type: "pid"},
+				{Type: "mount"},
+				{Type: "ipc"},
+				{Type: "uts"},
 				{Type: "network", Path: s.net.path()},
 			},
 			MaskedPaths: []string{"/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"},

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -297,8 +298,7 @@ func (s *sandbox) exec(ctx context.Context, command string) (execReply, error) {
 // stop takes everything down, last made first, and reports what it could not remove.
 func (s *sandbox) stop() error {
 	var errs []error
-	for i := len(s.undo) - 1; i >= 0; i-- {
-		u := s.undo[i]
+	for _, u := range slices.Backward(s.undo) {
 		if err := u.do(); err != nil {
 			errs = append(errs, fmt.Errorf("clean up %s: %w", u.name, err))
 		}
