@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -18,15 +17,18 @@ type Options struct {
 
 // Engine matches events against a set of rules. It does not change and is safe for concurrent use.
 type Engine struct {
-	rules    []*Rule
-	warnings []Problem
-	trees    []tree // by rule
-	atoms    []atom
-	slots    []slotSpec
-	groups   map[Logsource][]int32 // rules by what they name
-	routes   atomic.Pointer[map[Logsource][]int32]
-	widen    sync.Mutex // held to add a route
-	scratch  sync.Pool
+	rules     []*Rule
+	warnings  []Problem
+	trees     []tree   // by rule
+	witnesses [][]need // by rule
+	atoms     []atom
+	slots     []slotSpec
+	groups    map[Logsource][]int32 // rules by what they name
+
+	scratch sync.Pool
+	routes  atomic.Pointer[map[Logsource]*route]
+	widen   sync.Mutex        // held to add a route
+	shared  map[string]*route // by the groups they join
 }
 
 // tree is a rule, down to atoms.
@@ -60,14 +62,14 @@ func Compile(rules []*Rule, schema Schema) (*Engine, error) {
 // error, if any, is an Errors about the others: unknown placeholders and ids used twice.
 func (o Options) Compile(rules []*Rule, schema Schema) (*Engine, error) {
 	c := &compiler{
-		engine: &Engine{groups: map[Logsource][]int32{}}, schema: schema, values: o.Placeholders,
+		engine: &Engine{groups: map[Logsource][]int32{}, shared: map[string]*route{}}, schema: schema, values: o.Placeholders,
 		atoms: map[string]int32{}, slots: map[string]int32{}, ids: map[string]*Rule{},
 	}
 	for _, rule := range rules {
 		c.add(rule)
 	}
 	e := c.engine
-	e.routes.Store(&map[Logsource][]int32{})
+	e.routes.Store(&map[Logsource]*route{})
 	e.scratch.New = func() any { return newScratch(e) }
 	return e, c.errs.asError()
 }
@@ -111,7 +113,9 @@ func (c *compiler) add(rule *Rule) {
 	}
 	n := int32(len(c.engine.rules))
 	c.engine.rules = append(c.engine.rules, rule)
-	c.engine.trees = append(c.engine.trees, c.tree(e))
+	t := c.tree(e)
+	c.engine.trees = append(c.engine.trees, t)
+	c.engine.witnesses = append(c.engine.witnesses, c.witness(&t))
 	c.engine.groups[rule.Logsource] = append(c.engine.groups[rule.Logsource], n)
 	c.warn(rule)
 }
@@ -228,36 +232,4 @@ func (c *compiler) slot(name string) int32 {
 	c.engine.slots = append(c.engine.slots, spec)
 	c.slots[name] = n
 	return n
-}
-
-// maxRoutes bounds the log sources whose rules are kept at hand.
-const maxRoutes = 1024
-
-// route returns the rules that apply to events of src, in the order of Rules.
-func (e *Engine) route(src Logsource) []int32 {
-	routes := *e.routes.Load()
-	if list, ok := routes[src]; ok {
-		return list
-	}
-	var list []int32
-	for l, rules := range e.groups {
-		if l.Covers(src) {
-			list = append(list, rules...)
-		}
-	}
-	slices.Sort(list)
-	e.widen.Lock()
-	defer e.widen.Unlock()
-	old := *e.routes.Load()
-	if len(old) >= maxRoutes {
-		return list
-	}
-	wider := make(map[Logsource][]int32, len(old)+1)
-	for l, rules := range old {
-		wider[l] = rules
-	}
-	key := Logsource{strings.Clone(src.Category), strings.Clone(src.Product), strings.Clone(src.Service)}
-	wider[key] = list
-	e.routes.Store(&wider)
-	return list
 }

@@ -7,7 +7,7 @@ func (e *Engine) Match(ev Event, hit func(*Rule)) {
 	s.begin(ev)
 	sources := ev.Logsources()
 	for _, src := range sources {
-		for _, n := range e.route(src) {
+		for _, n := range s.candidates(e.route(src)) {
 			if len(sources) > 1 {
 				if s.seen[n] == s.gen {
 					continue

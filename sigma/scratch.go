@@ -14,7 +14,9 @@ type scratch struct {
 	event  Event
 	gen    uint32   // of the event, below 1<<31
 	known  []uint32 // by atom: generation and, in the lowest bit, the result
-	seen   []uint32 // by rule: generation
+	seen   []uint32 // by rule: generation in which it was evaluated
+	asked  []uint32 // by rule: generation in which it became a candidate
+	wanted []int32  // candidates
 	slots  []slot
 	loaded []int32 // slots in use
 	texts  *slot   // being filled by collect
@@ -37,7 +39,7 @@ type elem struct{ raw, folded string }
 
 func newScratch(e *Engine) *scratch {
 	s := &scratch{
-		engine: e, known: make([]uint32, len(e.atoms)), seen: make([]uint32, len(e.rules)),
+		engine: e, known: make([]uint32, len(e.atoms)), seen: make([]uint32, len(e.rules)), asked: make([]uint32, len(e.rules)),
 		slots: make([]slot, len(e.slots)), loaded: make([]int32, 0, len(e.slots)),
 	}
 	s.collect = s.add
@@ -50,6 +52,7 @@ func (s *scratch) begin(ev Event) {
 		s.gen = 1
 		clear(s.known)
 		clear(s.seen)
+		clear(s.asked)
 		for i := range s.slots {
 			s.slots[i].gen = 0
 		}
