@@ -36,6 +36,7 @@ type (
 		Options     []string `json:"options,omitempty"`
 	}
 	ociLinux struct {
+		CgroupsPath string         `json:"cgroupsPath"`
 		Resources   ociResources   `json:"resources"`
 		Namespaces  []ociNamespace `json:"namespaces"`
 		MaskedPaths []string       `json:"maskedPaths"`
@@ -90,6 +91,7 @@ func (s *sandbox) spec(binary string) ociSpec {
 			{Destination: curlPath, Type: "bind", Source: binary, Options: []string{"bind", "ro", "nosuid", "nodev"}},
 		},
 		Linux: ociLinux{
+			CgroupsPath: "/" + s.id, // not below the session's own: a container is nobody's child
 			Resources: ociResources{
 				Devices: []ociDevice{{Allow: false, Access: "rwm"}},
 				Memory:  &ociMemory{Limit: 1 << 30},
