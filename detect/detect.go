@@ -216,9 +216,10 @@ func (e *Engine) Process(ev *event.Event) []event.Finding {
 
 // judge makes findings of the rules that fired on ev.
 func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
-	if ev.Host == "" && e.host != "" {
+	if ev.Host == "" || ev.Process == nil {
 		ev = ev.Clone()
-		ev.Host = e.host
+		ev.Host = cmp.Or(ev.Host, e.host)
+		ev.Process = cmp.Or(ev.Process, &event.Process{})
 	}
 	var sequences []event.Finding
 	for _, fired := range e.fired {
@@ -357,8 +358,7 @@ func (e *Engine) Restore(data []byte) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, w := range e.set.windows {
-		clear(w.groups)
-		w.order.Init()
+		w.reset()
 		w.restore(s.Sequences[w.rule.info.ID])
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"picket/event"
 )
@@ -13,6 +14,7 @@ const (
 	maxEvidence = 10      // event records
 	maxRecord   = 8 << 10 // bytes of one record
 	maxNodes    = 12      // the actor and its ancestors
+	maxCmdline  = 4 << 10 // bytes of the actor's command line; its ancestors' a quarter of it
 )
 
 // match is what a finding needs to know of one event that a rule fired on. It holds no pointer
@@ -119,6 +121,9 @@ func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
 	return s[:limit] + "…"
 }
 
@@ -127,22 +132,20 @@ func nodes(p *event.Process) []event.ProcessNode {
 	if p == nil {
 		return nil
 	}
-	out := []event.ProcessNode{node(p)}
+	out := []event.ProcessNode{node(p, maxCmdline)}
 	for a := range p.Ancestors {
 		if len(out) == maxNodes {
 			break
 		}
-		out = append(out, node(a))
+		out = append(out, node(a, maxCmdline/4))
 	}
 	return out
 }
 
-// maxNodeText bounds the command line of a process in a finding's tree.
-const maxNodeText = 4 << 10
-
-func node(p *event.Process) event.ProcessNode {
+// node returns p with its texts cut to fit.
+func node(p *event.Process, limit int) event.ProcessNode {
 	n := p.Node()
-	n.Cmdline = cut(n.Cmdline, maxNodeText)
+	n.Cmdline, n.Exe, n.Name = cut(n.Cmdline, limit), cut(n.Exe, limit), cut(n.Name, 256)
 	return n
 }
 

@@ -37,7 +37,7 @@ const sampleHost = "sample-host"
 func (l *loader) samples(t *Threat, file string, src []byte) {
 	var open *Sample
 	finish := func() {
-		if open == nil {
+		if open == nil || open.Line == 0 {
 			return
 		}
 		if len(open.Events) == 0 {
@@ -67,7 +67,7 @@ func (l *loader) samples(t *Threat, file string, src []byte) {
 		}
 		if open == nil {
 			l.fault(file, n, "is an event that neither hits nor misses", "write \"# hit: why\" or \"# miss: why\" above it")
-			open = &Sample{}
+			open = &Sample{} // without a line: said once, and left out
 		}
 		e, err := event.ParseRecord(line)
 		if err != nil {
@@ -78,8 +78,7 @@ func (l *loader) samples(t *Threat, file string, src []byte) {
 			l.fault(file, n, "has no event.kind", "such as process.start, file.read or net.send")
 			continue
 		}
-		complete := sampleDefaults
-		complete(e, len(open.Events))
+		sampleDefaults(e, len(open.Events))
 		open.Events, open.Lines = append(open.Events, e), append(open.Lines, n)
 	}
 	finish()

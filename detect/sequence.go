@@ -146,7 +146,7 @@ func (s *Sequence) correlation(n *yaml.Node, fault func(*yaml.Node, string, stri
 			s.GroupBy = scalars(val)
 			for _, f := range s.GroupBy {
 				if _, ok := event.Lookup(f); !ok {
-					fault(val, fmt.Sprintf("there is no field %q to group by", f), "picket rule fields lists them")
+					fault(val, fmt.Sprintf("there is no field %q to group by", f), "such as container.id or process.user")
 				}
 			}
 		case "timespan":

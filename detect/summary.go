@@ -130,15 +130,22 @@ func who(p *event.Process) string {
 	if p == nil {
 		return "a process"
 	}
-	name := clean(p.Name(), 40)
-	if invoked := clean(p.Invoked[strings.LastIndexByte(p.Invoked, '/')+1:], 40); invoked != "" && invoked != name {
-		name = invoked // tar, where the executable is busybox
+	name := p.Name()
+	switch called := lastPart(p.Invoked); {
+	case p.Invoked == "/proc/self/exe" || strings.HasPrefix(p.Invoked, "/proc/self/fd/"): // a busybox shell and its applets
+		if first, _, _ := strings.Cut(p.Cmdline, " "); lastPart(first) != "" {
+			name = lastPart(first)
+		}
+	case called != "":
+		name = called // tar, where the executable is busybox
 	}
-	if name == "" {
+	if name = clean(name, 40); name == "" {
 		name = "a process"
 	}
 	return fmt.Sprintf("%s (pid %d)", name, p.PID)
 }
+
+func lastPart(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 func parentOf(p *event.Process) string {
 	if p == nil || p.Parent == nil {

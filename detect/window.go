@@ -18,6 +18,7 @@ type window struct {
 	fields []event.Field
 	groups map[string]*group
 	order  *list.List // of *group, longest untouched first
+	bytes  int        // what the groups hold, about
 }
 
 // group is how far a sequence has come in one container or lineage.
@@ -28,6 +29,7 @@ type group struct {
 	Last  time.Time `json:"last"`
 
 	place *list.Element
+	bytes int
 }
 
 // step is one rule of the sequence. Start is when the chain that ends in it began: of several
@@ -41,8 +43,9 @@ type step struct {
 
 // Bounds of what sequences keep.
 const (
-	maxGroups  = 4096 // per sequence
-	maxMatches = 4    // per step
+	maxGroups  = 4096     // per sequence
+	maxBytes   = 16 << 20 // per sequence, about
+	maxMatches = 4        // per step
 )
 
 func newWindow(r *rule, def *Sequence) *window {
@@ -82,6 +85,11 @@ func (w *window) feed(n int, r *rule, e *event.Event) (f *event.Finding, evicted
 		g.Last = e.Time
 	}
 	w.order.MoveToBack(g.place)
+	w.weigh(g)
+	for w.bytes > maxBytes && len(w.groups) > 1 {
+		w.drop(w.order.Front().Value.(*group))
+		evicted++
+	}
 	if n < len(g.Steps)-1 || e.Time.Before(g.Quiet) {
 		return nil, evicted
 	}
@@ -172,7 +180,29 @@ func (w *window) expire(now time.Time) {
 	}
 }
 
+// weigh counts anew what g holds.
+func (w *window) weigh(g *group) {
+	n := len(g.Key)
+	for i := range g.Steps {
+		for j := range g.Steps[i].Matches {
+			n += g.Steps[i].Matches[j].size()
+		}
+	}
+	w.bytes += n - g.bytes
+	g.bytes = n
+}
+
+// size is about how much memory a match takes.
+func (m *match) size() int {
+	n := 512 + len(m.Record) + len(m.Clause) + 64*len(m.Entities)
+	for _, p := range m.Processes {
+		n += 256 + len(p.Cmdline) + len(p.Exe)
+	}
+	return n
+}
+
 func (w *window) drop(g *group) {
+	w.bytes -= g.bytes
 	w.order.Remove(g.place)
 	delete(w.groups, g.Key)
 }
@@ -203,7 +233,15 @@ func (w *window) restore(groups []group) {
 		}
 		w.groups[g.Key] = g
 		g.place = w.order.PushBack(g)
+		g.bytes = 0
+		w.weigh(g)
 	}
+}
+
+func (w *window) reset() {
+	clear(w.groups)
+	w.order.Init()
+	w.bytes = 0
 }
 
 // sound reports whether a group that was read back can be gone on with.
