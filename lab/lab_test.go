@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(RoleEnv); role != "" {
 		os.Exit(Role(role, os.Args))
 	}
+	if os.Getenv("LAB_TEST_VICTIM") != "" {
+		victim()
+	}
 	code := m.Run()
 	if staticDir != "" {
 		_ = os.RemoveAll(staticDir)
@@ -184,6 +187,44 @@ func TestAnInterruptedAttackLeavesNothing(t *testing.T) {
 	}
 	if len(report.Leftovers) > 0 {
 		t.Errorf("left behind: %v", report.Leftovers)
+	}
+}
+
+// victim attacks until it is killed.
+func victim() {
+	scenario, err := Parse("attack.yml", []byte(strings.Replace(stealText, "tar czf", "sleep 60; tar czf", 1)))
+	if err == nil {
+		_, err = Attack(context.Background(), Options{Scenario: scenario, Seed: 79})
+	}
+	fmt.Fprintln(os.Stderr, "victim:", err)
+	os.Exit(1)
+}
+
+func TestAKilledLabIsSweptUpByTheNext(t *testing.T) {
+	opts := options(t, stealText)
+	cmd := exec.Command(opts.Binary)
+	cmd.Env = append(os.Environ(), "LAB_TEST_VICTIM=1")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	box := &sandbox{id: "picket-lab-79", dir: filepath.Join(os.TempDir(), "picket-lab-79")}
+	for range 200 {
+		if b, _ := os.ReadFile(box.pidFile()); len(b) > 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if len(box.leftovers()) == 0 {
+		t.Fatal("a killed lab left nothing: this test shows nothing")
+	}
+	if _, err := Attack(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	if left := box.leftovers(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

@@ -142,7 +142,7 @@ func unmount(dir string) error {
 func (s *sandbox) startInternet(binary string) error {
 	s.web = exec.Command(binary, "internet")
 	s.web.Env = []string{RoleEnv + "=" + roleInternet}
-	s.web.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.web.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := s.web.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("start the internet: %w", err)
@@ -198,6 +198,7 @@ func (s *sandbox) startContainer(ctx context.Context, binary string) error {
 	}
 	defer out.Close() //nolint:errcheck // the container writes to its own copy
 	cmd := exec.CommandContext(ctx, s.runc, "--root", s.state(), "run", "--detach", "--pid-file", s.pidFile(), "--bundle", s.dir, s.id)
+	cmd.SysProcAttr = ownGroup()
 	cmd.Stdout, cmd.Stderr = out, out // files, not pipes: the container keeps them open
 	s.push("container", s.deleteContainer)
 	if err := cmd.Run(); err != nil {
@@ -206,6 +207,10 @@ func (s *sandbox) startContainer(ctx context.Context, binary string) error {
 	}
 	return nil
 }
+
+// ownGroup keeps Ctrl-C, which the terminal sends to every process of a group, from ending a
+// program in the middle of its work: stopping is ours to order.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 func (s *sandbox) pidFile() string { return filepath.Join(s.dir, "pid") }
 
@@ -229,8 +234,9 @@ func deleteContainer(runc, state, id string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, runc, "--root", state, "delete", "--force", id).CombinedOutput()
-	if err != nil {
+	cmd := exec.CommandContext(ctx, runc, "--root", state, "delete", "--force", id)
+	cmd.SysProcAttr = ownGroup()
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("runc delete: %w: %s", err, bytes.TrimSpace(out))
 	}
 	return nil
