@@ -82,7 +82,7 @@ func (a *Attack) check(t *Threat) (problems sigma.Errors) {
 	}
 	for _, r := range a.Rules {
 		if !names[r] {
-			problems = append(problems, &sigma.Error{File: a.file, Line: a.lines[r], Msg: fmt.Sprintf("expects rule %q, which the threat does not have", r)})
+			problems = append(problems, fault(a.file, a.lines[r], 1, fmt.Sprintf("expects rule %q, which the threat does not have", r), ""))
 		}
 	}
 	for _, id := range a.Techniques {
@@ -91,11 +91,11 @@ func (a *Attack) check(t *Threat) (problems sigma.Errors) {
 			framework = "atlas"
 		}
 		if _, ok := techniqueID(framework, strings.ToLower(id)); !ok {
-			problems = append(problems, &sigma.Error{File: a.file, Line: a.lines[id], Msg: fmt.Sprintf("%q is no technique id", id), Hint: "such as T1041 or AML.T0025"})
+			problems = append(problems, fault(a.file, a.lines[id], 1, fmt.Sprintf("%q is no technique id", id), "such as T1041 or AML.T0025"))
 		}
 	}
 	if len(a.Rules) == 0 {
-		problems = append(problems, &sigma.Error{File: a.file, Msg: "expects no finding", Hint: "say under expect.findings which rules must fire"})
+		problems = append(problems, fault(a.file, 1, 1, "expects no finding", "say under expect.findings which rules must fire"))
 	}
 	return problems
 }

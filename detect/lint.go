@@ -14,7 +14,7 @@ import (
 func Lint(t Threat) []*sigma.Error {
 	var out sigma.Errors
 	for _, p := range sigma.Lint(t.Rules, Schema()) {
-		out = append(out, &sigma.Error{File: p.Rule.SourceFile, Line: p.Line, Msg: p.Msg, Hint: p.Hint})
+		out = append(out, fault(p.Rule.SourceFile, p.Line, 1, p.Msg, p.Hint))
 	}
 	for _, r := range t.Rules {
 		out = append(out, lintRule(&t, lintable{
@@ -29,13 +29,13 @@ func Lint(t Threat) []*sigma.Error {
 		})...)
 	}
 	if len(t.Rules)+len(t.Sequences) == 0 {
-		out = append(out, &sigma.Error{File: t.Source, Msg: "has no rule"})
+		out = append(out, fault(t.Source, 1, 1, "has no rule", ""))
 	}
 	switch {
 	case t.Attack != nil:
 		out = append(out, t.Attack.check(&t)...)
 	case !t.admits("attack"):
-		out = append(out, &sigma.Error{File: t.Source, Msg: "has no attack.yml", Hint: "write one, or say under \"Known gaps\" in README.md why there is no attack"})
+		out = append(out, fault(t.Source, 1, 1, "has no attack.yml", "write one, or say under \"Known gaps\" in README.md why there is no attack"))
 	}
 	return out
 }
@@ -49,7 +49,7 @@ type lintable struct {
 
 func lintRule(t *Threat, r lintable) (out sigma.Errors) {
 	add := func(part, msg, hint string) {
-		out = append(out, &sigma.Error{File: r.file, Line: r.lineOf(part), Msg: msg, Hint: hint})
+		out = append(out, fault(r.file, r.lineOf(part), 1, msg, hint))
 	}
 	if r.name != fileName(r.file) {
 		add("name", fmt.Sprintf("the rule is called %q, its file %q", r.name, fileName(r.file)), "give both one name: findings, samples and attacks use it")

@@ -36,11 +36,15 @@ const sampleHost = "sample-host"
 // samples reads an .events file.
 func (l *loader) samples(t *Threat, file string, src []byte) {
 	var open *Sample
+	broken := false // an event of open could not be read
 	finish := func() {
 		if open == nil || open.Line == 0 {
 			return
 		}
 		if len(open.Events) == 0 {
+			if broken {
+				return // said already
+			}
 			l.fault(file, open.Line, "has no event", "write JSON objects below it, one a line")
 			return
 		}
@@ -59,6 +63,7 @@ func (l *loader) samples(t *Threat, file string, src []byte) {
 				continue // a remark
 			}
 			finish()
+			broken = false
 			open = &Sample{Rule: fileName(file), Hit: verdict == "hit", Why: strings.TrimSpace(why), File: l.at(file), Line: n}
 			if open.Why == "" {
 				l.fault(file, n, "does not say why", "write # "+verdict+": and the reason")
@@ -71,10 +76,12 @@ func (l *loader) samples(t *Threat, file string, src []byte) {
 		}
 		e, err := event.ParseRecord(line)
 		if err != nil {
+			broken = true
 			l.fault(file, n, err.Error(), "")
 			continue
 		}
 		if e.Kind == event.KindNone {
+			broken = true
 			l.fault(file, n, "has no event.kind", "such as process.start, file.read or net.send")
 			continue
 		}

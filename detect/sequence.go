@@ -81,8 +81,8 @@ func parseSequences(file string, src []byte) (list []*Sequence, lines []span, fa
 func parseSequence(file string, doc *yaml.Node) (*Sequence, sigma.Errors) {
 	s := &Sequence{SourceFile: file, Line: doc.Line, Custom: map[string]*yaml.Node{}, at: map[string]int{}}
 	var faults sigma.Errors
-	fault := func(n *yaml.Node, msg, hint string) {
-		faults = append(faults, &sigma.Error{File: file, Line: n.Line, Col: n.Column, Msg: msg, Hint: hint})
+	report := func(n *yaml.Node, msg, hint string) {
+		faults = append(faults, fault(file, n.Line, n.Column, msg, hint))
 	}
 	texts := map[string]*string{
 		"id": &s.ID, "name": &s.Name, "title": &s.Title, "status": &s.Status, "description": &s.Description, "author": &s.Author, "level": &s.Level,
@@ -93,10 +93,10 @@ func parseSequence(file string, doc *yaml.Node) (*Sequence, sigma.Errors) {
 		s.at[key.Value] = key.Line
 		switch {
 		case key.Value == "correlation":
-			s.correlation(val, fault)
+			s.correlation(val, report)
 		case texts[key.Value] != nil:
 			if val.Kind != yaml.ScalarNode {
-				fault(val, key.Value+" is not text", "")
+				report(val, key.Value+" is not text", "")
 			}
 			*texts[key.Value] = val.Value
 		case lists[key.Value] != nil:
@@ -110,23 +110,23 @@ func parseSequence(file string, doc *yaml.Node) (*Sequence, sigma.Errors) {
 		s.Name = fileName(file)
 	}
 	if s.ID == "" {
-		fault(doc, "a correlation needs an id", "add id: with a fresh UUID")
+		report(doc, "a correlation needs an id", "add id: with a fresh UUID")
 	}
 	if s.Title == "" {
-		fault(doc, "a correlation needs a title", "")
+		report(doc, "a correlation needs a title", "")
 	}
 	if event.ParseSeverity(s.Level).String() != s.Level {
-		fault(doc, fmt.Sprintf("level %q is not known", s.Level), "informational, low, medium, high or critical")
+		report(doc, fmt.Sprintf("level %q is not known", s.Level), "informational, low, medium, high or critical")
 	}
 	if _, _, err := summaryOf(s.Custom); err != nil {
-		faults = append(faults, &sigma.Error{File: file, Line: err.line, Msg: err.msg, Hint: err.hint})
+		faults = append(faults, fault(file, err.line, err.col, err.msg, err.hint))
 	}
 	return s, faults
 }
 
-func (s *Sequence) correlation(n *yaml.Node, fault func(*yaml.Node, string, string)) {
+func (s *Sequence) correlation(n *yaml.Node, report func(*yaml.Node, string, string)) {
 	if n.Kind != yaml.MappingNode {
-		fault(n, "correlation is not a mapping", "it needs type, rules, group-by and timespan")
+		report(n, "correlation is not a mapping", "it needs type, rules, group-by and timespan")
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -135,34 +135,34 @@ func (s *Sequence) correlation(n *yaml.Node, fault func(*yaml.Node, string, stri
 		switch key.Value {
 		case "type":
 			if val.Value != "temporal_ordered" {
-				fault(val, fmt.Sprintf("correlation type %q is not evaluated by this version", val.Value), "use temporal_ordered")
+				report(val, fmt.Sprintf("correlation type %q is not evaluated by this version", val.Value), "use temporal_ordered")
 			}
 		case "rules":
 			s.Rules = scalars(val)
 			if len(s.Rules) < 2 || len(s.Rules) > maxSteps {
-				fault(val, fmt.Sprintf("a sequence has 2 to %d rules, this one %d", maxSteps, len(s.Rules)), "")
+				report(val, fmt.Sprintf("a sequence has 2 to %d rules, this one %d", maxSteps, len(s.Rules)), "")
 			}
 		case "group-by":
 			s.GroupBy = scalars(val)
 			for _, f := range s.GroupBy {
 				if _, ok := event.Lookup(f); !ok {
-					fault(val, fmt.Sprintf("there is no field %q to group by", f), "such as container.id or process.user")
+					report(val, fmt.Sprintf("there is no field %q to group by", f), "such as container.id or process.user")
 				}
 			}
 		case "timespan":
 			d, err := parseTimespan(val.Value)
 			if err != nil {
-				fault(val, err.Error(), "write a number and s, m, h or d, such as 10m")
+				report(val, err.Error(), "write a number and s, m, h or d, such as 10m")
 			}
 			s.Timespan = d
 		case "generate":
 		default:
-			fault(key, fmt.Sprintf("%q is not evaluated for temporal_ordered by this version", key.Value), "remove it")
+			report(key, fmt.Sprintf("%q is not evaluated for temporal_ordered by this version", key.Value), "remove it")
 		}
 	}
 	for _, need := range []string{"type", "rules", "group-by", "timespan"} {
 		if child(n, need) == nil {
-			fault(n, "correlation has no "+need, "")
+			report(n, "correlation has no "+need, "")
 		}
 	}
 }

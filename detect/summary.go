@@ -27,7 +27,7 @@ var phrases = map[string]func(*event.Event) string{
 
 // summaryError is a fault of a rule's custom field picket.
 type summaryError struct {
-	line      int
+	line, col int
 	msg, hint string
 }
 
@@ -38,7 +38,7 @@ func summaryOf(custom map[string]*yaml.Node) (t template, playbook string, err *
 		return nil, "", nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return nil, "", &summaryError{n.Line, "picket is not a mapping", "it may hold summary and playbook"}
+		return nil, "", &summaryError{n.Line, n.Column, "picket is not a mapping", "it may hold summary and playbook"}
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := n.Content[i], n.Content[i+1]
@@ -46,12 +46,12 @@ func summaryOf(custom map[string]*yaml.Node) (t template, playbook string, err *
 		case "summary":
 			var msg string
 			if t, msg = parseTemplate(val.Value); msg != "" {
-				return nil, "", &summaryError{val.Line, msg, "name a field, or who, where, parent, model, remote or bytes"}
+				return nil, "", &summaryError{val.Line, val.Column, msg, "name a field, or who, where, parent, model, remote or bytes"}
 			}
 		case "playbook":
 			playbook = val.Value
 		default:
-			return nil, "", &summaryError{key.Line, fmt.Sprintf("picket.%s is not known", key.Value), "it may hold summary and playbook"}
+			return nil, "", &summaryError{key.Line, key.Column, fmt.Sprintf("picket.%s is not known", key.Value), "it may hold summary and playbook"}
 		}
 	}
 	return t, playbook, nil

@@ -69,7 +69,7 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 			continue // no threats of one's own yet
 		}
 		if err != nil {
-			faults = append(faults, &sigma.Error{File: l.at("."), Msg: "cannot list threats: " + err.Error()})
+			faults = append(faults, fault(l.at("."), 1, 1, "cannot list threats: "+err.Error(), ""))
 			continue
 		}
 		for _, d := range entries {
@@ -114,7 +114,12 @@ type loader struct {
 func (l *loader) at(file string) string { return path.Join(filepath.ToSlash(l.prefix), file) }
 
 func (l *loader) fault(file string, line int, msg, hint string) {
-	l.faults = append(l.faults, &sigma.Error{File: l.at(file), Line: line, Msg: msg, Hint: hint})
+	l.faults = append(l.faults, fault(l.at(file), line, 1, msg, hint))
+}
+
+// fault is a fault at a place; a line or column that is not known is the first.
+func fault(file string, line, col int, msg, hint string) *sigma.Error {
+	return &sigma.Error{File: file, Line: max(line, 1), Col: max(col, 1), Msg: msg, Hint: hint}
 }
 
 func (l *loader) threat(name string) Threat {
@@ -206,7 +211,7 @@ func (l *loader) rules(t *Threat, file string, src []byte) {
 	rules, err := sigma.Parse(l.at(file), src)
 	var list sigma.Errors
 	if err != nil && !errors.As(err, &list) {
-		list = sigma.Errors{{File: l.at(file), Msg: err.Error()}}
+		list = sigma.Errors{fault(l.at(file), 1, 1, err.Error(), "")}
 	}
 	for _, e := range list {
 		if errors.Is(e, sigma.ErrUnsupported) && slices.ContainsFunc(lines, func(s span) bool { return s.holds(e.Line) }) {
@@ -220,7 +225,7 @@ func (l *loader) rules(t *Threat, file string, src []byte) {
 			continue
 		}
 		if _, _, err := summaryOf(r.Custom); err != nil {
-			l.faults = append(l.faults, &sigma.Error{File: r.SourceFile, Line: err.line, Msg: err.msg, Hint: err.hint})
+			l.faults = append(l.faults, fault(r.SourceFile, err.line, err.col, err.msg, err.hint))
 			continue
 		}
 		t.Rules = append(t.Rules, r)
@@ -236,7 +241,7 @@ func asFaults(err error, file string, line int) sigma.Errors {
 	if errors.As(err, &one) {
 		return sigma.Errors{one}
 	}
-	return sigma.Errors{{File: file, Line: line, Msg: err.Error()}}
+	return sigma.Errors{fault(file, line, 1, err.Error(), "")}
 }
 
 // crossCheck drops what only shows once all threats are read: two rules with one id or name, and
@@ -247,7 +252,7 @@ func crossCheck(threats []Threat) sigma.Errors {
 	taken := func(file string, line int, names ...string) bool {
 		for _, n := range names {
 			if first, ok := seen[n]; ok && n != "" {
-				faults = append(faults, &sigma.Error{File: file, Line: line, Msg: fmt.Sprintf("%q is taken by %s", n, first), Hint: "give each rule its own id and name"})
+				faults = append(faults, fault(file, line, 1, fmt.Sprintf("%q is taken by %s", n, first), "give each rule its own id and name"))
 				return true
 			}
 		}
@@ -272,7 +277,7 @@ func crossCheck(threats []Threat) sigma.Errors {
 		t.Sequences = slices.DeleteFunc(t.Sequences, func(s *Sequence) bool {
 			for _, name := range s.Rules {
 				if !rules[name] {
-					faults = append(faults, &sigma.Error{File: s.SourceFile, Line: s.at["rules"], Msg: fmt.Sprintf("there is no rule %q", name), Hint: "name a rule by its name or id"})
+					faults = append(faults, fault(s.SourceFile, s.at["rules"], 1, fmt.Sprintf("there is no rule %q", name), "name a rule by its name or id"))
 					return true
 				}
 			}
