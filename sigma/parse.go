@@ -79,10 +79,8 @@ func onto(base, doc *yaml.Node) *yaml.Node {
 func (r *reader) rule(doc *yaml.Node) *Rule {
 	rule := &Rule{SourceFile: r.file, Line: doc.Line, at: map[string]position{}, lines: r.sourceLines()}
 	for _, later := range []string{"correlation", "filter"} {
-		if n := lookup(doc, later); n != nil {
-			e := r.fault(at(n), "the other rules of the file load", "%s rules arrive with a later version", later)
-			e.Line--
-			e.Source = r.line(e.Line)
+		if i := valueIndex(doc, later); i > 0 {
+			e := r.fault(at(doc.Content[i-1]), "the other rules of the file load", "%s rules arrive with a later version", later)
 			e.err = fmt.Errorf("%s: %w", later, ErrUnsupported)
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -88,5 +89,39 @@ func TestPublicRulesLoad(t *testing.T) {
 			t.Errorf("%v", e)
 		}
 	}
-	t.Logf("%d rules parsed, %d compiled, %d need placeholders", len(rules), len(e.Rules()), len(es))
+	if len(rules) != 3780 || len(e.Rules()) != 3755 || len(es) != 25 {
+		t.Errorf("%d rules parsed, %d compiled, %d need placeholders; want 3780, 3755, 25", len(rules), len(e.Rules()), len(es))
+	}
+	values := map[string][]string{}
+	for missing := es; len(missing) > 0; { // a rule is refused for the first it lacks
+		for _, e := range missing {
+			name := e.Msg[strings.IndexByte(e.Msg, '%')+1 : strings.LastIndexByte(e.Msg, '%')]
+			values[name] = []string{"192.0.2.1"}
+		}
+		_, err := sigma.Options{Placeholders: values}.Compile(rules, schema)
+		if missing = nil; err != nil {
+			errors.As(err, &missing)
+		}
+	}
+	var names []string
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	t.Logf("placeholders: %s", strings.Join(names, ", "))
+	e, err = sigma.Options{Placeholders: values}.Compile(rules, schema)
+	if err != nil || len(e.Rules()) != 3780 {
+		t.Errorf("with placeholders %d rules compile: %v", len(e.Rules()), err)
+	}
+}
+
+func TestPublicRulesLint(t *testing.T) {
+	rules, _ := loadPublic(t)
+	kinds := map[string]int{}
+	for _, p := range sigma.Lint(rules, nil) {
+		kinds[regexp.MustCompile(`[^ ]*[.0-9][^ ]*`).ReplaceAllString(p.Msg, "…")]++
+	}
+	for kind, n := range kinds {
+		t.Logf("%5d %s", n, kind)
+	}
 }

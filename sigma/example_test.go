@@ -1,0 +1,80 @@
+package sigma_test
+
+import (
+	"fmt"
+
+	"picket/sigma"
+)
+
+func Example() {
+	rules, err := sigma.Parse("shell.yml", []byte(`
+title: Shell started by a model server
+level: high
+logsource: {category: process_creation, product: linux}
+detection:
+  shell:
+    Image|endswith: [/sh, /bash]
+  server:
+    ParentImage|contains: vllm
+  condition: shell and server
+`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	engine, err := sigma.Compile(rules, schema)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	engine.Match(event(map[string]any{"Image": "/bin/bash", "ParentImage": "/opt/vllm/bin/server"}), func(r *sigma.Rule) {
+		fmt.Println(r.Level, r.Title)
+	})
+	// Output: high Shell started by a model server
+}
+
+func ExampleParse_error() {
+	_, err := sigma.Parse("shell.yml", []byte(`title: Shell
+logsource: {category: process_creation}
+detection:
+  shell:
+    Image|endswith: /sh
+  condition: shel
+`))
+	fmt.Println(err)
+	// Output:
+	// shell.yml:6:14: unknown identifier "shel"
+	// 	  condition: shel
+	// 	hint: the rule has shell
+}
+
+func ExampleOptions_Compile() {
+	rules, _ := sigma.Parse("admin.yml", []byte(`
+title: Work of an administrator
+logsource: {category: process_creation}
+detection:
+  who:
+    User|expand: '%administrators%'
+  condition: who
+`))
+	o := sigma.Options{Placeholders: map[string][]string{"administrators": {"root", "adm-*"}}}
+	engine, _ := o.Compile(rules, schema)
+	engine.Match(event(map[string]any{"User": "adm-lena"}), func(r *sigma.Rule) { fmt.Println(r.Title) })
+	// Output: Work of an administrator
+}
+
+func ExampleLint() {
+	rules, _ := sigma.Parse("rule.yml", []byte(`title: Curl
+id: 5013198a-7f2b-4a25-8c42-b2e2f3a0a7b5
+level: low
+logsource: {category: process_creation}
+detection:
+  curl:
+    image|endswith: /curl
+  condition: curl
+`))
+	for _, p := range sigma.Lint(rules, schema) {
+		fmt.Println(p)
+	}
+	// Output: rule.yml:7: field image is not known, so it is never present (field names are case-sensitive)
+}
