@@ -101,6 +101,7 @@ verify:
 expect:
   findings: [{rule: weights_read, max_seconds: 20}]
   incident: {one: true}
+  observables: [{file_read: '${weights}'}, {connect: '${attacker_host}'}]
 `
 
 const mineText = `
@@ -147,6 +148,11 @@ func (f fake) Incidents(context.Context, time.Time) ([]event.Incident, error) {
 	return f.incidents, f.err
 }
 
+// Saw has every event but connections.
+func (f fake) Saw(ctx context.Context, query string, _ time.Time) (bool, error) {
+	return !strings.Contains(query, "net.connect"), nil
+}
+
 func TestReportSaysWhatPicketMissed(t *testing.T) {
 	const seed = 77
 	here := []event.Entity{{Kind: event.EntityContainer, ID: "picket-lab-77", Name: "picket-lab-77"}}
@@ -157,7 +163,7 @@ func TestReportSaysWhatPicketMissed(t *testing.T) {
 		want string
 	}{
 		"all":         {fake{[]event.Finding{finding}, []event.Incident{{ID: "i", FindingN: 1, Entities: here}}, nil}, ""},
-		"no finding":  {fake{nil, nil, nil}, "no finding of weights_read; no incident"},
+		"no finding":  {fake{nil, nil, nil}, "no finding of weights_read; no incident names the container; the store has no connect of"},
 		"elsewhere":   {fake{[]event.Finding{finding}, []event.Incident{{ID: "i", FindingN: 1, Entities: there}}, nil}, "no incident names"},
 		"two":         {fake{[]event.Finding{finding}, []event.Incident{{FindingN: 1, Entities: here}, {Entities: here}}, nil}, "2 incidents name"},
 		"unreachable": {fake{err: io.ErrUnexpectedEOF}, "unexpected EOF"},

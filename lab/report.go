@@ -22,6 +22,7 @@ type Report struct {
 	Effects   []Effect       `json:"effects"`
 	Findings  []Expected     `json:"findings"`           // what had to be found
 	Others    []string       `json:"others,omitempty"`   // rules that fired on the container beside
+	Observed  []Observed     `json:"observed,omitempty"` // where a finding is missing: what the store has of the attack
 	Incident  *IncidentFound `json:"incident,omitempty"` // what Picket made of it
 	Missing   []string       `json:"missing,omitempty"`  // why the run did not pass
 	Leftovers []string       `json:"leftovers,omitempty"`
@@ -101,6 +102,11 @@ func (r *run) verdict() {
 			miss("no incident names the container")
 		case rep.Incident.Number != 1:
 			miss("%d incidents name the container, want one", rep.Incident.Number)
+		}
+	}
+	for _, o := range rep.Observed {
+		if !o.Seen {
+			miss("the store has no %s of %s", o.What, o.Value)
 		}
 	}
 	for _, l := range rep.Leftovers {

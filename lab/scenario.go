@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"regexp"
@@ -265,6 +266,14 @@ func (c *check) scenario(s *Scenario) {
 		}
 		if f.MaxSeconds < 0 {
 			c.fail([]any{"expect", "findings", i, "max_seconds"}, "max_seconds is below zero")
+		}
+	}
+	for i, o := range s.Expect.Observables {
+		for what, value := range o {
+			if _, ok := observables[what]; !ok {
+				c.fail([]any{"expect", "observables", i}, "observable %q is not known: want one of %s", what, strings.Join(slices.Sorted(maps.Keys(observables)), ", "))
+			}
+			c.vars([]any{"expect", "observables", i, what}, value, known)
 		}
 	}
 	if len(s.Verify) == 0 && s.Tier != "benign" {

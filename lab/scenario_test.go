@@ -19,6 +19,7 @@ func TestMistakesInAnAttackAreNamedByPlace(t *testing.T) {
 		"no effect":     {"verify:\n  - {received: {host: '${attacker_host}', bytes_min: 8000000}}\n  - {exists: '${dir}/${file_name}'}\n", "", "verify is empty"},
 		"two effects":   {"{exists: '", "{changed: /x, exists: '", "attack.yml:11:5: want exactly one of"},
 		"bytes":         {", bytes_min: 8000000", "", "bytes_min is missing"},
+		"observable":    {"file_read:", "tread:", `observable "tread" is not known`},
 		"rule":          {"rule: weights_read, ", "", "rule is missing"},
 		"timeout":       {"{id: pack,", "{id: pack, timeout: 1h,", "attack.yml:7:25: timeout \"1h\""},
 		"not yaml":      {"steps:", "steps: [", "attack.yml:"},
