@@ -354,7 +354,10 @@ func TestMatchAgreesWithNaive(t *testing.T) {
 		slow[rule] = newNaive(files[rule.SourceFile])
 	}
 	checked, fired := 0, 0
-	for _, rule := range rules {
+	for i, rule := range rules {
+		if raceEnabled && i%20 > 0 {
+			continue
+		}
 		for range 3 {
 			ev := derive(r, slow[rule], rule)
 			hit := map[*sigma.Rule]bool{}
