@@ -102,7 +102,7 @@ func (c *compiler) add(rule *Rule) {
 			"id %s is used twice, first in %s:%d", rule.ID, first.SourceFile, first.LineOf("id"))
 		return
 	}
-	x := &expander{rule: rule, values: c.values}
+	x := &expander{rule: rule, values: c.values, left: maxTests}
 	e := x.expand(rule.cond)
 	if x.bad != nil {
 		c.fault(rule, x.pos, x.bad.hint, "%s", x.bad.msg)
@@ -142,8 +142,12 @@ func (c *compiler) field(name string) (uint16, bool) {
 	return c.schema.Field(name)
 }
 
+// maxTests bounds the tests of one rule, counted as often as its condition names them.
+const maxTests = 100_000
+
 // expander turns the parsed tree of a rule into tests.
 type expander struct {
+	left   int // tests that the rule may still have
 	rule   *Rule
 	values placeholders
 	bad    *refusal
@@ -157,6 +161,9 @@ func (x *expander) expand(n *node) *expr {
 			x.bad, x.pos = bad, n.item.pos
 			return &expr{op: opOr}
 		}
+		if x.left -= e.tests(); x.left < 0 {
+			x.bad, x.pos = refuse("split the rule", "the rule stands for more than %d tests", maxTests), n.item.pos
+		}
 		return e
 	}
 	e := &expr{op: n.op}
@@ -166,6 +173,18 @@ func (x *expander) expand(n *node) *expr {
 		}
 	}
 	return e
+}
+
+// tests returns how many leaves e has.
+func (e *expr) tests() int {
+	if e.op == opLeaf {
+		return 1
+	}
+	sum := 0
+	for _, kid := range e.kids {
+		sum += kid.tests()
+	}
+	return sum
 }
 
 // tree interns the tests of e, flattens it and puts what is cheap to tell first.

@@ -70,10 +70,17 @@ type condToken struct {
 
 func (t condToken) is(word string) bool { return strings.EqualFold(t.text, word) }
 
+// maxWords bounds the length of a condition.
+const maxWords = 2000
+
 // parseCondition reads one condition over the identifiers given and marks those it uses.
 func parseCondition(text string, searches []*search) (*node, *badCondition) {
 	p := &conditionParser{end: len(text), searches: searches}
 	p.scan(text)
+	if len(p.tokens) > maxWords {
+		p.fail(p.tokens[maxWords], "use 1 of or all of with a pattern", "the condition has more than %d words", maxWords)
+		return nil, p.bad
+	}
 	n := p.or()
 	if p.bad == nil && p.next < len(p.tokens) {
 		p.fail(p.peek(), "join them with and, or", "unexpected %q", p.peek().text)

@@ -120,6 +120,21 @@ func bomb() string {
 	return s
 }
 
+func TestTooManyTests(t *testing.T) {
+	list := "s: {f: [" + strings.Repeat("x, ", 9000) + "x]}\ncondition: s" + strings.Repeat(" and s", 20)
+	rules, err := sigma.Parse("f.yml", []byte(rule(list)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sigma.Compile(rules, nil); err == nil || !strings.Contains(err.Error(), "more than 100000 tests") {
+		t.Errorf("got %v", err)
+	}
+	_, err = sigma.Parse("f.yml", []byte(rule("s: {f: x}\ncondition: s"+strings.Repeat(" and s", 2000))))
+	if err == nil || !strings.Contains(err.Error(), "more than 2000 words") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestErrorShowsTheLine(t *testing.T) {
 	_, err := sigma.Parse("dir/rule.yml", []byte(rule("selection:\n  Image|endwith: /sh\ncondition: selection")))
 	want := "dir/rule.yml:6:5: unknown modifier \"endwith\"\n\t    Image|endwith: /sh\n\thint: known are all, base64,"
