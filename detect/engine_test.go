@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -292,6 +293,9 @@ func TestBuildingBlocksAreSilent(t *testing.T) {
 }
 
 func TestWhatMatchesNothingAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool drop at random")
+	}
 	s, e := newScene("c1"), engine(t, Options{})
 	start := at(0, event.ProcessStart, s.server)
 	connect := s.send(0)
@@ -412,4 +416,27 @@ func TestMetricsAreRegisteredOnce(t *testing.T) {
 			t.Errorf("%s = %v, want %v", name, got[name], want)
 		}
 	}
+}
+
+// The agent's loop, its heartbeat and its check-points use one engine.
+func TestUseByManyAtOnce(t *testing.T) {
+	e := engine(t, Options{Registerer: prometheus.NewRegistry()})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 50 {
+				play(e, newScene(fmt.Sprint("c", i)).theft())
+				e.Snapshot()
+				e.Rules()
+				e.Demand()
+				e.Advance(began)
+			}
+		})
+	}
+	for range 5 {
+		if err := e.Reload(shipped(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
 }
