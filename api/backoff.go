@@ -13,7 +13,7 @@ const (
 )
 
 // backoff slows the guessing of passwords and links: after freeAttempts failures, each further one
-// doubles the wait. It remembers at most maxTracked sources; where there are more, the one that
+// doubles the wait; after a quiet time the count begins anew. It remembers at most maxTracked sources; where there are more, the one that
 // failed longest ago is forgotten.
 type backoff struct {
 	now  func() time.Time
@@ -52,6 +52,9 @@ func (b *backoff) failed(key string) {
 		}
 		f = &failures{}
 		b.keys[key] = f
+	}
+	if b.now().Sub(f.last) > 2*maxWait {
+		f.n = 0
 	}
 	f.n++
 	f.last = b.now()

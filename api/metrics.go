@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -68,6 +69,12 @@ func (w *statusWriter) WriteHeader(status int) {
 // Unwrap returns the writer below.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// encrypted reports whether the browser speaks TLS, to us or to the proxy before us. Who lies about
+// it only marks a cookie of their own.
+func encrypted(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
 // instrument counts and times requests, and stops a panic at the one request that caused it.
 func (s *Server) instrument(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,8 +82,8 @@ func (s *Server) instrument(next http.Handler) http.Handler {
 		start := time.Now()
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
-					panic(p)
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					panic(p) // how a handler hangs up; net/http knows it
 				}
 				s.log.Error("a request handler panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
 				if sw.status == 0 {
@@ -88,6 +95,6 @@ func (s *Server) instrument(next http.Handler) http.Handler {
 				s.metrics.seconds.Observe(time.Since(start).Seconds())
 			}
 		}()
-		next.ServeHTTP(sw, r.WithContext(context.WithValue(r.Context(), tlsKey{}, r.TLS != nil)))
+		next.ServeHTTP(sw, r.WithContext(context.WithValue(r.Context(), tlsKey{}, encrypted(r))))
 	})
 }

@@ -113,16 +113,14 @@ func (s *Server) mayTry(ctx context.Context, user string) error {
 
 func (s *Server) tried(ctx context.Context, user string, ok bool) {
 	from := source(remote(ctx))
-	for _, key := range []string{from, from + "\x00" + user} {
-		if ok {
-			s.attempts.succeeded(key)
-		} else {
-			s.attempts.failed(key)
-		}
+	if ok {
+		// The address stays as it is: else one account of one's own would pay for guessing others.
+		s.attempts.succeeded(from + "\x00" + user)
+		return
 	}
-	if !ok {
-		s.metrics.refused.WithLabelValues("credentials").Inc()
-	}
+	s.attempts.failed(from)
+	s.attempts.failed(from + "\x00" + user)
+	s.metrics.refused.WithLabelValues("credentials").Inc()
 }
 
 // open makes a session for u and the cookie that carries it.
