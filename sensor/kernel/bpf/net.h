@@ -1,0 +1,194 @@
+// Connections: who makes, awaits and takes them, and how much a process sends where. The socket
+// is reached through the file descriptor of the call, so the owner is the caller.
+#include "syscall.h"
+
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_DGRAM 2
+#define EISCONN 106
+#define EALREADY 114
+#define EINPROGRESS 115
+#define FIRST_REPORT (64 << 10)
+
+static __always_inline struct sock *socket_of(struct task_struct *t, u32 fd) {
+	struct file *f = file_of(t, fd);
+	struct socket *s;
+	struct inode *i;
+
+	if (!f)
+		return 0;
+	i = R1(f, struct file, f_inode);
+	if ((R1(i, struct inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return 0;
+	s = R1(f, struct file, private_data);
+	return BPF_CORE_READ(s, sk);
+}
+
+// fill_socket reports false for what is not TCP or UDP over IP.
+static __always_inline bool fill_socket(struct net_record *r, struct sock *sk) {
+	u32 v4;
+
+	r->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	r->local_port = bpf_htons(BPF_CORE_READ(sk, __sk_common.skc_num));
+	r->remote_port = BPF_CORE_READ(sk, __sk_common.skc_dport);
+	switch (BPF_CORE_READ(sk, sk_protocol)) {
+	case 6:
+	case 262: // MPTCP
+		r->protocol = 6;
+		break;
+	case 17:
+		r->protocol = 17;
+		break;
+	default:
+		return false;
+	}
+	if (r->family == AF_INET) {
+		v4 = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		__builtin_memcpy(r->local, &v4, 4);
+		v4 = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+		__builtin_memcpy(r->remote, &v4, 4);
+		return true;
+	}
+	if (r->family != AF_INET6)
+		return false;
+	BPF_CORE_READ_INTO(&r->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+	BPF_CORE_READ_INTO(&r->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+	return true;
+}
+
+struct address {
+	u16 family, port;
+	u32 v4;
+	u8 v6[16];
+};
+
+// A connection that failed has left no address on the socket: the program's own must do.
+static __always_inline void fill_wanted(struct net_record *r, u64 user) {
+	struct address a = {};
+
+	if (bpf_probe_read_user(&a, sizeof(a), (void *)user) && bpf_probe_read_user(&a, 8, (void *)user))
+		return;
+	r->remote_port = a.port;
+	__builtin_memset(r->remote, 0, sizeof(r->remote));
+	if (a.family == AF_INET)
+		__builtin_memcpy(r->remote, &a.v4, 4);
+	else if (a.family == AF_INET6)
+		__builtin_memcpy(r->remote, a.v6, 16);
+	if (a.family == AF_INET || a.family == AF_INET6)
+		r->family = a.family;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct net_record r = {};
+	struct sock *sk;
+	struct call c;
+
+	if (ret == -EISCONN || ret == -EALREADY)
+		return 0; // asks how an earlier call went
+	call_of(&c, t, regs);
+	sk = socket_of(t, c.arg[0]);
+	if (!sk || !fill_socket(&r, sk))
+		return 0;
+	fill_header(&r.h, t, NET_CONNECT);
+	r.h.flags = F_INITIATED;
+	if (ret < 0 && ret != -EINPROGRESS) {
+		r.h.result = ret;
+		fill_wanted(&r, c.arg[1]);
+	}
+	if (r.remote_port)
+		send(&priority, 0, &r.h, sizeof(r));
+	return 0;
+}
+
+// Shapes: 0 listen, 1 bind. A datagram socket awaits what comes from its bind on.
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_listen, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct net_record r = {};
+	struct sock *sk;
+	struct call c;
+
+	if (ret)
+		return 0;
+	call_of(&c, t, regs);
+	sk = socket_of(t, c.arg[0]);
+	if (!sk || !fill_socket(&r, sk) || !r.local_port)
+		return 0;
+	if (c.shape == 1 && BPF_CORE_READ(sk, sk_type) != SOCK_DGRAM)
+		return 0;
+	fill_header(&r.h, t, NET_LISTEN);
+	send(&priority, 0, &r.h, sizeof(r));
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_accept, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct net_record r = {};
+	struct sock *sk;
+
+	if (ret < 0)
+		return 0;
+	sk = socket_of(t, ret);
+	if (!sk || !fill_socket(&r, sk))
+		return 0;
+	fill_header(&r.h, t, NET_ACCEPT);
+	send(&priority, 0, &r.h, sizeof(r));
+	return 0;
+}
+
+struct flow_key {
+	u64 start;
+	u32 tgid;
+	u16 port, family;
+	u8 remote[16];
+};
+
+struct flow {
+	u64 bytes, next;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_send, struct sock *sk, int ret, int flags) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct settings *s = config();
+	struct flow fresh = {.next = FIRST_REPORT}, *f;
+	struct flow_key key = {};
+	struct net_record r = {};
+	u64 sum, next;
+
+	if (ret <= 0 || !s || t->tgid == s->self || !fill_socket(&r, sk) || !r.remote_port)
+		return 0;
+	key.tgid = t->tgid;
+	key.start = t->group_leader->start_boottime;
+	key.port = r.remote_port;
+	key.family = r.family;
+	__builtin_memcpy(key.remote, r.remote, 16);
+	f = bpf_map_lookup_elem(&flows, &key);
+	if (!f) {
+		bpf_map_update_elem(&flows, &key, &fresh, BPF_NOEXIST);
+		f = bpf_map_lookup_elem(&flows, &key);
+		if (!f)
+			return 0;
+	}
+	sum = __sync_fetch_and_add(&f->bytes, ret) + ret;
+	next = f->next;
+	if (sum < next || __sync_val_compare_and_swap(&f->next, next, sum * 4) != next)
+		return 0;
+	fill_header(&r.h, t, NET_SEND);
+	r.h.flags = F_INITIATED;
+	r.bytes = sum;
+	send(&priority, 0, &r.h, sizeof(r));
+	return 0;
+}

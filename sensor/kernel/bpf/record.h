@@ -1,0 +1,189 @@
+// The records that travel to Go, and the maps that every program shares.
+#ifndef RECORD_H
+#define RECORD_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+// One source, two objects: kernels from 6.2 on let a program cast a pointer to a kernel type and
+// read through it directly, which costs a quarter of a chain of probe reads.
+#ifdef PICKET_TYPED
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
+#define CAST(p, T) ((T *)bpf_rdonly_cast((p), bpf_core_type_id_kernel(T)))
+#define R1(p, T, a) (CAST(p, T)->a)
+#define R2(p, T, a, b) (CAST(p, T)->a->b)
+#define R3(p, T, a, b, c) (CAST(p, T)->a->b->c)
+#else
+#define R1(p, T, a) BPF_CORE_READ((T *)(p), a)
+#define R2(p, T, a, b) BPF_CORE_READ((T *)(p), a, b)
+#define R3(p, T, a, b, c) BPF_CORE_READ((T *)(p), a, b, c)
+#endif
+
+// Numbers of event.Kind.
+enum kind {
+	PROCESS_START = 1,
+	PROCESS_SEEN,
+	PROCESS_FORK,
+	PROCESS_EXIT,
+	FILE_READ,
+	FILE_CREATE,
+	FILE_WRITE,
+	FILE_RENAME,
+	FILE_DELETE,
+	FILE_CHMOD,
+	NET_CONNECT,
+	NET_LISTEN,
+	NET_ACCEPT,
+	NET_SEND,
+	KINDS = 16,
+};
+
+enum {
+	F_TRUNCATED = 1,
+	F_MEMFD = 2,
+	F_SCRIPT = 4,
+	F_NO_NEW_PRIVS = 8,
+	F_CREATED = 16,
+	F_DELETED = 32,
+	F_INITIATED = 64,
+};
+
+struct header {
+	u64 time; // since boot
+	u64 start;
+	u64 cgroup;
+	u64 parent_start;
+	u32 tgid, tid, ppid;
+	s32 result;
+	u16 kind, flags;
+	u32 len; // of the whole record
+	char comm[16];
+};
+
+struct process_record {
+	struct header h;
+	u64 cap_eff, cap_perm, cap_inh, cap_bnd, cap_amb;
+	u64 exe_ino;
+	u32 exe_dev, layer;
+	u32 uid, gid, euid, egid, suid, sgid, fsuid, fsgid;
+	u32 loginuid, session, seccomp, ns_pid;
+	u32 ns_pid_inum, ns_mnt, ns_net, ns_uts, ns_ipc, ns_cgroup, ns_user;
+	u32 args_len;
+	u16 exe_len, cwd_len, invoked_len, env_len; // of what follows the record, args last
+	char tty[32];
+};
+
+struct file_record {
+	struct header h;
+	u64 ino;
+	s64 size;
+	u32 dev, mode, layer;
+	u16 dir_len, path_len, old_dir_len, old_len; // of what follows; a dir only where a path is relative
+	u32 pad;
+};
+
+struct net_record {
+	struct header h;
+	u64 bytes;
+	u8 local[16], remote[16];
+	u16 local_port, remote_port; // network order
+	u16 family;
+	u8 protocol, pad;
+};
+
+struct settings {
+	u32 self; // thread group that is not reported but for its processes
+	u32 kinds; // bit n: kind n is wanted
+	u32 watching; // the watched map is not empty
+	u32 prefixes; // file changes are wanted below these paths only
+	u32 asleep[2]; // the reader of this ring wants to be woken
+	u32 learn; // thread whose opens fill the watched map
+	u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct settings);
+} current SEC(".maps");
+
+// A ring for processes and connections, which files can never fill, and one for files.
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 2 << 20);
+} priority SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} volume SEC(".maps");
+
+// Counts by kind: what went onto a ring, and what did not because it was full or because a
+// program interrupted another on the same processor.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KINDS);
+	__type(key, u32);
+	__type(value, u64);
+} sent SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KINDS);
+	__type(key, u32);
+	__type(value, u64);
+} dropped SEC(".maps");
+
+struct process_record *unused_process __attribute__((unused));
+struct file_record *unused_file __attribute__((unused));
+struct net_record *unused_net __attribute__((unused));
+
+static __always_inline struct settings *config(void) {
+	u32 zero = 0;
+	return bpf_map_lookup_elem(&current, &zero);
+}
+
+static __always_inline void count(void *map, u32 kind) {
+	u64 *n = bpf_map_lookup_elem(map, &kind);
+	if (n)
+		(*n)++;
+}
+
+static __always_inline void drop(u32 kind) { count(&dropped, kind); }
+
+static __always_inline void send(void *ring, u32 which, struct header *h, u64 len) {
+	struct settings *s = config();
+	u64 flags = BPF_RB_NO_WAKEUP;
+
+	if (s && s->asleep[which]) {
+		s->asleep[which] = 0;
+		flags = BPF_RB_FORCE_WAKEUP;
+	}
+	h->len = len;
+	if (bpf_ringbuf_output(ring, h, len, flags))
+		drop(h->kind);
+	else
+		count(&sent, h->kind);
+}
+
+static __always_inline u64 cgroup_of(struct task_struct *t) { return R3(t, struct task_struct, cgroups, dfl_cgrp, kn) ? BPF_CORE_READ(t, cgroups, dfl_cgrp, kn, id) : 0; }
+
+static __always_inline void fill_header(struct header *h, struct task_struct *t, u16 kind) {
+	h->time = bpf_ktime_get_boot_ns();
+	h->tgid = t->tgid;
+	h->tid = t->pid;
+	h->start = t->group_leader->start_boottime;
+	h->ppid = t->real_parent->tgid;
+	h->parent_start = t->real_parent->group_leader->start_boottime;
+	h->cgroup = cgroup_of(t);
+	h->result = 0;
+	h->kind = kind;
+	h->flags = 0;
+	bpf_probe_read_kernel(h->comm, sizeof(h->comm), t->comm);
+}
+
+#endif

@@ -1,0 +1,7 @@
+// All programs in one object, so that they share their maps. Go loads those that are wanted, each
+// on its own: a kernel that refuses one still runs the rest.
+#include "process.h"
+#include "file.h"
+#include "net.h"
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,190 @@
+// Package kernel sees what runs on this host through eBPF: programs that start and end, files
+// that are opened and changed, connections and how much goes over them.
+//
+// It loads only what its Demand asks for, says in Probe what a kernel cannot do, and counts
+// exactly what it had to drop.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"picket/event"
+)
+
+// Why a sensor cannot open at all. Anything less is a Capability that is not OK.
+var (
+	ErrNotRoot = errors.New("loading eBPF programs needs root: run with sudo, or grant CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH and CAP_SYS_RESOURCE")
+	ErrNoBTF   = errors.New("the kernel carries no BTF type information (/sys/kernel/btf/vmlinux): run a kernel built with CONFIG_DEBUG_INFO_BTF, as all of Debian 12 and Ubuntu 22.04 on are")
+	ErrLocked  = errors.New("the kernel refuses eBPF programs even to root: look at /sys/kernel/security/lockdown (confidentiality mode forbids them) and at seccomp or LSM policy of a surrounding container")
+)
+
+// Options configures a Sensor. The zero value watches everything but reads, without log or metrics.
+type Options struct {
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	Host       string // name put on events
+	Demand     Demand
+	// SelfPID is the process whose files and connections are not reported. 0 means our own.
+	SelfPID int
+}
+
+// Demand says what anyone needs to hear of. What nobody needs costs nothing.
+type Demand struct {
+	Kinds map[event.Kind]bool // nil means all
+	// Paths are prefixes of the paths whose creation and writing is reported; "/etc/" ends with a
+	// slash, or it means /etcetera too. Empty means all.
+	Paths []string
+}
+
+func (d Demand) wants(k event.Kind) bool { return d.Kinds == nil || d.Kinds[k] }
+
+// Sensor turns what the kernel saw into events.
+type Sensor struct {
+	log  *slog.Logger
+	host string
+
+	maps     map[string]*ebpf.Map
+	programs []*ebpf.Program
+	links    []link.Link
+	rings    [2]*ringbuf.Reader
+	caps     []event.Capability
+
+	seen    []*event.Process
+	known   map[event.Key]bool // of seen, until the rings have passed its time
+	seenEnd uint64
+
+	decoder  decoder
+	watcher  *watcher
+	mu       sync.Mutex // settings
+	settings typedSettings
+	counts   counters
+	closed   sync.Once
+}
+
+// Open loads the programs that opts.Demand needs, attaches them and lists the processes that run
+// already. A program that this kernel refuses is left out and told of by Capabilities.
+func Open(opts Options) (*Sensor, error) {
+	if err := usable(); err != nil {
+		return nil, err
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.SelfPID == 0 {
+		opts.SelfPID = os.Getpid()
+	}
+	s := &Sensor{log: opts.Log, host: opts.Host, known: map[event.Key]bool{}}
+	s.settings = typedSettings{Self: uint32(opts.SelfPID)}
+	for k := event.ProcessStart; k <= event.NetSend; k++ {
+		if opts.Demand.wants(k) {
+			s.settings.Kinds |= 1 << k
+		}
+	}
+	if err := s.open(opts); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Sensor) open(opts Options) error {
+	spec, variant, err := programs()
+	if err != nil {
+		return err
+	}
+	if s.maps, err = createMaps(spec); err != nil {
+		return err
+	}
+	if err := s.setPaths(opts.Demand.Paths); err != nil {
+		return err
+	}
+	if err := s.configure(func(*typedSettings) {}); err != nil {
+		return err
+	}
+	for i, name := range [...]string{"priority", "volume"} {
+		if s.rings[i], err = ringbuf.NewReader(s.maps[name]); err != nil {
+			return fmt.Errorf("read ring %s: %w", name, err)
+		}
+	}
+	s.decoder = newDecoder(s.host)
+	s.watcher = newWatcher(s)
+	iter, err := s.attach(spec, opts.Demand)
+	if err != nil {
+		return err
+	}
+	s.list(iter)
+	s.counts.register(opts.Registerer, s)
+	for _, c := range s.caps {
+		if !c.OK {
+			s.log.Warn("the kernel lacks a capability", "capability", c.Name, "detail", c.Detail)
+		}
+	}
+	s.log.Info("sensor attached", "programs", len(s.programs), "variant", variant, "running", len(s.seen))
+	return nil
+}
+
+// Capabilities says what of the Demand this sensor does, one row a feature.
+func (s *Sensor) Capabilities() []event.Capability { return s.caps }
+
+// configure changes the settings that the programs read.
+func (s *Sensor) configure(change func(*typedSettings)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.settings)
+	if err := s.maps["current"].Put(uint32(0), &s.settings); err != nil {
+		return fmt.Errorf("write the sensor's settings: %w", err)
+	}
+	return nil
+}
+
+func (s *Sensor) setPaths(paths []string) error {
+	for _, p := range paths {
+		var key typedPrefixKey
+		n := 0
+		for ; n < len(p) && n < len(key.Path); n++ {
+			key.Path[n] = int8(p[n])
+		}
+		key.Bits = uint32(n) * 8
+		if err := s.maps["prefixes"].Put(&key, uint32(1)); err != nil {
+			return fmt.Errorf("ask for changes below %s: %w", p, err)
+		}
+		s.settings.Prefixes = 1
+	}
+	return nil
+}
+
+// Close detaches everything. A Run that is under way must have ended.
+func (s *Sensor) Close() error {
+	var all []error
+	s.closed.Do(func() {
+		s.counts.unregister()
+		if s.watcher != nil {
+			all = append(all, s.watcher.close())
+		}
+		for _, l := range s.links {
+			all = append(all, l.Close())
+		}
+		for _, r := range s.rings {
+			if r != nil {
+				all = append(all, r.Close())
+			}
+		}
+		for _, p := range s.programs {
+			all = append(all, p.Close())
+		}
+		for _, m := range s.maps {
+			all = append(all, m.Close())
+		}
+		s.decoder.close()
+	})
+	return errors.Join(all...)
+}

@@ -1,0 +1,257 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"picket/event"
+)
+
+// usable says why no program could be loaded at all.
+func usable() error {
+	if os.Geteuid() != 0 {
+		return ErrNotRoot
+	}
+	// Memory is charged to the control group from 5.11 on: a limit that cannot be raised is no error.
+	_ = rlimit.RemoveMemlock()
+	if _, err := btf.LoadKernelSpec(); err != nil {
+		return fmt.Errorf("%w (%w)", ErrNoBTF, err)
+	}
+	return nil
+}
+
+// programs returns the object that this kernel can load, and its name.
+func programs() (*ebpf.CollectionSpec, string, error) {
+	name, load := "portable", loadPortable
+	if types, err := btf.LoadKernelSpec(); err == nil {
+		var cast *btf.Func
+		if types.TypeByName("bpf_rdonly_cast", &cast) == nil {
+			name, load = "typed", loadTyped
+		}
+	}
+	if v := os.Getenv("PICKET_SENSOR_VARIANT"); v == "portable" {
+		name, load = v, loadPortable
+	}
+	spec, err := load()
+	if err != nil {
+		return nil, "", fmt.Errorf("read the built-in eBPF object: %w", err)
+	}
+	return spec, name, nil
+}
+
+// createMaps makes the maps, which all programs share.
+func createMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
+	n, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, fmt.Errorf("count the processors: %w", err)
+	}
+	spec.Maps["exec_scratch"].MaxEntries = uint32(n)
+	only := spec.Copy()
+	only.Programs = nil
+	coll, err := ebpf.NewCollection(only)
+	if err != nil {
+		return nil, refused("create the eBPF maps", err)
+	}
+	maps := coll.Maps
+	coll.Maps = nil
+	coll.Close()
+	return maps, nil
+}
+
+func refused(what string, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%s: %w (%w)", what, ErrLocked, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// loadProgram loads one program alone, so that one which fails does not fail the rest.
+func loadProgram(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map, name string) (*ebpf.Program, error) {
+	only := spec.Copy()
+	only.Programs = map[string]*ebpf.ProgramSpec{name: only.Programs[name]}
+	coll, err := ebpf.NewCollectionWithOptions(only, ebpf.CollectionOptions{MapReplacements: maps})
+	if err != nil {
+		return nil, err
+	}
+	defer coll.Close()
+	return coll.DetachProgram(name), nil
+}
+
+// A feature is what one row of Probe speaks of.
+type feature struct {
+	name  string
+	parts []part
+	uses  string
+	lost  string // what is not seen without it
+}
+
+// A part is one program of a feature.
+type part struct {
+	program string
+	handler uint32 // slot behind the exit of system calls, 0 for a program of its own
+	kinds   []event.Kind
+}
+
+var features = []feature{
+	{"exec", []part{{"on_exec", 0, []event.Kind{event.ProcessStart}}},
+		"sched_process_exec", "programs that start are not seen"},
+	{"fork-exit", []part{{"on_fork", 0, []event.Kind{event.ProcessFork}}, {"on_exit", 0, []event.Kind{event.ProcessExit}}},
+		"sched_process_fork, sched_process_exit", "processes that fork or end are not seen"},
+	{"file-open", []part{{"on_open", handleOpen, []event.Kind{event.FileRead, event.FileCreate, event.FileWrite}}},
+		"sys_exit of open, creat, openat, openat2", "files that are read, created or written are not seen"},
+	{"file-change", []part{{"on_rename", handleRename, []event.Kind{event.FileRename}},
+		{"on_unlink", handleUnlink, []event.Kind{event.FileDelete}}, {"on_chmod", handleChmod, []event.Kind{event.FileChmod}}},
+		"sys_exit of rename, unlink, rmdir, chmod and kin", "files that are renamed, deleted or get another mode are not seen"},
+	{"connect", []part{{"on_connect", handleConnect, []event.Kind{event.NetConnect}}},
+		"sys_exit of connect", "outgoing connections are not seen"},
+	{"bind", []part{{"on_listen", handleListen, []event.Kind{event.NetListen}}},
+		"sys_exit of listen and bind", "servers that open a port are not seen"},
+	{"accept", []part{{"on_accept", handleAccept, []event.Kind{event.NetAccept}}},
+		"sys_exit of accept, accept4", "incoming connections are not seen"},
+	{"send-bytes", []part{{"on_send", 0, []event.Kind{event.NetSend}}},
+		"sock_send_length", "how much a process sends where is not counted; needs kernel 6.3"},
+	{"existing-processes", []part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
+		"iter/task", "processes that ran before the sensor are known only once they act"},
+}
+
+// attach loads and attaches what is wanted. It returns the iterator over running processes.
+func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program, err error) {
+	behindExit := false
+	for _, f := range features {
+		row, used := event.Capability{Name: f.name, OK: true, Detail: f.uses}, false
+		for _, p := range f.parts {
+			if !s.wanted(p, d) {
+				continue
+			}
+			used = true
+			prog, err := s.start(spec, p)
+			if err != nil {
+				row.OK, row.Detail = false, f.lost+": "+cause(err)
+				s.log.Debug("program refused", "program", p.program, "error", fmt.Sprintf("%+v", err))
+				if errors.Is(err, unix.EPERM) && f.name == "exec" {
+					return nil, refused("load the exec program", err)
+				}
+				continue
+			}
+			behindExit = behindExit || p.handler != 0
+			if p.program == "on_seen" {
+				iter = prog
+			}
+		}
+		if used {
+			s.caps = append(s.caps, row)
+		}
+	}
+	if behindExit {
+		if _, err := s.start(spec, part{program: "dispatch"}); err != nil {
+			return nil, refused("attach to the exit of system calls", err)
+		}
+	}
+	return iter, nil
+}
+
+func (s *Sensor) wanted(p part, d Demand) bool {
+	for _, k := range p.kinds {
+		if d.wants(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// start loads one program and puts it to work.
+func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error) {
+	prog, err := loadProgram(spec, s.maps, p.program)
+	if err != nil {
+		return nil, err
+	}
+	s.programs = append(s.programs, prog)
+	switch {
+	case p.handler != 0:
+		if err := s.maps["handlers"].Put(p.handler, prog); err != nil {
+			return nil, fmt.Errorf("install handler %s: %w", p.program, err)
+		}
+		return prog, s.route(p.handler)
+	case p.program == "on_seen":
+		return prog, nil
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	if err != nil {
+		return nil, fmt.Errorf("attach %s: %w", p.program, err)
+	}
+	s.links = append(s.links, l)
+	return prog, nil
+}
+
+// cause is the last line of an error: for a program that the kernel refused, the reason.
+func cause(err error) string {
+	var v *ebpf.VerifierError
+	if errors.As(err, &v) && v.Cause != nil {
+		err = v.Cause
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// Probe says what this kernel can and cannot do, one row a feature. It loads each program and
+// attaches none.
+func Probe() []event.Capability {
+	rows := []event.Capability{{Name: "btf", OK: true, Detail: "/sys/kernel/btf/vmlinux"}}
+	if err := usable(); err != nil {
+		rows[0].OK, rows[0].Detail = false, err.Error()
+		for _, f := range features {
+			rows = append(rows, event.Capability{Name: f.name, Detail: f.lost})
+		}
+		return rows
+	}
+	spec, variant, err := programs()
+	var maps map[string]*ebpf.Map
+	if err == nil {
+		maps, err = createMaps(spec)
+	}
+	if err != nil {
+		rows[0].OK, rows[0].Detail = false, err.Error()
+		return rows
+	}
+	defer func() {
+		for _, m := range maps {
+			_ = m.Close()
+		}
+	}()
+	rows[0].Detail += ", " + variant + " programs"
+	for _, f := range features {
+		row := event.Capability{Name: f.name, OK: true, Detail: f.uses}
+		for _, p := range f.parts {
+			prog, err := loadProgram(spec, maps, p.program)
+			if err != nil {
+				row.OK, row.Detail = false, f.lost+": "+cause(err)
+				break
+			}
+			_ = prog.Close()
+		}
+		rows = append(rows, row)
+	}
+	return append(rows, overlay(), lsm())
+}
+
+func overlay() event.Capability {
+	c := event.Capability{Name: "overlay-drift", OK: true, Detail: "overlayfs inode: tells files written since a container started"}
+	known, err := os.ReadFile("/proc/filesystems")
+	if err == nil && !bytes.Contains(known, []byte("\toverlay\n")) {
+		c.Detail = "overlayfs is not loaded; used once it is"
+	}
+	return c
+}
+
+func lsm() event.Capability {
+	return event.Capability{Name: "lsm", Detail: "not available: enforcement uses cgroup hooks"}
+}

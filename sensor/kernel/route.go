@@ -1,0 +1,34 @@
+package kernel
+
+import "fmt"
+
+// Slots of the handlers map.
+const (
+	handleOpen = iota + 1
+	handleRename
+	handleUnlink
+	handleChmod
+	handleConnect
+	handleListen
+	handleAccept
+)
+
+// A call is a system call that goes to a handler; shape says where its arguments are.
+type call struct {
+	number, handler, shape uint32
+}
+
+// route sends the system calls of one handler to it.
+func (s *Sensor) route(handler uint32) error {
+	for name, table := range map[string][]call{"routes": calls, "routes32": calls32} {
+		for _, c := range table {
+			if c.handler != handler {
+				continue
+			}
+			if err := s.maps[name].Put(c.number, c.handler|c.shape<<8); err != nil {
+				return fmt.Errorf("route system call %d: %w", c.number, err)
+			}
+		}
+	}
+	return nil
+}

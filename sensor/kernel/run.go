@@ -1,0 +1,211 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"picket/event"
+)
+
+const (
+	pollEvery = 4 * time.Millisecond
+	// settle is how long a record may take from its time stamp to the ring. Younger records wait,
+	// so that an older one on the other ring can still come before them.
+	settle = 2 * time.Millisecond
+	// restAfter is the quiet time after which the reader sleeps until the kernel wakes it.
+	restAfter = 50 * time.Millisecond
+	// restFor bounds that sleep: a record that slips in as the reader falls asleep wakes nobody.
+	restFor = 250 * time.Millisecond
+)
+
+// head is the oldest record of one ring.
+type head struct {
+	rec  ringbuf.Record
+	full bool
+	time uint64
+}
+
+// Run calls handle for each process that ran before, parents first, and then for what happens, in
+// the order of time over both rings, until ctx ends. The event is reused between calls.
+func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
+	wake, err := newWaker(s)
+	if err != nil {
+		return err
+	}
+	defer wake.close()
+	s.deliverSeen(ctx, handle)
+	var heads [2]head
+	quiet := time.Now()
+	for ctx.Err() == nil {
+		n, err := s.drain(ctx, &heads, handle)
+		if err != nil {
+			return err
+		}
+		waiting := heads[0].full || heads[1].full
+		switch {
+		case n > 0 || waiting:
+			quiet = time.Now()
+			if waiting {
+				time.Sleep(settle / 2)
+			} else {
+				time.Sleep(pollEvery)
+			}
+		case time.Since(quiet) < restAfter:
+			time.Sleep(pollEvery)
+		default:
+			if err := wake.rest(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Sensor) deliverSeen(ctx context.Context, handle func(*event.Event)) {
+	now := time.Now()
+	for _, p := range s.seen {
+		if ctx.Err() != nil {
+			return
+		}
+		e := event.Event{Kind: event.ProcessSeen, Time: now, Host: s.host, Process: p}
+		s.counts.received[event.ProcessSeen].Add(1)
+		handle(&e)
+	}
+	s.seen = nil
+}
+
+// drain delivers what is old enough, the older of the two heads first, and returns how many.
+func (s *Sensor) drain(ctx context.Context, heads *[2]head, handle func(*event.Event)) (n int, err error) {
+	now := bootNow()
+	cut := now - uint64(settle)
+	s.decoder.clock.refresh(now)
+	for ; ctx.Err() == nil; n++ {
+		if n%1024 == 1023 {
+			cut = bootNow() - uint64(settle)
+		}
+		for i := range heads {
+			if err := s.fill(i, &heads[i]); err != nil {
+				return n, err
+			}
+		}
+		h := &heads[0]
+		if !h.full || heads[1].full && heads[1].time < h.time {
+			h = &heads[1]
+		}
+		if !h.full || h.time > cut {
+			return n, nil
+		}
+		h.full = false
+		s.deliver(h.rec.RawSample, handle)
+	}
+	return n, nil
+}
+
+// fill takes the next record of a ring, if there is one and no other waits.
+func (s *Sensor) fill(i int, h *head) error {
+	for !h.full && s.rings[i].AvailableBytes() > 0 {
+		s.rings[i].SetDeadline(time.Unix(1, 0)) // do not wait
+		err := s.rings[i].ReadInto(&h.rec)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the kernel's ring: %w", err)
+		}
+		s.counts.bytes.Add(uint64(len(h.rec.RawSample)))
+		var ok bool
+		if h.time, ok = recordTime(h.rec.RawSample); !ok {
+			s.counts.malformed.Add(1)
+			continue
+		}
+		h.full = true
+	}
+	return nil
+}
+
+func (s *Sensor) deliver(raw []byte, handle func(*event.Event)) {
+	e, err := s.decoder.decode(raw)
+	if err != nil {
+		s.counts.malformed.Add(1)
+		return
+	}
+	s.counts.received[e.Kind].Add(1)
+	if s.known != nil {
+		if at, _ := recordTime(raw); at > s.seenEnd {
+			s.known = nil
+		} else if e.Kind == event.ProcessFork && s.known[e.Process.Key()] {
+			return // told of as seen
+		}
+	}
+	handle(e)
+}
+
+// waker sleeps until either ring has something.
+type waker struct {
+	fd int
+}
+
+func newWaker(s *Sensor) (*waker, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the kernel's rings: %w", err)
+	}
+	for _, name := range [...]string{"priority", "volume"} {
+		m := s.maps[name].FD()
+		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, m, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(m)}); err != nil {
+			_ = unix.Close(fd)
+			return nil, fmt.Errorf("wait for the kernel's rings: %w", err)
+		}
+	}
+	return &waker{fd}, nil
+}
+
+func (w *waker) close() { _ = unix.Close(w.fd) }
+
+// rest asks the kernel for a wake-up, looks once more, and sleeps.
+func (w *waker) rest(s *Sensor) error {
+	if err := s.configure(func(c *typedSettings) { c.Asleep = [2]uint32{1, 1} }); err != nil {
+		return err
+	}
+	if s.rings[0].AvailableBytes() == 0 && s.rings[1].AvailableBytes() == 0 {
+		var got [2]unix.EpollEvent
+		_, err := unix.EpollWait(w.fd, got[:], int(restFor.Milliseconds()))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for the kernel's rings: %w", err)
+		}
+	}
+	return s.configure(func(c *typedSettings) { c.Asleep = [2]uint32{} })
+}
+
+func bootNow() uint64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
+	return uint64(t.Nano())
+}
+
+// clock turns time since boot into wall time.
+type clock struct {
+	offset int64
+	next   uint64
+}
+
+// refresh follows steps of the wall clock. A small slew is ignored, so that the same moment keeps
+// the same wall time.
+func (c *clock) refresh(boot uint64) {
+	if boot < c.next {
+		return
+	}
+	c.next = boot + uint64(time.Second)
+	offset := time.Now().UnixNano() - int64(bootNow())
+	if d := offset - c.offset; d > int64(20*time.Millisecond) || d < -int64(20*time.Millisecond) {
+		c.offset = offset
+	}
+}
+
+func (c *clock) wall(boot uint64) time.Time { return time.Unix(0, c.offset+int64(boot)) }

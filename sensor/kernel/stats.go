@@ -1,0 +1,100 @@
+package kernel
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"picket/event"
+)
+
+// Stats says what came of what the kernel saw, since Open.
+type Stats struct {
+	Received  map[event.Kind]uint64 // handed to Run's handler
+	Sent      map[event.Kind]uint64 // put on a ring by the kernel
+	Dropped   map[event.Kind]uint64 // had no room on its ring: exact
+	Malformed uint64
+	Bytes     uint64 // read from the rings
+}
+
+type counters struct {
+	received  [16]atomic.Uint64
+	malformed atomic.Uint64
+	bytes     atomic.Uint64
+
+	reg       prometheus.Registerer
+	collector *collector
+}
+
+// Stats reads the counters.
+func (s *Sensor) Stats() Stats {
+	st := Stats{
+		Received: map[event.Kind]uint64{}, Sent: map[event.Kind]uint64{}, Dropped: map[event.Kind]uint64{},
+		Malformed: s.counts.malformed.Load(), Bytes: s.counts.bytes.Load(),
+	}
+	for k := event.ProcessStart; k <= event.NetSend; k++ {
+		put(st.Received, k, s.counts.received[k].Load())
+		put(st.Sent, k, s.sum("sent", k))
+		put(st.Dropped, k, s.sum("dropped", k))
+	}
+	return st
+}
+
+func put(m map[event.Kind]uint64, k event.Kind, n uint64) {
+	if n > 0 {
+		m[k] = n
+	}
+}
+
+func (s *Sensor) sum(name string, k event.Kind) (n uint64) {
+	var cpus []uint64
+	if err := s.maps[name].Lookup(uint32(k), &cpus); err != nil {
+		return 0
+	}
+	for _, c := range cpus {
+		n += c
+	}
+	return n
+}
+
+var (
+	receivedDesc  = prometheus.NewDesc("picket_sensor_received_total", "Events that the kernel saw and the agent took, by kind.", []string{"kind"}, nil)
+	droppedDesc   = prometheus.NewDesc("picket_sensor_dropped_total", "Events that the kernel saw and had no room for, by kind.", []string{"kind"}, nil)
+	malformedDesc = prometheus.NewDesc("picket_sensor_malformed_total", "Records that could not be decoded.", nil, nil)
+	bytesDesc     = prometheus.NewDesc("picket_sensor_bytes_total", "Bytes read from the kernel's rings.", nil, nil)
+)
+
+// collector reads the kernel's counters when metrics are asked for.
+type collector struct{ s *Sensor }
+
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{receivedDesc, droppedDesc, malformedDesc, bytesDesc} {
+		out <- d
+	}
+}
+
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	st := c.s.Stats()
+	for k := event.ProcessStart; k <= event.NetSend; k++ {
+		out <- prometheus.MustNewConstMetric(receivedDesc, prometheus.CounterValue, float64(st.Received[k]), k.String())
+		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(st.Dropped[k]), k.String())
+	}
+	out <- prometheus.MustNewConstMetric(malformedDesc, prometheus.CounterValue, float64(st.Malformed))
+	out <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(st.Bytes))
+}
+
+func (c *counters) register(reg prometheus.Registerer, s *Sensor) {
+	if reg == nil {
+		return
+	}
+	c.collector = &collector{s}
+	if reg.Register(c.collector) == nil {
+		c.reg = reg
+	}
+}
+
+func (c *counters) unregister() {
+	if c.reg != nil {
+		c.reg.Unregister(c.collector)
+	}
+}

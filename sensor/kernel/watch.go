@@ -1,0 +1,204 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// watcher keeps the kernel's table of watched inodes equal to the directories asked for.
+type watcher struct {
+	s      *Sensor
+	mu     sync.Mutex
+	roots  map[string]bool
+	inodes map[string][]typedInodeKey // by directory: its own and those of its files
+	dirs   map[int32]string           // by inotify watch
+	notify *os.File
+	fd     int // of notify
+}
+
+func newWatcher(s *Sensor) *watcher {
+	return &watcher{s: s, roots: map[string]bool{}, inodes: map[string][]typedInodeKey{}, dirs: map[int32]string{}}
+}
+
+// WatchDir reports reads of all files inside a directory, now and later, under any name that they
+// are reached by. A single file may be named too.
+func (s *Sensor) WatchDir(path string) error {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	path = filepath.Clean(path)
+	if w.roots[path] {
+		return nil
+	}
+	if err := w.listen(); err != nil {
+		s.log.Warn("new directories inside watched ones will not be noticed", "error", err)
+	}
+	if err := w.addTree(path); err != nil {
+		return fmt.Errorf("watch reads in %s: %w", path, err)
+	}
+	w.roots[path] = true
+	return s.configure(func(c *typedSettings) { c.Watching = 1 })
+}
+
+// UnwatchDir ends WatchDir.
+func (s *Sensor) UnwatchDir(path string) error {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	path = filepath.Clean(path)
+	if !w.roots[path] {
+		return fmt.Errorf("end the watch of %s: it is not watched", path)
+	}
+	delete(w.roots, path)
+	for dir := range w.inodes {
+		if w.covered(dir) {
+			continue
+		}
+		for _, key := range w.inodes[dir] {
+			_ = s.maps["watched"].Delete(&key)
+		}
+		delete(w.inodes, dir)
+	}
+	for wd, dir := range w.dirs {
+		if !w.covered(dir) {
+			delete(w.dirs, wd)
+			_, _ = unix.InotifyRmWatch(w.fd, uint32(wd))
+		}
+	}
+	if len(w.roots) == 0 {
+		return s.configure(func(c *typedSettings) { c.Watching = 0 })
+	}
+	return nil
+}
+
+// covered reports whether a directory lies in one that is watched.
+func (w *watcher) covered(dir string) bool {
+	for root := range w.roots {
+		if dir == root || strings.HasPrefix(dir, strings.TrimSuffix(root, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *watcher) addTree(root string) error {
+	if st, err := os.Stat(root); err != nil {
+		return err
+	} else if !st.IsDir() {
+		return w.add(filepath.Dir(root), root)
+	}
+	// The root may be a link; WalkDir would not follow it.
+	return filepath.WalkDir(root+"/", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil && filepath.Clean(p) == root:
+			return err
+		case err != nil:
+			return nil // gone, or not ours to read: the rest counts
+		case d.IsDir():
+			w.follow(filepath.Clean(p))
+			return w.add(filepath.Clean(p), p)
+		case d.Type().IsRegular():
+			return w.add(filepath.Dir(p), p)
+		case d.Type()&fs.ModeSymlink != 0: // as in a cache of models: the file lies elsewhere
+			if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
+				return w.add(filepath.Dir(p), p)
+			}
+		}
+		return nil
+	})
+}
+
+// add puts the inode of path into the kernel's table, in the care of dir.
+func (w *watcher) add(dir, path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		return err
+	}
+	key := typedInodeKey{Ino: st.Ino, Dev: kernelDev(st.Dev)}
+	if err := w.s.maps["watched"].Put(&key, uint32(1)); err != nil {
+		return fmt.Errorf("more than 65536 files and directories are watched: %w", err)
+	}
+	w.inodes[dir] = append(w.inodes[dir], key)
+	return nil
+}
+
+// kernelDev turns a device number of stat into the kernel's own.
+func kernelDev(dev uint64) uint64 { return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev)) }
+
+// listen starts to follow changes inside watched directories.
+func (w *watcher) listen() error {
+	if w.notify != nil {
+		return nil
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	w.notify, w.fd = os.NewFile(uintptr(fd), "inotify"), fd
+	go w.loop(w.notify)
+	return nil
+}
+
+func (w *watcher) follow(dir string) {
+	if w.notify == nil {
+		return
+	}
+	wd, err := unix.InotifyAddWatch(w.fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR)
+	if err != nil {
+		w.s.log.Warn("new directories here will not be noticed", "dir", dir, "error", err)
+		return
+	}
+	w.dirs[int32(wd)] = dir
+}
+
+// loop adds what appears inside watched directories. It ends when notify is closed.
+func (w *watcher) loop(notify *os.File) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := notify.Read(buf)
+		if err != nil {
+			return
+		}
+		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+			wd := int32(binary.NativeEndian.Uint32(b))
+			size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
+			if size > len(b) {
+				break
+			}
+			w.appeared(wd, strings.TrimRight(string(b[unix.SizeofInotifyEvent:size]), "\x00"))
+			b = b[size:]
+		}
+	}
+}
+
+func (w *watcher) appeared(wd int32, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	dir, ok := w.dirs[wd]
+	if !ok || name == "" {
+		return
+	}
+	if err := w.addTree(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.s.log.Warn("cannot watch reads", "path", filepath.Join(dir, name), "error", err)
+	}
+}
+
+func (w *watcher) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.notify == nil {
+		return nil
+	}
+	return w.notify.Close()
+}
