@@ -142,6 +142,9 @@ func who(p *event.Process) string {
 	if name = clean(name, 40); name == "" {
 		name = "a process"
 	}
+	if p.PID == 0 {
+		return name // an event from elsewhere
+	}
 	return fmt.Sprintf("%s (pid %d)", name, p.PID)
 }
 
