@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -194,11 +195,10 @@ func frame(id, name string, data []byte) []byte {
 		b = append(append(append(b, "id: "...), id...), '\n')
 	}
 	b = append(append(append(b, "event: "...), name...), "\ndata: "...)
-	for _, c := range data {
-		if c != '\n' && c != '\r' { // between tokens only: inside strings they are escaped
-			b = append(b, c)
-		}
+	if bytes.ContainsAny(data, "\r\n") { // between tokens only: inside strings they are escaped
+		data = bytes.ReplaceAll(bytes.ReplaceAll(data, []byte{'\n'}, nil), []byte{'\r'}, nil)
 	}
+	b = append(b, data...)
 	return append(b, messageEnd...)
 }
 
