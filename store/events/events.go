@@ -141,7 +141,7 @@ func (c *Client) do(ctx context.Context, method, path string, form url.Values, l
 	}
 	if resp.StatusCode/100 != 2 {
 		defer cancel()
-		return nil, c.answer(resp)
+		return nil, c.answer(resp, form.Get("query"))
 	}
 	return &responseBody{resp.Body, cancel}, nil
 }
@@ -172,38 +172,44 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 }
 
 // answer turns a refusal into an error, and closes the response.
-func (c *Client) answer(resp *http.Response) error {
+func (c *Client) answer(resp *http.Response, query string) error {
 	defer resp.Body.Close() //nolint:errcheck // nothing was written
-	b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-	text := strings.TrimSpace(string(b))
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 2*maxText+4096))
+	text := plain(string(b), query)
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%w: %s did not accept the user name or password", ErrAway, c.opt.URL)
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
-		return fmt.Errorf("%w: %s answered %s: %s", ErrAway, c.opt.URL, resp.Status, plain(text))
+		return fmt.Errorf("%w: %s answered %s: %s", ErrAway, c.opt.URL, resp.Status, text)
 	case strings.Contains(resp.Request.URL.Path, "/insert/"):
 		if strings.Contains(text, "read-only") {
-			return fmt.Errorf("%w: it takes no writes, its disk is full: %s", ErrAway, plain(text))
+			return fmt.Errorf("%w: it takes no writes, its disk is full: %s", ErrAway, text)
 		}
-		return fmt.Errorf("%w: %s", ErrRefused, plain(text))
+		return fmt.Errorf("%w: %s", ErrRefused, text)
 	}
 	if strings.Contains(text, "timeout") || strings.Contains(text, "deadline") {
 		return fmt.Errorf("%w: the query took too long; ask for a shorter time range or fewer rows", ErrAway)
 	}
-	return &QueryError{Text: plain(text)}
+	return &QueryError{Text: text}
 }
 
-// plain takes the store's own decoration off a message: a source line, an address, the arguments.
-func plain(s string) string {
-	if i := strings.LastIndex(s, "]: "); i >= 0 && strings.Contains(s[:i], "cannot parse query") {
-		s = s[i+3:]
-	}
-	if i := strings.Index(s, `requestURI: `); i >= 0 {
-		if j := strings.Index(s[i:], "; "); j >= 0 {
-			s = s[i+j+2:]
+// plain takes off a message what is the store's own business: the request, and the query again.
+func plain(s, query string) string {
+	if i := strings.Index(s, "requestURI: "); i >= 0 {
+		if _, after, ok := strings.Cut(s[i:], "; "); ok {
+			s = after
 		}
 	}
+	if query != "" {
+		if _, after, ok := strings.Cut(s, "["+query+"]: "); ok {
+			s = after
+		}
+	}
+	s, _, _ = strings.Cut(s, "; context: [")
 	s, _, _ = strings.Cut(s, "\n")
+	if strings.Contains(s, "compound token cannot start with") {
+		s = "a value is missing"
+	}
 	return strings.TrimSpace(s)
 }
 

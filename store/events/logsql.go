@@ -64,18 +64,23 @@ func check(text string) (ordered bool, err error) {
 		case l.quoted:
 		case word == "|":
 			afterPipe = true
-		case word == "(":
+		case word == "(" || word == "[": // a range may mix them
 			if prev == "options" {
 				return false, &QueryError{Text: "options(…) is not allowed here"}
 			}
 			depth++
-		case word == ")":
-			depth--
+		case word == ")" || word == "]":
+			if depth--; depth < 0 {
+				return false, &QueryError{Text: "a " + word + " has no partner before it", Hint: "put it in quotes to search for it"}
+			}
 		}
 		prev = word
 	}
 	if afterPipe {
 		return false, &QueryError{Text: "it ends with a |", Hint: "name a pipe after it, or put it in quotes"}
+	}
+	if depth > 0 {
+		return false, &QueryError{Text: "a ( or [ is not closed"}
 	}
 	return ordered, nil
 }

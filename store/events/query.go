@@ -156,7 +156,7 @@ func (c *Client) rows(ctx context.Context, form url.Values) ([]row, error) {
 		line, err := in.ReadBytes('\n')
 		if line = bytes.TrimSpace(line); len(line) > 0 {
 			if line[0] != '{' { // an error after the first rows were sent
-				return nil, &QueryError{Text: plain(string(line))}
+				return nil, &QueryError{Text: plain(string(line), form.Get("query"))}
 			}
 			head.Time, head.ID = time.Time{}, ""
 			_ = json.Unmarshal(line, &head) // a row of counts has neither
@@ -185,9 +185,10 @@ func (c *Client) Hits(ctx context.Context, q Query, n int) ([]Bucket, error) {
 		return nil, err
 	}
 	n = min(max(n, 1), 1000)
-	step := max(q.End.Sub(q.Start)/time.Duration(n), time.Millisecond)
-	form.Set("step", strconv.FormatInt(step.Nanoseconds(), 10)+"ns")
-	form.Set("offset", strconv.FormatInt(-(q.Start.UnixNano()%step.Nanoseconds()), 10)+"ns")
+	start := q.Start.Truncate(time.Millisecond) // the store knows no finer lengths
+	step := (q.End.Sub(start)/time.Duration(n) + time.Millisecond).Truncate(time.Millisecond)
+	form.Set("step", strconv.FormatInt(step.Milliseconds(), 10)+"ms")
+	form.Set("offset", strconv.FormatInt(start.UnixMilli()%step.Milliseconds(), 10)+"ms")
 	var reply struct {
 		Hits []struct {
 			Timestamps []time.Time `json:"timestamps"`
@@ -199,12 +200,12 @@ func (c *Client) Hits(ctx context.Context, q Query, n int) ([]Bucket, error) {
 	}
 	out := make([]Bucket, n)
 	for i := range out {
-		out[i].Time = q.Start.Add(time.Duration(i) * step)
+		out[i].Time = start.Add(time.Duration(i) * step)
 	}
 	for _, h := range reply.Hits {
 		for i, t := range h.Timestamps {
 			if i < len(h.Values) {
-				b := (t.Sub(q.Start) + step/2) / step // the store's bucket start, rounded to ours
+				b := (t.Sub(start) + step/2) / step // the store's bucket start, rounded to ours
 				out[min(max(int(b), 0), n-1)].Count += h.Values[i]
 			}
 		}
