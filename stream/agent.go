@@ -286,7 +286,11 @@ func (a *Agent) Heartbeat(h event.Heartbeat) {
 func (a *Agent) Connected() bool { return a.nc.IsConnected() }
 
 // Pending returns the bytes of events and of findings that the hub has not acknowledged.
-func (a *Agent) Pending() (events, findings int64) { return a.events.pending(), a.findings.pending() }
+func (a *Agent) Pending() (events, findings int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return int64(a.queued) + a.events.pending(), a.findings.pending()
+}
 
 // Close gives what is on its way up to two seconds to arrive; the rest stays in the spool.
 func (a *Agent) Close() error {

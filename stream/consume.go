@@ -41,6 +41,7 @@ func (h *Hub) Events(ctx context.Context, fn func(Batch)) error {
 	stop := make(chan struct{})
 	defer close(stop)
 	go k.prolong(stop)
+	last := uint64(0)
 	return h.consume(ctx, streamEvents, maxHeldMsgs, func(m jetstream.Msg) {
 		meta, err := m.Metadata()
 		if err != nil {
@@ -48,6 +49,13 @@ func (h *Hub) Events(ctx context.Context, fn func(Batch)) error {
 			return
 		}
 		seq, size := meta.Sequence.Stream, len(m.Data())
+		if meta.NumDelivered == 1 {
+			if last > 0 && seq > last+1 {
+				h.m.discarded.Add(float64(seq - last - 1))
+				h.o.Log.Warn("events were discarded before they were read: more came than the stream keeps", "messages", seq-last-1)
+			}
+			last = max(last, seq)
+		}
 		if !k.hold(ctx, seq, m, size) {
 			return // it is being dealt with, or the server stops
 		}

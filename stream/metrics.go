@@ -8,7 +8,7 @@ import (
 )
 
 type hubMetrics struct {
-	events, findings, unreadable prometheus.Counter
+	events, findings, unreadable, discarded prometheus.Counter
 }
 
 func newHubMetrics(reg prometheus.Registerer, h *Hub) hubMetrics {
@@ -16,6 +16,7 @@ func newHubMetrics(reg prometheus.Registerer, h *Hub) hubMetrics {
 		events:     counter(reg, "received_events_total", "Events handed over by the hub, repeats included."),
 		findings:   counter(reg, "received_findings_total", "Findings handed over by the hub, repeats included."),
 		unreadable: counter(reg, "unreadable_total", "Records that an agent sent and that could not be read."),
+		discarded:  counter(reg, "discarded_messages_total", "Messages with events that were discarded unread because the stream was full."),
 	}
 	if reg != nil {
 		reg.MustRegister(lagCollector{h})
