@@ -47,7 +47,6 @@ type agent struct {
 	lines      []byte // record being written, reused
 	ruleErrors []string
 	rulesSeen  string // fingerprint of the rule files last loaded
-	snapshot   []byte
 	dropped    uint64
 }
 
@@ -222,7 +221,7 @@ func (a *agent) advance(now time.Time) {
 		a.publish(&f)
 	}
 	a.tracker.Advance(now)
-	if drops := a.sensor.Stats().DroppedTotal(); drops > a.dropped {
+	if drops := a.drops(); drops > a.dropped {
 		e := &event.Event{
 			Kind: event.SensorHealth, Time: now, Host: a.cfg.Host,
 			Message: fmt.Sprintf("the sensor lost %d events in the last second: what it did not see in that time is not known", drops-a.dropped),
@@ -233,18 +232,24 @@ func (a *agent) advance(now time.Time) {
 	a.saveSequences()
 }
 
+// drops adds up what the sensor had no room for.
+func (a *agent) drops() (n uint64) {
+	for _, d := range a.sensor.Stats().Dropped {
+		n += d
+	}
+	return n
+}
+
 // saveSequences keeps half-seen sequences on disk, so that an agent that is killed between the
 // steps of an attack still sees its end.
 func (a *agent) saveSequences() {
-	b, err := a.engine.Snapshot()
-	if err != nil || bytes.Equal(b, a.snapshot) {
+	b, changed := a.engine.Snapshot()
+	if !changed {
 		return
 	}
 	if err := replaceFile(a.sequencesFile(), b, 0o600); err != nil {
 		a.log.Warn("half-seen sequences could not be kept", "error", err)
-		return
 	}
-	a.snapshot = b
 }
 
 func (a *agent) sequencesFile() string { return filepath.Join(a.cfg.dir("agent"), "sequences.json") }
@@ -269,7 +274,7 @@ func (a *agent) heartbeat() {
 
 // openDetect loads the threats and what the last agent had half seen.
 func (a *agent) openDetect() error {
-	loaded := a.loadThreats()
+	loaded, _ := a.loadThreats() // what is in order is loaded; the rest is said in the heartbeat
 	var err error
 	a.engine, err = detect.New(detect.Options{
 		Log: a.log.With("component", "detect"), Registerer: a.reg, Host: a.cfg.Host, Threats: loaded,
@@ -293,27 +298,33 @@ func (a *agent) openDetect() error {
 
 // loadThreats reads the built-in threats and those of the host. A broken folder is left out, said
 // in the heartbeat, and does not stop the others.
-func (a *agent) loadThreats() []detect.Threat {
-	roots := []fs.FS{threats.FS}
-	for _, dir := range a.cfg.Detect.Threats {
-		if _, err := os.Stat(dir); err == nil {
-			roots = append(roots, os.DirFS(dir))
-		}
-	}
-	loaded, err := detect.LoadThreats(roots...)
+func (a *agent) loadThreats() ([]detect.Threat, error) {
+	loaded, err := detect.LoadThreats(ThreatRoots(a.cfg, threats.FS)...)
 	a.ruleErrors = nil
-	if err != nil {
-		for _, e := range unjoin(err) {
-			a.log.Error("a threat folder has a mistake", "error", e)
-			a.ruleErrors = append(a.ruleErrors, e.Error())
+	for _, e := range Unjoin(err) {
+		a.log.Error("a threat folder has a mistake", "error", e)
+		a.ruleErrors = append(a.ruleErrors, e.Error())
+	}
+	return loaded, err
+}
+
+// ThreatRoots returns the built-in threats and the host's directories that exist.
+func ThreatRoots(cfg *Config, builtin fs.FS) []fs.FS {
+	roots := []fs.FS{builtin}
+	for _, dir := range cfg.Detect.Threats {
+		if _, err := os.Stat(dir); err == nil {
+			roots = append(roots, detect.Dir(dir))
 		}
 	}
-	return loaded
+	return roots
 }
 
 func (a *agent) reload() {
-	if err := a.engine.Reload(a.loadThreats()); err != nil {
-		a.ruleErrors = append(a.ruleErrors, err.Error())
+	loaded, err := a.loadThreats()
+	if err == nil {
+		err = a.engine.Reload(loaded)
+	}
+	if err != nil {
 		a.log.Error("rules were not reloaded: the last good ones stay", "error", err)
 		return
 	}
@@ -354,8 +365,11 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// unjoin splits a joined error into its parts.
-func unjoin(err error) []error {
+// Unjoin splits a joined error into its parts.
+func Unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
 	if j, ok := err.(interface{ Unwrap() []error }); ok {
 		return j.Unwrap()
 	}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"picket/sink"
 )
 
 // DefaultFile is read when it exists and no --config was given.
@@ -25,13 +27,13 @@ type Config struct {
 	User string `yaml:"user" doc:"the user that server and store run as; where it does not exist, and for empty, a numeric id of no one else"`
 	Log  Log    `yaml:"log" doc:"what the three programs log, to standard error"`
 
-	Workload Workload `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
-	Detect   Detect   `yaml:"detect" doc:"rules"`
-	Stream   Stream   `yaml:"stream" doc:"the way from agents to the server"`
-	Store    Store    `yaml:"store" doc:"where events and state are kept"`
-	Incident Incident `yaml:"incident" doc:"how findings become incidents"`
-	Sink     []Sink   `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
-	API      API      `yaml:"api" doc:"the page and the API"`
+	Workload Workload      `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
+	Detect   Detect        `yaml:"detect" doc:"rules"`
+	Stream   Stream        `yaml:"stream" doc:"the way from agents to the server"`
+	Store    Store         `yaml:"store" doc:"where events and state are kept"`
+	Incident Incident      `yaml:"incident" doc:"how findings become incidents"`
+	Sink     []sink.Config `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
+	API      API           `yaml:"api" doc:"the page and the API"`
 
 	path string // file it was read from, "" for none
 }
@@ -76,20 +78,11 @@ type Incident struct {
 	Window Duration `yaml:"window" doc:"how long after its last finding an incident still takes related ones"`
 }
 
-// Sink is one entry of the sink section.
-type Sink struct {
-	Type    string            `yaml:"type" doc:"jsonl or webhook"`
-	Name    string            `yaml:"name" doc:"its name in logs and metrics; empty takes the type"`
-	Path    string            `yaml:"path" doc:"jsonl: file to append to"`
-	URL     string            `yaml:"url" doc:"webhook: where to POST a JSON array of records"`
-	Headers map[string]string `yaml:"headers" doc:"webhook: extra headers; ${NAME} takes a secret from the environment"`
-	Secret  string            `yaml:"secret" doc:"webhook: key that signs each request (X-Picket-Signature); ${NAME} takes it from the environment"`
-}
-
 // API is the api section.
 type API struct {
-	Listen string `yaml:"listen" doc:"address of page and API"`
-	URL    string `yaml:"url" doc:"address that people use, where a proxy stands before it; empty is http://<listen>"`
+	Listen string   `yaml:"listen" doc:"address of page and API"`
+	Hosts  []string `yaml:"hosts" doc:"host names, beside localhost and IP addresses, by which browsers may reach the page"`
+	URL    string   `yaml:"url" doc:"address that people use, where a proxy stands before it; empty is http://<listen>"`
 }
 
 // Default returns the configuration that holds where no file says otherwise.
@@ -165,7 +158,7 @@ func (c *Config) Complete() error {
 		c.API.URL = "http://" + c.API.Listen
 	}
 	if len(c.Sink) == 0 {
-		c.Sink = []Sink{{Type: "jsonl", Path: filepath.Join(c.dir("server"), "findings.ocsf.jsonl")}}
+		c.Sink = []sink.Config{{Type: "jsonl", Path: filepath.Join(c.dir("server"), "findings.ocsf.jsonl")}}
 	}
 	return nil
 }
@@ -221,22 +214,12 @@ func (c *Config) validate() (key, msg string) {
 
 func (c *Config) validateSinks() (key, msg string) {
 	for i, s := range c.Sink {
-		at := fmt.Sprintf("sink.%d.", i)
-		switch s.Type {
-		case "jsonl":
-			if s.Path == "" {
-				return at + "type", "a jsonl sink wants a path"
-			}
-		case "webhook":
-			if s.URL == "" {
-				return at + "type", "a webhook sink wants a url"
-			}
-			if !isURL(s.URL, "http", "https") {
-				return at + "url", "want an http:// or https:// URL"
-			}
-		default:
-			return at + "type", "want jsonl or webhook"
+		if err := sink.Check([]sink.Config{s}); err != nil {
+			return fmt.Sprintf("sink.%d", i), err.Error()
 		}
+	}
+	if err := sink.Check(c.Sink); err != nil {
+		return "sink", err.Error()
 	}
 	return "", ""
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"reflect"
 	"strings"
+
+	"picket/sink"
 )
 
 // WriteDefault writes a picket.yaml with every key, its meaning and its default.
@@ -43,7 +45,7 @@ func (p *docWriter) section(v reflect.Value, indent string) {
 			p.section(fv, indent+"  ")
 		case name == "sink":
 			p.line("sink: []\n# for example:\n")
-			p.example(reflect.TypeFor[Sink]())
+			p.example(reflect.TypeFor[sink.Config]())
 		default:
 			p.line("%s%s: %s\n", indent, name, yamlValue(fv))
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -117,15 +116,11 @@ func chownAll(dir string, uid int) error {
 
 // welcome waits for the page and prints the first screen.
 func welcome(ctx context.Context, cfg *Config, caps []event.Capability, out io.Writer) error {
-	token, err := waitReady(ctx, cfg)
+	c, err := waitReady(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	c, err := client.New(cfg.API.URL, token)
-	if err != nil {
-		return err
-	}
-	link, err := c.SigninLink(ctx)
+	link, err := c.NewLink(ctx, adminUser)
 	if err != nil {
 		return err
 	}
@@ -141,7 +136,7 @@ Picket %s watches %s (kernel %s)
   sign in    %s   (once, within 15 minutes; picket signin makes another)
 
 Ctrl-C stops everything. In a second terminal: picket lab attack steal-weights
-`, Version, cfg.Host, kernelRelease(), can, cannot, blocks(caps), cfg.Data, cfg.API.URL, link)
+`, Version, cfg.Host, kernelRelease(), can, cannot, blocks(caps), cfg.Data, cfg.API.URL, cfg.API.URL+link.Link)
 	return err
 }
 
@@ -175,36 +170,23 @@ func blocks(caps []event.Capability) string {
 	return "nothing yet: this version watches and tells"
 }
 
-// waitReady waits for the server to answer and returns the local token.
-func waitReady(ctx context.Context, cfg *Config) (token string, err error) {
+// waitReady waits for the server to answer.
+func waitReady(ctx context.Context, cfg *Config) (*client.Client, error) {
+	c, err := client.New("unix://"+SocketPath(cfg), "")
+	if err != nil {
+		return nil, err
+	}
 	for {
-		if token, err = LocalToken(cfg); err == nil {
-			var res *http.Response
-			req, rerr := http.NewRequestWithContext(ctx, http.MethodGet, cfg.API.URL+"/healthz", nil)
-			if rerr != nil {
-				return "", rerr
-			}
-			if res, err = http.DefaultClient.Do(req); err == nil {
-				_ = res.Body.Close()
-				if res.StatusCode < 500 {
-					return token, nil
-				}
-				err = fmt.Errorf("healthz answers %s", res.Status)
-			}
+		if _, err = c.Session(ctx); err == nil {
+			return c, nil
 		}
 		select {
 		case <-ctx.Done():
-			return "", errors.Join(ctx.Err(), err)
-		case <-time.After(100 * time.Millisecond):
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// LocalToken reads the API token that the server keeps for root on its own host.
-func LocalToken(cfg *Config) (string, error) {
-	b, err := os.ReadFile(filepath.Join(cfg.dir("server"), "cli.token"))
-	if err != nil {
-		return "", err
-	}
-	return strings.TrimSpace(string(b)), nil
-}
+// SocketPath is where the server listens for root on its own host, who needs no token.
+func SocketPath(cfg *Config) string { return filepath.Join(cfg.dir("server"), "api.sock") }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -45,7 +47,8 @@ func bash(words map[string][]string) string {
 	var b strings.Builder
 	b.WriteString("_picket() {\n  local cur path w i\n  cur=${COMP_WORDS[COMP_CWORD]}\n  path=\n" +
 		"  for ((i = 1; i < COMP_CWORD; i++)); do\n    w=${COMP_WORDS[i]}\n    [[ $w == -* ]] || path=\"${path:+$path }$w\"\n  done\n  case $path in\n")
-	for path, list := range words {
+	for _, path := range slices.Sorted(maps.Keys(words)) {
+		list := words[path]
 		fmt.Fprintf(&b, "  %q) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;;\n", path, strings.Join(list, " "))
 	}
 	b.WriteString("  *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n  esac\n}\ncomplete -o default -F _picket picket\n")

@@ -1,6 +1,12 @@
 package main
 
-import "picket/node"
+import (
+	"errors"
+
+	"picket/node"
+)
+
+var errDoctor = errors.New("picket run cannot work here; each FAIL above says why")
 
 type doctorCmd struct{ outputFlag }
 

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"picket/node"
@@ -55,7 +56,7 @@ func (c *agentCmd) Run(a *app) error {
 }
 
 type serverCmd struct {
-	Run_  serverRunCmd   `cmd:"" name:"run" default:"withargs" help:"Run the server."`
+	Serve serverRunCmd   `cmd:"" name:"run" default:"withargs" help:"Run the server."`
 	Enrol serverEnrolCmd `cmd:"" help:"Make the certificate bundle that an agent on another host joins with."`
 }
 
@@ -66,7 +67,7 @@ func (c *serverRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return node.RunServer(a.ctx, cfg, a.logger(cfg).With("role", "server"), node.ServerOptions{Supervised: c.Supervised, Out: a.out})
+	return node.RunServer(a.ctx, cfg, a.logger(cfg).With("role", "server"))
 }
 
 type serverEnrolCmd struct {
@@ -100,20 +101,32 @@ func (c *storeCmd) Run(a *app) error {
 	return node.RunStore(cfg, c.Listen)
 }
 
-type signinCmd struct{ outputFlag }
+type signinCmd struct {
+	outputFlag
+	serverFlags
+	User string `default:"admin" help:"Who signs in with the link."`
+}
 
 func (c *signinCmd) Run(a *app) error {
-	cl, err := a.client()
+	cfg, err := a.config()
 	if err != nil {
 		return err
 	}
-	link, err := cl.SigninLink(a.ctx)
+	cl, err := a.client(c.serverFlags)
 	if err != nil {
 		return err
+	}
+	link, err := cl.NewLink(a.ctx, c.User)
+	if err != nil {
+		return err
+	}
+	base := cfg.API.URL
+	if c.Server != "" {
+		base = strings.TrimRight(c.Server, "/")
 	}
 	if c.json() {
-		return a.printJSON(map[string]string{"url": link})
+		return a.printJSON(map[string]any{"url": base + link.Link, "expires": link.Expires})
 	}
-	a.printf("%s\n", link)
+	a.printf("%s%s\n", base, link.Link)
 	return nil
 }

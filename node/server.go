@@ -1,0 +1,382 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"picket/api"
+	"picket/event"
+	"picket/incident"
+	"picket/sink"
+	"picket/store/events"
+	"picket/store/state"
+	"picket/stream"
+	"picket/ui"
+)
+
+// adminUser is the user that one-time links of picket run and picket signin open.
+const adminUser = "admin"
+
+// server is the server role: stream → incident → store, sink, api.
+type server struct {
+	cfg *Config
+	log *slog.Logger
+	reg *prometheus.Registry
+
+	state  *state.Store
+	client *events.Client // follows the store when the supervisor starts it on another address
+	writer *events.Writer
+	hub    *stream.Hub
+	ca     *stream.CA
+	outbox *sink.Outbox
+	fleet  *fleet
+	api    *api.Server
+	rules  []api.LoadedRule
+
+	mu         sync.Mutex // of correlator, and of what is saved in its order
+	correlator *incident.Correlator
+
+	started    time.Time
+	storeFails atomic.Bool
+}
+
+// RunServer runs the server role until ctx ends.
+func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	s := &server{cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now()}
+	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	undo := &cleanup{log: log}
+	defer undo.run()
+	if err := s.open(ctx, undo); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// open builds the parts from the end of the way to its start.
+func (s *server) open(ctx context.Context, undo *cleanup) error {
+	dir := s.cfg.dir("server")
+	if err := makeDir(dir, 0); err != nil {
+		return err
+	}
+	release, err := lock(dir, "server")
+	if err != nil {
+		return err
+	}
+	undo.add("lock", func() error { release(); return nil })
+	if s.state, err = state.Open(ctx, state.Options{Dir: dir, URL: s.cfg.Store.State, Log: s.part("state")}); err != nil {
+		return &Error{Err: err, Code: ExitHost}
+	}
+	undo.add("state", s.state.Close)
+	if err := s.openStore(); err != nil {
+		return err
+	}
+	undo.add("store", func() error { s.client.Close(); return nil })
+	s.outbox, err = sink.Open(filepath.Join(dir, "outbox"), s.cfg.Sink, sink.Options{
+		Log: s.part("sink"), Registerer: s.reg, Mapping: sink.Mapping{Version: Version, URL: s.cfg.API.URL},
+	})
+	if err != nil {
+		return err
+	}
+	undo.add("sink", s.outbox.Close)
+	if err := s.openIncidents(ctx); err != nil {
+		return err
+	}
+	if err := s.openAPI(ctx); err != nil {
+		return err
+	}
+	undo.add("api", s.api.Close)
+	if s.ca, err = stream.OpenCA(filepath.Join(dir, "ca"), s.cfg.Stream.Names); err != nil {
+		return err
+	}
+	s.hub, err = stream.OpenHub(s.ca, stream.HubOptions{
+		Log: s.part("stream"), Registerer: s.reg, Listen: s.cfg.Stream.Listen, Dir: filepath.Join(dir, "stream"),
+		EventBytes: int64(s.cfg.Stream.Retention),
+		Revoked: func(name, serial string) bool {
+			gone, err := s.state.Revoked(ctx, name, serial)
+			return err != nil || gone // who cannot be looked up does not come in; the agent tries again
+		},
+	})
+	if err != nil {
+		return &Error{Err: err, Hint: "the address is stream.listen in picket.yaml", Code: ExitHost}
+	}
+	undo.add("stream", s.hub.Close)
+	return nil
+}
+
+func (s *server) part(name string) *slog.Logger { return s.log.With("component", name) }
+
+func (s *server) openStore() error {
+	o := events.Options{URL: s.cfg.Store.Events, Log: s.part("store")}
+	if o.URL == "" {
+		st, err := ReadStatus(s.cfg)
+		if err != nil {
+			return &Error{Err: errors.New("no event store"), Hint: "set store.events in picket.yaml to its URL, or start all with picket run", Code: ExitConfig}
+		}
+		o.URL = "http://" + st.Children["store"].Addr
+		if o.Password, err = storePassword(s.cfg, 0); err != nil {
+			return err
+		}
+		o.User = storeUser
+	}
+	var err error
+	if s.client, err = events.New(o); err != nil {
+		return err
+	}
+	s.writer = events.NewWriter(s.client, events.WriterOptions{Log: s.part("store"), Registerer: s.reg})
+	return nil
+}
+
+// openIncidents hands the correlator what earlier runs of the server knew.
+func (s *server) openIncidents(ctx context.Context) error {
+	window := time.Duration(s.cfg.Incident.Window)
+	s.correlator = incident.New(incident.Options{Log: s.part("incident"), Registerer: s.reg, Window: window})
+	known, err := s.state.Incidents(ctx, state.IncidentQuery{Limit: 1000})
+	if err != nil {
+		return fmt.Errorf("incidents of the last run: %w", err)
+	}
+	s.correlator.Restore(known)
+	agents, err := s.state.Agents(ctx)
+	if err != nil {
+		return fmt.Errorf("agents of the last run: %w", err)
+	}
+	for _, a := range agents {
+		if a.Heartbeat != nil {
+			s.fleet.restore(*a.Heartbeat, a.LastSeen)
+		}
+	}
+	return nil
+}
+
+func (s *server) openAPI(ctx context.Context) error {
+	if _, err := s.state.User(ctx, adminUser); errors.Is(err, state.ErrNotFound) {
+		if err := s.state.SaveUser(ctx, state.User{Name: adminUser, Role: api.Admin.String()}); err != nil {
+			return fmt.Errorf("first user: %w", err)
+		}
+	}
+	s.rules = loadedRules(s.cfg, s.log)
+	var err error
+	s.api, err = api.New(api.Deps{
+		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
+		Fleet: s.fleet, Health: s, Rules: ruleList(s.rules), Accounts: accounts{s.state}, Audit: audit{s.state},
+	}, api.Options{
+		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
+		Version: Version, Hosts: s.cfg.API.Hosts,
+	})
+	return err
+}
+
+// run serves until ctx ends or a part fails.
+func (s *server) run(ctx context.Context) error {
+	open, err := net.Listen("tcp", s.cfg.API.Listen)
+	if err != nil {
+		return &Error{Err: fmt.Errorf("api.listen: %w", err), Hint: "choose another address with api.listen in picket.yaml", Code: ExitHost}
+	}
+	private, err := listenPrivate(SocketPath(s.cfg))
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	serve := func(l net.Listener, h http.Handler) {
+		srv := api.HTTPServer(h, s.part("api"))
+		g.Go(func() error {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("api: %w", err)
+			}
+			return nil
+		})
+		g.Go(func() error {
+			<-ctx.Done()
+			_ = s.api.Close() // ends the streams, for which Shutdown would wait
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+			defer cancel()
+			if srv.Shutdown(end) != nil {
+				return srv.Close()
+			}
+			return nil
+		})
+	}
+	serve(open, s.api.Handler())
+	serve(private, s.api.Trusted())
+	g.Go(func() error { return s.writer.Run(ctx) })
+	g.Go(func() error { return s.outbox.Run(ctx) })
+	g.Go(func() error { return s.hub.Events(ctx, func(b stream.Batch) { s.events(ctx, b) }) })
+	g.Go(func() error {
+		return s.hub.Findings(ctx, func(from string, f event.Finding) error { return s.finding(ctx, from, f) })
+	})
+	g.Go(func() error {
+		return s.hub.Heartbeats(ctx, func(from string, b event.Heartbeat) { s.heartbeat(ctx, from, b) })
+	})
+	g.Go(func() error { return s.watch(ctx) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// listenPrivate listens on a socket that only its owner and root can open.
+func listenPrivate(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	l, err := net.Listen("unix", path) // inside a directory of mode 0700
+	if err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// host returns the name of an agent's host. The agent says it in its heartbeats; it is believed
+// where the name in its certificate is derived from it.
+func (s *server) host(from, said string) string {
+	if said == "" {
+		said = s.fleet.host(from)
+	}
+	if AgentName(said) == from {
+		return said
+	}
+	return from
+}
+
+// events puts a batch into the store.
+func (s *server) events(ctx context.Context, b stream.Batch) {
+	if s.api.WantsEvents() && !b.Again {
+		for line := range lines(b.Lines) {
+			s.api.PublishEvent(line)
+		}
+	}
+	err := s.writer.Add(ctx, events.Batch{Host: s.host(b.From, ""), Lines: b.Lines, N: b.N, Again: b.Again, Ack: b.Ack})
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("events were not taken", "error", err)
+	}
+}
+
+// finding joins a finding to its incident, keeps both, and tells sinks and pages. It may be called
+// again with the same finding: then it changes nothing, and tells nobody twice.
+func (s *server) finding(ctx context.Context, from string, f event.Finding) error {
+	f.Host = s.host(from, f.Host)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	inc, absorbed, changed := s.correlator.Process(f)
+	fresh, err := s.state.Save(ctx, f, inc)
+	if err != nil {
+		return fmt.Errorf("keeping finding %s: %w", f.ID, err)
+	}
+	if err := s.outbox.Finding(f, inc.ID); err != nil {
+		return fmt.Errorf("queueing finding %s: %w", f.ID, err)
+	}
+	if changed || fresh {
+		if err := s.outbox.Incident(inc); err != nil {
+			return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
+		}
+	}
+	for _, a := range absorbed {
+		if err := s.keepIncident(ctx, a); err != nil {
+			return err
+		}
+	}
+	if fresh {
+		s.api.PublishFinding(f)
+		s.keepFinding(ctx, f)
+	}
+	if changed || fresh {
+		s.api.PublishIncident(inc)
+	}
+	return nil
+}
+
+// keepIncident keeps a changed incident and tells sinks and pages.
+func (s *server) keepIncident(ctx context.Context, inc event.Incident) error {
+	if err := s.state.SaveIncident(ctx, inc); err != nil {
+		return fmt.Errorf("keeping incident %s: %w", inc.ID, err)
+	}
+	if err := s.outbox.Incident(inc); err != nil {
+		return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
+	}
+	s.api.PublishIncident(inc)
+	return nil
+}
+
+// keepFinding puts a finding among the events, so that a hunt finds both.
+func (s *server) keepFinding(ctx context.Context, f event.Finding) {
+	row, err := json.Marshal(map[string]string{
+		"_time": f.Time.UTC().Format(time.RFC3339Nano), "_msg": f.Summary, "event.id": f.ID, "class": "finding", "event.kind": "finding",
+		"host": f.Host, "finding.rule": f.Rule.Name, "finding.severity": f.Severity.String(), "finding.title": f.Rule.Title, "finding.threat": f.Rule.Threat,
+	})
+	if err != nil {
+		s.log.Error("a finding was not written as an event", "error", err)
+		return
+	}
+	_ = s.writer.Add(ctx, events.Batch{Host: f.Host, Lines: append(row, '\n'), N: 1, Again: true, Ack: func() {}}) // fails only at the end
+}
+
+func (s *server) heartbeat(ctx context.Context, from string, b event.Heartbeat) {
+	b.Host = s.host(from, b.Host)
+	back := s.fleet.heard(from, b)
+	b.Metrics = ""
+	if err := s.state.SaveHeartbeat(ctx, from, b); err != nil && ctx.Err() == nil {
+		s.log.Warn("a heartbeat was not kept", "host", b.Host, "error", err)
+	}
+	if back {
+		s.log.Info("an agent reports", "host", b.Host, "version", b.Version, "rules", b.Rules)
+	}
+	s.publishAgent(ctx, b.Host)
+}
+
+func (s *server) publishAgent(ctx context.Context, host string) {
+	agents, _ := s.fleet.Agents(ctx) // it has no way to fail
+	for _, a := range agents {
+		if a.Host == host {
+			s.api.PublishAgent(a)
+		}
+	}
+}
+
+// watch tells when agents fall silent and when the server's health changes.
+func (s *server) watch(ctx context.Context) error {
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, host := range s.fleet.silence() {
+			s.log.Warn("an agent fell silent: its host is not watched, or cannot reach the server", "host", host)
+			s.publishAgent(ctx, host)
+		}
+		r := s.Report(ctx)
+		if now := r.Status + fmt.Sprint(len(r.Components)); now != last {
+			last = now
+			s.api.PublishHealth(r)
+		}
+	}
+}
+
+// Enrol makes the bundle that the agent of another host joins with. It is as secret as a password.
+func Enrol(cfg *Config, host, url string) (string, error) {
+	ca, err := stream.OpenCA(filepath.Join(cfg.dir("server"), "ca"), cfg.Stream.Names)
+	if err != nil {
+		return "", err
+	}
+	if url == "" {
+		url = streamURL(cfg)
+	}
+	b, err := ca.Enrol(AgentName(host), url)
+	return b.String(), err
+}
