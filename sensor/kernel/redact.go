@@ -19,9 +19,9 @@ func redact(args []string) []string {
 	}
 	for i := 0; i < len(args); i++ {
 		a := args[i]
-		name, _, hasValue := strings.Cut(a, "=")
+		name, value, hasValue := strings.Cut(a, "=")
 		switch {
-		case hasValue && isSecret(name) && plainName(name):
+		case hasValue && isSecret(name) && plainName(name) && (name[0] == '-' || !strings.Contains(value, " ")):
 			change(i, name+"="+mask)
 		case strings.HasPrefix(a, "-") && !hasValue && isSecret(a) && plainName(a):
 			if i+1 < len(args) && !strings.HasPrefix(args[i+1], "--") {
@@ -54,8 +54,8 @@ func plainName(s string) bool {
 	return len(s) <= 64 && !strings.ContainsAny(s, " \t\n;(){}'\"/")
 }
 
-// redactInside masks a password in a URL, a bearer token in a header, and NAME=value words of a
-// shell command.
+// redactInside masks a password in a URL, a bearer token in a header, and what redact masks among
+// the words of a shell command.
 func redactInside(a string) string {
 	if i := strings.Index(strings.ToLower(a), "bearer "); i >= 0 {
 		a = a[:i+len("bearer ")] + mask + afterWord(a[i+len("bearer "):])
@@ -68,14 +68,8 @@ func redactInside(a string) string {
 			}
 		}
 	}
-	if strings.Contains(a, " ") && strings.Contains(a, "=") {
-		words := strings.Split(a, " ")
-		for i, w := range words {
-			if name, _, ok := strings.Cut(w, "="); ok && isSecret(name) && plainName(name) {
-				words[i] = name + "=" + mask
-			}
-		}
-		a = strings.Join(words, " ")
+	if words := strings.Split(a, " "); len(words) > 1 {
+		a = strings.Join(redact(words), " ")
 	}
 	return a
 }

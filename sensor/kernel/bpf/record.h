@@ -16,10 +16,10 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 #define R1(p, T, a) (CAST(p, T)->a)
 #define R2(p, T, a, b) (CAST(p, T)->a->b)
 #define R3(p, T, a, b, c) (CAST(p, T)->a->b->c)
-#else
-#define R1(p, T, a) BPF_CORE_READ((T *)(p), a)
-#define R2(p, T, a, b) BPF_CORE_READ((T *)(p), a, b)
-#define R3(p, T, a, b, c) BPF_CORE_READ((T *)(p), a, b, c)
+#else // p is put aside first, or its own members would count as the kernel's
+#define R1(p, T, a) ({ void *_p = (void *)(p); BPF_CORE_READ((T *)_p, a); })
+#define R2(p, T, a, b) ({ void *_p = (void *)(p); BPF_CORE_READ((T *)_p, a, b); })
+#define R3(p, T, a, b, c) ({ void *_p = (void *)(p); BPF_CORE_READ((T *)_p, a, b, c); })
 #endif
 
 // Numbers of event.Kind.
@@ -170,7 +170,10 @@ static __always_inline void send(void *ring, u32 which, struct header *h, u64 le
 		count(&sent, h->kind);
 }
 
-static __always_inline u64 cgroup_of(struct task_struct *t) { return R3(t, struct task_struct, cgroups, dfl_cgrp, kn) ? BPF_CORE_READ(t, cgroups, dfl_cgrp, kn, id) : 0; }
+static __always_inline u64 cgroup_of(struct task_struct *t) {
+	struct kernfs_node *kn = R3(t, struct task_struct, cgroups, dfl_cgrp, kn);
+	return R1(kn, struct kernfs_node, id);
+}
 
 static __always_inline void fill_header(struct header *h, struct task_struct *t, u16 kind) {
 	h->time = bpf_ktime_get_boot_ns();

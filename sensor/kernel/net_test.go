@@ -1,0 +1,104 @@
+package kernel
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"picket/event"
+)
+
+func TestConnections(t *testing.T) {
+	r := newRecording(t, only(event.NetConnect, event.NetListen, event.NetAccept, event.NetSend))
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Log("no listener on", host, err)
+			continue
+		}
+		there := netip.MustParseAddrPort(l.Addr().String())
+		go func() {
+			if c, err := l.Accept(); err == nil {
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			}
+		}()
+		c, err := net.Dial("tcp", there.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := netip.MustParseAddrPort(c.LocalAddr().String())
+		if _, err := c.Write(make([]byte, 300<<10)); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+
+		e := r.find(t, event.NetListen, func(e *event.Event) bool { return e.Net.Local == there })
+		if e.Process.PID != uint32(os.Getpid()) || e.Net.Protocol != "tcp" || e.Net.Remote.IsValid() {
+			t.Errorf("listen %+v by %d", e.Net, e.Process.PID)
+		}
+		e = r.find(t, event.NetConnect, func(e *event.Event) bool { return e.Net.Remote == there })
+		if e.Net.Local != here || !e.Net.Initiated || e.Errno != 0 || e.Process.PID != uint32(os.Getpid()) || e.Process.StartBoot == 0 || e.Process.CgroupID == 0 {
+			t.Errorf("connect %+v errno %d by %+v", e.Net, e.Errno, e.Process)
+		}
+		e = r.find(t, event.NetAccept, func(e *event.Event) bool { return e.Net.Remote == here })
+		if e.Net.Local != there || e.Net.Initiated {
+			t.Errorf("accept %+v", e.Net)
+		}
+		e = r.find(t, event.NetSend, func(e *event.Event) bool { return e.Net.Remote == there })
+		if e.Net.BytesOut < 64<<10 || e.Net.Local != here {
+			t.Errorf("send %+v", e.Net)
+		}
+		_ = l.Close()
+	}
+}
+
+func TestRefusedConnection(t *testing.T) {
+	r := newRecording(t, only(event.NetConnect))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := netip.MustParseAddrPort(l.Addr().String())
+	_ = l.Close()
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM, 0) // IPv4 in the clothes of IPv6
+	if err != nil {
+		t.Skip("no IPv6 sockets:", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	err = unix.Connect(fd, &unix.SockaddrInet6{Port: int(there.Port()), Addr: netip.AddrFrom16(there.Addr().As16()).As16()})
+	if err != unix.ECONNREFUSED {
+		t.Fatal(err)
+	}
+	e := r.find(t, event.NetConnect, func(e *event.Event) bool { return e.Net.Remote == there })
+	if e.Errno != int32(unix.ECONNREFUSED) {
+		t.Errorf("errno %d", e.Errno)
+	}
+}
+
+func TestDatagrams(t *testing.T) {
+	r := newRecording(t, only(event.NetConnect, event.NetListen))
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	there := netip.MustParseAddrPort(l.LocalAddr().String())
+	c, err := net.Dial("udp", there.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	e := r.find(t, event.NetListen, func(e *event.Event) bool { return e.Net.Local == there })
+	if e.Net.Protocol != "udp" {
+		t.Errorf("bind %+v", e.Net)
+	}
+	e = r.find(t, event.NetConnect, func(e *event.Event) bool { return e.Net.Remote == there })
+	if e.Net.Protocol != "udp" {
+		t.Errorf("connect %+v", e.Net)
+	}
+}
