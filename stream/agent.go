@@ -132,7 +132,7 @@ func (a *Agent) connect(b Bundle) error {
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), // the spool is the buffer
 		nats.IgnoreAuthErrorAbort(), nats.Timeout(3*time.Second), nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2),
 		nats.CustomReconnectDelay(reconnectDelay),
-		nats.ConnectHandler(func(*nats.Conn) { a.connected() }), nats.ReconnectHandler(func(*nats.Conn) { a.connected() }),
+		nats.ConnectHandler(a.connected), nats.ReconnectHandler(a.connected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				a.o.Log.Warn("the hub is away; records wait in the spool", "url", b.URL, "error", err)
@@ -158,8 +158,8 @@ func reconnectDelay(attempts int) time.Duration {
 	return 2 * time.Second
 }
 
-func (a *Agent) connected() {
-	a.o.Log.Info("connected to the hub", "url", a.nc.ConnectedUrlRedacted())
+func (a *Agent) connected(nc *nats.Conn) {
+	a.o.Log.Info("connected to the hub", "url", nc.ConnectedUrlRedacted())
 	signal(a.events.wake)
 	signal(a.findings.wake)
 }

@@ -181,6 +181,7 @@ func TestQuery(t *testing.T) {
 		}
 	})
 	t.Run("text", func(t *testing.T) {
+		await(t, c, events.Query{Q: `{host="gpu-1"} event.id:id9`}, 1) // streams show later than rows
 		for q, want := range map[string]int{
 			"weights": 250, "process.name:cat": 250, "nothing": 0, `"|"`: 0, "cat | limit 3": 3,
 			"* | stats by (host) count() n": 1, "event.id:id7 # why": 1, "event.id:in(id1,id2) | fields event.id": 2,

@@ -295,7 +295,8 @@ func (w *Writer) missing(ctx context.Context, host string, lines []byte, n int) 
 // ids adds to have those of ids that the store holds for host between first and last.
 func (c *Client) ids(ctx context.Context, host string, ids []string, first, last time.Time, have map[string]bool) error {
 	var q strings.Builder
-	q.WriteString("{host=" + Quote(fieldValue(host)) + "} event.id:in(")
+	// host as a field and not as a stream: the list of streams shows a new host later than its rows.
+	q.WriteString("host:=" + Quote(fieldValue(host)) + " event.id:in(")
 	for i, id := range ids {
 		if i > 0 {
 			q.WriteByte(',')
