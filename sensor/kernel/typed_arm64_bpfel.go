@@ -114,8 +114,6 @@ type typedSettings struct {
 	Watching uint32
 	Prefixes uint32
 	Asleep   [2]uint32
-	Learn    uint32
-	Pad      uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -160,13 +160,6 @@ static __always_inline bool is_watched(struct file *f, struct inode *i) {
 	return bpf_map_lookup_elem(&watched, &key);
 }
 
-static __always_inline void learn(struct inode *i) {
-	struct inode_key key = {.ino = R1(i, struct inode, i_ino), .dev = R2(i, struct inode, i_sb, s_dev)};
-	u32 one = 1;
-
-	bpf_map_update_elem(&watched, &key, &one, BPF_ANY);
-}
-
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_open, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
@@ -182,10 +175,6 @@ int BPF_PROG(on_open, struct pt_regs *regs, long ret) {
 	if (!f)
 		return 0;
 	i = R1(f, struct file, f_inode);
-	if (s->learn == t->pid) {
-		learn(i);
-		return 0;
-	}
 	if ((R1(i, struct inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
 	mode = R1(f, struct file, f_mode);

@@ -100,8 +100,6 @@ struct settings {
 	u32 watching; // the watched map is not empty
 	u32 prefixes; // file changes are wanted below these paths only
 	u32 asleep[2]; // the reader of this ring wants to be woken
-	u32 learn; // thread whose opens fill the watched map
-	u32 pad;
 };
 
 struct {

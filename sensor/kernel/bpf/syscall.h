@@ -85,7 +85,7 @@ int BPF_PROG(dispatch, struct pt_regs *regs, long ret) {
 	if (!route)
 		return 0;
 	s = config();
-	if (!s || (t->tgid == s->self && t->pid != s->learn))
+	if (!s || t->tgid == s->self)
 		return 0;
 	bpf_tail_call(ctx, &handlers, route & (HANDLERS - 1));
 	return 0;
