@@ -267,3 +267,27 @@ func (c *Client) decode(ctx context.Context, path string, form url.Values, into 
 	}
 	return nil
 }
+
+// ids adds to have those of ids that the store holds for host between first and last.
+func (c *Client) ids(ctx context.Context, host string, ids []string, first, last time.Time, have map[string]bool) error {
+	var q strings.Builder
+	// host as a field and not as a stream: the list of streams shows a new host later than its rows.
+	q.WriteString("host:=" + Quote(fieldValue(host)) + " event.id:in(")
+	for i, id := range ids {
+		if i > 0 {
+			q.WriteByte(',')
+		}
+		q.WriteString(Quote(id))
+	}
+	q.WriteString(") | fields event.id")
+	form, _, err := c.form(&Query{Start: first, End: last})
+	if err != nil {
+		return err
+	}
+	form.Set("query", q.String())
+	rows, err := c.rows(ctx, form)
+	for _, r := range rows {
+		have[r.id] = true
+	}
+	return err
+}

@@ -5,10 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -292,30 +289,6 @@ func (w *Writer) missing(ctx context.Context, host string, lines []byte, n int) 
 	return out, kept, nil
 }
 
-// ids adds to have those of ids that the store holds for host between first and last.
-func (c *Client) ids(ctx context.Context, host string, ids []string, first, last time.Time, have map[string]bool) error {
-	var q strings.Builder
-	// host as a field and not as a stream: the list of streams shows a new host later than its rows.
-	q.WriteString("host:=" + Quote(fieldValue(host)) + " event.id:in(")
-	for i, id := range ids {
-		if i > 0 {
-			q.WriteByte(',')
-		}
-		q.WriteString(Quote(id))
-	}
-	q.WriteString(") | fields event.id")
-	form, _, err := c.form(&Query{Start: first, End: last})
-	if err != nil {
-		return err
-	}
-	form.Set("query", q.String())
-	rows, err := c.rows(ctx, form)
-	for _, r := range rows {
-		have[r.id] = true
-	}
-	return err
-}
-
 // release acknowledges what is safe by now, and writes again what a new start of the store may
 // have lost.
 func (w *Writer) release(ctx context.Context) {
@@ -352,44 +325,6 @@ func (w *Writer) release(ctx context.Context) {
 		}
 	}
 }
-
-func (w *Writer) generation(ctx context.Context) (string, error) {
-	if w.o.Generation != nil {
-		return w.o.Generation(), nil
-	}
-	return w.c.Generation(ctx)
-}
-
-// Generation names the running store process: it changes when the store is started anew.
-func (c *Client) Generation(ctx context.Context) (string, error) {
-	body, err := c.do(ctx, http.MethodGet, GenerationPath, nil, nil, 3*time.Second)
-	if err == nil {
-		defer body.Close() //nolint:errcheck // read only
-		b, err := io.ReadAll(io.LimitReader(body, 256))
-		return string(b), err
-	}
-	if errors.Is(err, ErrAway) {
-		return "", err
-	}
-	// A VictoriaLogs of the user's own: its metrics say when it was started.
-	if body, err = c.do(ctx, http.MethodGet, "/metrics", nil, nil, 3*time.Second); err != nil {
-		return "", err
-	}
-	defer body.Close() //nolint:errcheck // read only
-	b, err := io.ReadAll(io.LimitReader(body, 4<<20))
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "vm_app_start_timestamp "); ok {
-			return strings.TrimSpace(rest), nil
-		}
-	}
-	return "", nil
-}
-
-// GenerationPath is where the built-in store says which start of it is running.
-const GenerationPath = "/picket/generation"
 
 func (p *post) lines() (lines []byte, n int) {
 	for _, b := range p.batches {
