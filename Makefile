@@ -41,6 +41,7 @@ generate: ## rebuild the BPF objects with the one compiler they are compared wit
 	go generate ./...
 
 bench: build ## what Picket costs the programs it watches
+	tools/setup.sh bench
 	go run ./bench/overhead -picket bin/picket
 
 clean: ## remove what was built; data in /var/lib/picket stays

@@ -27,6 +27,9 @@ const (
 // hands out the miner, and runs a mining pool. Each thing that arrives is one JSON line on out.
 // It ends when its parent does.
 func internet(out io.Writer) error {
+	if err := ownNetwork(); err != nil {
+		return err
+	}
 	var mu sync.Mutex
 	note := func(o outside, at net.Addr) {
 		o.Time = time.Now()
@@ -54,6 +57,19 @@ func internet(out io.Writer) error {
 	_, _ = io.WriteString(out, "listening\n") // as in note
 	srv := &http.Server{Handler: web(note), ReadHeaderTimeout: 10 * time.Second}
 	return srv.Serve(listeners[0])
+}
+
+// ownNetwork refuses to answer for the world in the host's own network.
+func ownNetwork() error {
+	ours, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return fmt.Errorf("find the network namespace: %w", err)
+	}
+	// The lab that starts us is in the host's; so is a shell.
+	if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", os.Getppid())); err != nil || theirs == ours {
+		return errors.New("this part runs in a Picket lab sandbox only, not in the host's network")
+	}
+	return nil
 }
 
 func accept(l net.Listener, serve func(net.Conn)) {

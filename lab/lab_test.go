@@ -242,11 +242,35 @@ func TestAStepThatFailsSaysWhy(t *testing.T) {
 	}
 }
 
+// The first thread stands for the process: it must stay where it was started.
+func TestSandboxesLeaveTheFirstThreadAlone(t *testing.T) {
+	require(t, "root", "needs root to make network namespaces", os.Geteuid() == 0)
+	before, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		n, err := newNetwork(func() error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after, _ := os.Readlink("/proc/self/ns/net"); after != before {
+		t.Errorf("the process is in %s now, was in %s", after, before)
+	}
+}
+
 func TestRolesRefuseToRunOutsideTheSandbox(t *testing.T) {
 	if err := serve([]string{"llama-server"}); err == nil || !strings.Contains(err.Error(), "sandbox only") {
 		t.Errorf("server: %v", err)
 	}
 	if err := mine([]string{"xmrig"}); err == nil || !strings.Contains(err.Error(), "sandbox only") {
 		t.Errorf("miner: %v", err)
+	}
+	if err := internet(io.Discard); err == nil || !strings.Contains(err.Error(), "sandbox only") {
+		t.Errorf("internet: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // network is a network namespace in which every address is local: an attack uses real addresses,
@@ -25,10 +26,8 @@ type network struct {
 func newNetwork(start func() error) (*network, error) {
 	n := &network{ns: netns.None(), done: make(chan struct{}), gone: make(chan struct{})}
 	ready := make(chan error)
-	go func() {
+	onThread(func() {
 		defer close(n.gone)
-		// Never unlocked: the thread ends with this goroutine and is not used for anything else.
-		runtime.LockOSThread()
 		err := n.enter()
 		if err == nil {
 			err = start()
@@ -37,7 +36,7 @@ func newNetwork(start func() error) (*network, error) {
 		if err == nil {
 			<-n.done
 		}
-	}()
+	})
 	if err := <-ready; err != nil {
 		<-n.gone
 		if n.ns.IsOpen() {
@@ -46,6 +45,27 @@ func newNetwork(start func() error) (*network, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// onThread runs f on a thread of its own, which ends with f: what f does to its namespaces touches
+// nothing else. The process's first thread does not end, and what it is in is what the process
+// seems to be in, so it is left out.
+func onThread(f func()) {
+	go func() {
+		runtime.LockOSThread() // not unlocked: the thread ends with its goroutine
+		if unix.Gettid() != os.Getpid() {
+			f()
+			return
+		}
+		taken := make(chan struct{})
+		go func() {
+			runtime.LockOSThread() // another thread: this one is taken
+			close(taken)
+			f()
+		}()
+		<-taken
+		runtime.UnlockOSThread()
+	}()
 }
 
 // enter puts the calling thread into a new namespace and makes every address local there.
@@ -85,8 +105,7 @@ func (n *network) dial(ctx context.Context, from, addr string) (net.Conn, error)
 		err  error
 	}
 	out := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: see newNetwork
+	onThread(func() {
 		if err := netns.Set(n.ns); err != nil {
 			out <- result{nil, fmt.Errorf("enter the sandbox network: %w", err)}
 			return
@@ -94,7 +113,7 @@ func (n *network) dial(ctx context.Context, from, addr string) (net.Conn, error)
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 		conn, err := d.DialContext(ctx, "tcp4", addr)
 		out <- result{conn, err}
-	}()
+	})
 	r := <-out
 	return r.conn, r.err
 }

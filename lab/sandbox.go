@@ -66,9 +66,9 @@ type outside struct {
 }
 
 // start makes and starts the sandbox. When it fails nothing is left.
-func start(ctx context.Context, opts *Options, host hostParts) (s *sandbox, err error) {
+func start(ctx context.Context, opts *Options, host hostParts) (box *sandbox, err error) {
 	id := dirPrefix + strconv.FormatUint(opts.Seed, 10)
-	s = &sandbox{id: id, dir: filepath.Join(os.TempDir(), id), runc: host.runc, log: opts.Log, webEnd: make(chan struct{})}
+	s := &sandbox{id: id, dir: filepath.Join(os.TempDir(), id), runc: host.runc, log: opts.Log, webEnd: make(chan struct{})}
 	s.root = filepath.Join(s.dir, "root")
 	defer func() {
 		if err != nil {
@@ -90,7 +90,10 @@ func start(ctx context.Context, opts *Options, host hostParts) (s *sandbox, err 
 		},
 	}}
 	s.push("connections to the server", func() error { s.client.CloseIdleConnections(); return nil })
-	return s, s.ready(ctx)
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *sandbox) push(name string, do func() error) { s.undo = append(s.undo, undoStep{name, do}) }

@@ -4,6 +4,7 @@
 #   tools/setup.sh run        to build and run Picket: runc, a static busybox, Node
 #   tools/setup.sh test       the above, and a browser for the page's test
 #   tools/setup.sh generate   the compiler that builds the BPF objects
+#   tools/setup.sh bench      the compiler that builds the benchmark's load
 #
 # What is there already is left alone, so a second call does nothing.
 set -euo pipefail
@@ -66,8 +67,11 @@ run | test)
 generate)
 	packages clang-14 llvm-14 libbpf-dev
 	;;
+bench)
+	have gcc || packages gcc libc6-dev
+	;;
 *)
-	say "want run, test or generate"
+	say "want run, test, generate or bench"
 	exit 2
 	;;
 esac
