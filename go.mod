@@ -31,6 +31,7 @@ require (
 )
 
 require (
+	early v0.0.0
 	github.com/VictoriaMetrics/easyproto v0.1.4 // indirect
 	github.com/VictoriaMetrics/metrics v1.37.0 // indirect
 	github.com/VictoriaMetrics/metricsql v0.84.6 // indirect
@@ -81,3 +82,5 @@ require (
 )
 
 tool github.com/cilium/ebpf/cmd/bpf2go
+
+replace early => ./cmd/early

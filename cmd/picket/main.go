@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"early"
+
 	"github.com/alecthomas/kong"
 
 	"picket/lab"
@@ -22,6 +24,7 @@ import (
 var version = "dev"
 
 func main() {
+	early.Done()
 	if role := os.Getenv(lab.RoleEnv); role != "" { // inside the lab's sandbox this program plays other programs
 		os.Exit(lab.Role(role, os.Args))
 	}
