@@ -1,0 +1,37 @@
+import { Box } from '@mantine/core';
+import { Suspense, lazy } from 'react';
+import { Navigate, Route, Routes } from 'react-router';
+import { useSession } from './api/queries';
+import { FleetPage } from './fleet/FleetPage';
+import { IncidentsPage } from './incidents/IncidentsPage';
+import { RulesPage } from './rules/RulesPage';
+import { Empty, Failure, Loading } from './shared/States';
+import { Shell } from './shell/Shell';
+import { SignInPage } from './signin/SignInPage';
+
+const IncidentPage = lazy(() => import('./incident/IncidentPage'));
+const EventsPage = lazy(() => import('./events/EventsPage'));
+
+export function App() {
+  const session = useSession();
+  if (session.isPending) return <Box p="xl" maw={600} mx="auto"><Loading rows={3} /></Box>;
+  if (session.isError && !session.data) {
+    return <Box p="xl" maw={600} mx="auto" component="main"><Failure what="Reading the session" error={session.error} retry={() => void session.refetch()} /></Box>;
+  }
+  if (!session.data) return <SignInPage />;
+  return (
+    <Shell session={session.data}>
+      <Suspense fallback={<Loading />}>
+        <Routes>
+          <Route path="/" element={<Navigate to="/incidents" replace />} />
+          <Route path="/incidents" element={<IncidentsPage />} />
+          <Route path="/incidents/:id" element={<IncidentPage role={session.data.role} />} />
+          <Route path="/events" element={<EventsPage />} />
+          <Route path="/fleet" element={<FleetPage />} />
+          <Route path="/rules" element={<RulesPage />} />
+          <Route path="*" element={<Empty title="There is no such page">Choose one on the left.</Empty>} />
+        </Routes>
+      </Suspense>
+    </Shell>
+  );
+}

@@ -1,0 +1,49 @@
+import { Table } from '@mantine/core';
+import { Link } from 'react-router';
+import type { Incident } from '../api/types';
+import { Risk, Severity, StatusTag } from '../shared/Severity';
+import { TechniqueID } from '../shared/Technique';
+import { Ago } from '../shared/Time';
+import { Value } from '../shared/Value';
+import { plain } from '../shared/visible';
+
+/** IncidentTable has a row an incident. */
+export function IncidentTable({ items }: { items: Incident[] }) {
+  return (
+    <Table.ScrollContainer minWidth={760} className="card">
+      <Table className="queue" highlightOnHover stickyHeader>
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th w={104}>Severity</Table.Th><Table.Th>Incident</Table.Th><Table.Th w={60}>Risk</Table.Th><Table.Th w={130}>Status</Table.Th>
+            <Table.Th w={150}>Hosts</Table.Th><Table.Th w={190}>Techniques</Table.Th><Table.Th w={90}>Last seen</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>{items.map((i) => <Row key={i.id} i={i} />)}</Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+const most = 3;
+
+function Row({ i }: { i: Incident }) {
+  return (
+    <Table.Tr className={'edge ' + i.severity}>
+      <Table.Td><Severity level={i.severity} /></Table.Td>
+      <Table.Td>
+        <Link to={'/incidents/' + encodeURIComponent(i.id)} className="rowlink" data-row><Value text={i.title} max={160} /></Link>
+        <div className="quiet line" title={plain(i.summary)}>{plain(i.summary)}</div>
+      </Table.Td>
+      <Table.Td><Risk value={i.risk} /></Table.Td>
+      <Table.Td><StatusTag status={i.status} verdict={i.verdict} /></Table.Td>
+      <Table.Td><div className="line mono" title={i.hosts.map(plain).join(', ')}>{i.hosts.slice(0, 2).map(plain).join(', ')}{i.hosts.length > 2 && ` +${i.hosts.length - 2}`}</div></Table.Td>
+      <Table.Td>
+        <span className="tags">
+          {i.techniques.slice(0, most).map((t) => <TechniqueID key={t.id + t.tactic} t={t} />)}
+          {i.techniques.length > most && <span className="quiet">+{i.techniques.length - most}</span>}
+        </span>
+      </Table.Td>
+      <Table.Td><Ago at={i.last_seen} suffix=" ago" /></Table.Td>
+    </Table.Tr>
+  );
+}

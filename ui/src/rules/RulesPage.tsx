@@ -1,0 +1,52 @@
+import { TextInput, Title } from '@mantine/core';
+import { useRef, useState } from 'react';
+import { useRules } from '../api/queries';
+import type { LoadedRule } from '../api/types';
+import { useKeys } from '../shared/keys';
+import { Severity, levels } from '../shared/Severity';
+import { Empty, Failure, Loading } from '../shared/States';
+import { TechniqueID } from '../shared/Technique';
+import { Value } from '../shared/Value';
+import { plain } from '../shared/visible';
+
+const text = (r: LoadedRule) => [r.name, r.title, r.threat, r.description, ...r.techniques.map((t) => t.id)].join(' ').toLowerCase();
+
+/** RulesPage lists the detections that are loaded. */
+export function RulesPage() {
+  const rules = useRules();
+  const box = useRef<HTMLInputElement>(null);
+  const [q, setQ] = useState('');
+  useKeys({ '/': () => box.current?.focus() });
+  const items = (rules.data?.items ?? []).filter((r) => text(r).includes(q.toLowerCase()))
+    .sort((a, b) => levels.indexOf(b.level) - levels.indexOf(a.level) || a.title.localeCompare(b.title));
+  return (
+    <>
+      <div className="bar">
+        <Title order={1}>Rules</Title>
+        <TextInput ref={box} size="xs" w={240} type="search" aria-label="Search rules" placeholder="Search rules… ( / )" value={q} onChange={(e) => setQ(e.currentTarget.value)} />
+      </div>
+      {rules.isError && <Failure what="Reading rules" error={rules.error} retry={() => void rules.refetch()} />}
+      {rules.isPending && <Loading />}
+      {rules.isSuccess && items.length === 0 && <Empty title={q ? 'No rule matches' : 'No rule is loaded'}>{q ? 'Take a word away.' : 'An agent reports its rules when it starts.'}</Empty>}
+      {items.length > 0 && (
+        <div className="card scroll" tabIndex={0} role="region" aria-label="Loaded rules">
+          <table className="grid wide">
+            <thead><tr><th>Level</th><th>Rule</th><th>Threat</th><th>Techniques</th></tr></thead>
+            <tbody>{items.map((r) => <Row key={r.id} r={r} />)}</tbody>
+          </table>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Row({ r }: { r: LoadedRule }) {
+  return (
+    <tr>
+      <td><Severity level={r.level} /></td>
+      <td><b><Value text={r.title} max={160} /></b>{r.description && <div className="quiet small"><Value text={r.description} max={260} /></div>}</td>
+      <td className="mono">{plain(r.threat ?? '–')}</td>
+      <td><span className="tags">{r.techniques.map((t) => <TechniqueID key={t.id + t.tactic} t={t} link />)}</span></td>
+    </tr>
+  );
+}
