@@ -6,6 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 results=$(realpath "${1:-/dev/stdout}")
 work=$(mktemp -d)
+chmod 755 "$work" # server and store run as another user and must get through
 log=$work/run.log
 picket_pid=
 note() { echo "$*" | tee -a "$results" >/dev/null; echo "   $*"; }
@@ -16,7 +17,7 @@ stop() {
 		local code=$?
 		((code == 0)) && note "pass e2e/stop" || note "fail e2e/stop Ctrl-C ended picket run with status $code; its log: $(tail -3 "$log" | tr '\n' ' ')"
 	fi
-	rm -rf "$work"
+	[[ -n ${PICKET_E2E_KEEP:-} ]] && echo "   kept $work" || rm -rf "$work"
 }
 trap stop EXIT
 
