@@ -90,7 +90,7 @@ type Event struct {
 	Errno int32
 	// Truncated is set where a path, argument list or value was cut to fit its record.
 	Truncated bool
-	// Message is the text of a SensorHealth event.
+	// Message is the text of a SensorHealth event; of others a remark, such as the findings it led to.
 	Message string
 	// Extra holds fields outside the catalogue that came with a foreign event, by name.
 	Extra map[string]string
@@ -171,7 +171,9 @@ func (e *Event) ID() string {
 	local, _ := e.Net.Local.MarshalBinary()
 	h.Write(local)
 	n(e.Net.BytesOut)
-	s(e.Message)
+	if e.Kind == SensorHealth {
+		s(e.Message)
+	}
 	return hexenc.EncodeToString(h.Sum(nil)[:16])
 }
 

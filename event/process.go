@@ -72,10 +72,12 @@ type Namespaces struct {
 // Key returns the process's identity on its host.
 func (p *Process) Key() Key { return Key{p.PID, p.StartBoot} }
 
-// Name returns the last part of the executable's path, or comm where that is unknown.
+// Name returns the last part of the executable's path. Of an executable that is many programs in
+// one (busybox) it is the one that runs, and where the path is unknown comm.
 func (p *Process) Name() string {
-	if i := strings.LastIndexByte(p.Exe, '/'); i >= 0 && i+1 < len(p.Exe) {
-		return p.Exe[i+1:]
+	i := strings.LastIndexByte(p.Exe, '/')
+	if name := p.Exe[i+1:]; i >= 0 && name != "" && (p.Comm == "" || name != "busybox" && name != "toybox") {
+		return name
 	}
 	return p.Comm
 }

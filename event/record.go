@@ -153,8 +153,20 @@ func (e *Event) setNamed(name, s string) (err error) {
 	return nil
 }
 
-// Describe says in one line what happened.
+// Describe says in one line what happened. A Message of an event that is no SensorHealth is added
+// in brackets.
 func (e *Event) Describe() string {
+	if e.Message != "" && e.Kind != SensorHealth {
+		return e.describe() + " [" + e.Message + "]"
+	}
+	return e.describe()
+}
+
+func (e *Event) describe() string {
+	object := e.File.Path
+	if m := e.File.Model; m != nil && !m.Dataset && m.Format != "" {
+		object = "weights of " + m.Name + ": " + object
+	}
 	who := "a process"
 	if p := e.Process; p != nil {
 		who = p.Name() + "[" + strconv.FormatUint(uint64(p.PID), 10) + "]"
@@ -172,15 +184,15 @@ func (e *Event) Describe() string {
 		}
 		return who + " ended with status " + strconv.Itoa(int(e.Process.ExitCode))
 	case FileRead:
-		return who + " read " + e.File.Path
+		return who + " read " + object
 	case FileCreate:
-		return who + " created " + e.File.Path
+		return who + " created " + object
 	case FileWrite:
-		return who + " opened for writing " + e.File.Path
+		return who + " opened for writing " + object
 	case FileRename:
 		return who + " renamed " + e.File.Old + " to " + e.File.Path
 	case FileDelete:
-		return who + " deleted " + e.File.Path
+		return who + " deleted " + object
 	case FileChmod:
 		return who + " changed the mode of " + e.File.Path + " to " + strconv.FormatUint(uint64(e.File.Mode&0o7777), 8)
 	case NetConnect:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -196,12 +197,22 @@ func (a *agent) handle(e *event.Event) {
 	switch {
 	case len(findings) > 0:
 		a.recorder.take(e, a.send)
+		e.Message = remark(findings)
 		a.send(e)
 	case travels(e):
 		a.send(e)
 	case e.Kind.Class() == "file":
 		a.recorder.add(e)
 	}
+}
+
+// remark names the findings that an event led to, so that a hunt for their words finds the event.
+func remark(findings []event.Finding) string {
+	var titles []string
+	for _, f := range findings {
+		titles = append(titles, f.Rule.Title)
+	}
+	return "finding: " + strings.ToLower(strings.Join(titles, "; ")) // a query's words mind their case
 }
 
 func (a *agent) publish(f *event.Finding) {
