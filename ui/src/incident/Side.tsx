@@ -48,7 +48,7 @@ export function Entities({ entities }: { entities: Entity[] }) {
           <li key={e.kind + e.id}>
             <span className="kind">{plain(e.kind)}</span>
             <span className="what"><Value text={e.name || e.id} mono max={80} /></span>
-            <Link to={`/events?${new URLSearchParams({ q, range: '24h' })}`} aria-label={`Events of ${plain(e.kind)} ${plain(e.name)}`} className="hunt">hunt</Link>
+            <Link to={`/events?${new URLSearchParams({ q, range: '24h' })}`} aria-label={`hunt for events of ${plain(e.kind)} ${plain(e.name)}`} className="hunt">hunt</Link>
           </li>
         );
       })}

@@ -1,0 +1,146 @@
+// Walks through the page as a person would, in Chromium. PICKET_SIGNIN_URL is a one-time link of a
+// running node on which `picket lab attack steal-weights` runs or ran; without it, a fake answers.
+// PICKET_SCREENSHOTS is a folder for screenshots, PICKET_CHROMIUM the browser's path,
+// PICKET_WAIT how many seconds the incident may take.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { start } from './fake.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const shots = process.env.PICKET_SCREENSHOTS;
+const wait = Number(process.env.PICKET_WAIT ?? 60) * 1000;
+const fake = process.env.PICKET_SIGNIN_URL ? undefined : await start();
+const link = process.env.PICKET_SIGNIN_URL ?? fake.link;
+const origin = new URL(link).origin;
+
+const browser = await chromium.launch({
+  executablePath: process.env.PICKET_CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--no-first-run', '--disable-component-update', '--disable-sync'],
+});
+const complaints = [];
+const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'light', bypassCSP: false });
+context.on('request', (r) => { if (!r.url().startsWith(origin) && !r.url().startsWith('data:')) complaints.push('asked another host: ' + r.url()); });
+const page = await context.newPage();
+page.setDefaultTimeout(15_000);
+page.on('pageerror', (e) => complaints.push('error: ' + e.message));
+page.on('console', (m) => { if (m.type() === 'error' && !/status of 4\d\d/.test(m.text())) complaints.push('console: ' + m.text()); });
+page.on('dialog', (d) => { complaints.push('hostile text ran: ' + d.message()); void d.dismiss(); });
+
+async function check(name) {
+  await page.evaluate(() => Promise.all(document.getAnimations().map((a) => a.finished.catch(() => {}))));
+  for (const scheme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.waitForTimeout(300);
+    // As a test's own tool, axe is put in past the page's policy.
+    const result = await page.evaluate(`(() => { const module = undefined; const define = undefined; ${axe}; return axe.run(document, { resultTypes: ['violations'] }); })()`);
+    const bad = result.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
+    for (const v of bad) complaints.push(`${name}, ${scheme}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(' | ')}`);
+    if (shots) {
+      mkdirSync(shots, { recursive: true });
+      await page.screenshot({ path: join(shots, `${name}-${scheme}.png`), fullPage: name !== 'live' });
+    }
+  }
+}
+
+const step = async (name, fn) => {
+  const begin = Date.now();
+  await fn();
+  console.log(`ok  ${name} (${Date.now() - begin} ms)`);
+};
+
+async function walk() {
+  await step('sign-in page', async () => {
+    await page.goto(origin);
+    await page.getByRole('heading', { name: 'Sign in to Picket' }).waitFor();
+    await check('signin');
+  });
+  await step('one-time link', async () => {
+    await page.goto(link);
+    await page.getByRole('heading', { name: 'Incidents', level: 1 }).waitFor();
+  });
+  await step('incidents list shows the theft of weights', async () => {
+    const theft = page.locator('[data-row]').first();
+    await theft.waitFor({ timeout: wait });
+    await page.getByText('AML.T', { exact: false }).or(page.locator('[data-row]', { hasText: /weights/i })).first().waitFor({ timeout: wait });
+    await check('incidents');
+  });
+  await step('keys', async () => {
+    await page.keyboard.press('j');
+    assert.ok(await page.evaluate(() => document.activeElement.hasAttribute('data-row')), 'j focuses a row');
+    await page.keyboard.press('?');
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'hidden' });
+    await page.keyboard.press('/');
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Search incidents');
+    await page.keyboard.press('Escape');
+  });
+  await step('incident', async () => {
+    await page.locator('[data-row]', { hasText: /weights/i }).first().click();
+    await page.getByTestId('story').waitFor();
+    assert.ok((await page.getByTestId('story').innerText()).length > 30, 'the story says something');
+    await page.getByTestId('process-graph').locator('canvas').first().waitFor();
+    assert.ok(await page.locator('.tree li').count() >= 2, 'the process list has processes');
+    assert.ok(await page.getByTestId('timeline').locator('li').count() >= 2, 'the timeline has passages');
+    assert.match(await page.getByTestId('techniques').innerText(), /\bT\d{4}/, 'an ATT&CK technique is named');
+    assert.match(await page.getByTestId('techniques').innerText(), /AML\.T\d{4}/, 'an ATLAS technique is named');
+    const entities = await page.getByTestId('entities').innerText();
+    for (const kind of ['model', 'container']) assert.match(entities, new RegExp(`\\b${kind}\\b`), `the ${kind} is named`);
+    await page.locator('.finding').first().waitFor();
+    await page.locator('.finding .open').first().click();
+    await page.getByText('process.cmdline').first().waitFor();
+    await check('incident');
+  });
+  await step('acknowledge and reopen', async () => {
+    await page.getByRole('button', { name: 'Acknowledge' }).click();
+    await page.getByRole('button', { name: 'Reopen' }).click();
+    await page.getByRole('button', { name: 'Acknowledge' }).waitFor();
+  });
+  await step('hunt', async () => {
+    await page.keyboard.press('g');
+    await page.keyboard.press('e');
+    await page.getByRole('heading', { name: 'Events', level: 1 }).waitFor();
+    await page.getByLabel('Query, LogsQL').fill('weights');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/q=weights/);
+    await page.locator('.events .open').first().waitFor({ timeout: wait });
+    await page.locator('.events .open').first().click();
+    await page.locator('.histogram canvas').waitFor();
+    await check('events');
+  });
+  await step('live', async () => {
+    await page.getByRole('switch', { name: 'Live' }).check();
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await page.getByRole('button', { name: /Resume/ }).waitFor();
+    await check('live');
+  });
+  await step('fleet', async () => {
+    await page.getByRole('link', { name: 'Fleet' }).click();
+    await page.getByTestId('capabilities').first().waitFor();
+    assert.ok(await page.getByTestId('capabilities').first().locator('tbody tr').count() >= 2, 'capabilities are listed');
+    await check('fleet');
+  });
+  await step('rules', async () => {
+    await page.getByRole('link', { name: 'Rules' }).click();
+    await page.locator('.grid tbody tr').first().waitFor();
+    await check('rules');
+  });
+}
+
+try {
+  await walk();
+  assert.deepEqual(complaints, []);
+  console.log('the walk found nothing wrong');
+} catch (e) {
+  console.error(e instanceof Error ? e.message : e);
+  if (complaints.length) console.error(complaints.join('\n'));
+  if (shots) await page.screenshot({ path: join(shots, 'failed.png') }).catch(() => {});
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  fake?.stop();
+}
