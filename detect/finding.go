@@ -168,7 +168,11 @@ func entities(e *event.Event) []event.Entity {
 		}
 	}
 	if m := e.File.Model; m != nil {
-		add(event.EntityModel, e.Host+":"+m.Path, m.Name)
+		id := e.Host + ":" + m.Path // the same path in two containers is two models: the owner tells them apart
+		if m.Workload != "" {
+			id += ":" + m.Workload
+		}
+		add(event.EntityModel, id, m.Name)
 	}
 	if remote := e.Net.Remote.Addr().Unmap(); remote.IsValid() && !remote.IsLoopback() && !remote.IsUnspecified() {
 		add(event.EntityAddress, remote.String(), remote.String())

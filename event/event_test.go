@@ -17,7 +17,7 @@ func sample() *Event {
 	}
 	p := &Process{
 		UID: "u2", PID: 11, TID: 11, PPID: 10, StartBoot: 6, PStart: 5, Comm: "cat", Exe: "/usr/bin/busybox", Invoked: "/bin/cat",
-		Cmdline: "cat /models/x/model.safetensors", User: "root", Parent: server, Workload: server.Workload, LoginUID: ^uint32(0),
+		Args: []string{"cat", "/models/x/model.safetensors"}, Cmdline: "cat /models/x/model.safetensors", User: "root", Parent: server, Workload: server.Workload, LoginUID: ^uint32(0),
 		Container: &Container{ID: "c1", Runtime: "runc"},
 	}
 	server.Seal()

@@ -72,14 +72,18 @@ type Namespaces struct {
 // Key returns the process's identity on its host.
 func (p *Process) Key() Key { return Key{p.PID, p.StartBoot} }
 
-// Name returns the last part of the executable's path. Of an executable that is many programs in
-// one (busybox) it is the one that runs, and where the path is unknown comm.
+// Name returns the last part of the executable's path, and where that is unknown comm. Of an
+// executable that is many programs in one (busybox) it is the one that its arguments choose.
 func (p *Process) Name() string {
 	i := strings.LastIndexByte(p.Exe, '/')
-	if name := p.Exe[i+1:]; i >= 0 && name != "" && (p.Comm == "" || name != "busybox" && name != "toybox") {
+	switch name := p.Exe[i+1:]; {
+	case i < 0 || name == "":
+		return p.Comm
+	case (name == "busybox" || name == "toybox") && len(p.Args) > 0:
+		return strings.TrimPrefix(p.Args[0][strings.LastIndexByte(p.Args[0], '/')+1:], "-")
+	default:
 		return name
 	}
-	return p.Comm
 }
 
 // Images returns the paths under which the executable is known: as resolved and as invoked.
