@@ -67,7 +67,8 @@ func (r *run) ask(ctx context.Context, done time.Time) (bool, error) {
 		complete = complete && f.Finding != ""
 	}
 	if r.Scenario.Expect.Incident.One {
-		complete = complete && r.report.Incident != nil && r.report.Incident.Findings >= len(r.report.Findings)
+		complete = complete && r.report.Incident != nil && r.report.Incident.Number == 1 &&
+			r.report.Incident.Findings >= len(r.report.Findings)
 	}
 	if r.Scenario.Tier == "benign" { // silence is only known at the end
 		complete = false
@@ -107,11 +108,12 @@ func (r *run) found(f event.Finding, done time.Time) {
 }
 
 // joined notes the incident that names the container: the one with most findings, if several do.
+// One that another took over is closed, and counts no more.
 func (r *run) joined(incidents []event.Incident, done time.Time) {
 	var best *event.Incident
 	number := 0
 	for i, inc := range incidents {
-		if !names(inc.Entities, r.box.id) {
+		if inc.Status == event.IncidentClosed || !names(inc.Entities, r.box.id) {
 			continue
 		}
 		number++
@@ -123,7 +125,7 @@ func (r *run) joined(incidents []event.Incident, done time.Time) {
 		return
 	}
 	if r.report.Incident == nil {
-		r.say("incident", "%s: %s", best.ID, best.Title, since(done))
+		r.say("incident", "%.8s: %s", best.ID, best.Title, since(done))
 		r.report.Incident = &IncidentFound{Seconds: time.Since(done).Seconds()}
 	}
 	got := r.report.Incident

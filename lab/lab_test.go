@@ -166,6 +166,7 @@ func TestReportSaysWhatPicketMissed(t *testing.T) {
 		"no finding":  {fake{nil, nil, nil}, "no finding of weights_read; no incident names the container; the store has no connect of"},
 		"elsewhere":   {fake{[]event.Finding{finding}, []event.Incident{{ID: "i", FindingN: 1, Entities: there}}, nil}, "no incident names"},
 		"two":         {fake{[]event.Finding{finding}, []event.Incident{{FindingN: 1, Entities: here}, {Entities: here}}, nil}, "2 incidents name"},
+		"taken over":  {fake{[]event.Finding{finding}, []event.Incident{{FindingN: 1, Entities: here}, {Status: event.IncidentClosed, Entities: here}}, nil}, ""},
 		"unreachable": {fake{err: io.ErrUnexpectedEOF}, "unexpected EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {

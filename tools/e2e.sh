@@ -67,7 +67,7 @@ one_incident() {
 	command node -e '
 		const all = JSON.parse(require("fs").readFileSync(process.argv[1]));
 		const list = Array.isArray(all) ? all : all.items ?? all.incidents;
-		const mine = list.filter(i => JSON.stringify(i.entities ?? i).includes("picket-lab-"));
+		const mine = list.filter(i => i.status !== "closed" && JSON.stringify(i.entities ?? i).includes("picket-lab-"));
 		if (mine.length !== 1) { console.log(`want one incident of the lab, have ${mine.length} of ${list.length}`); process.exit(1) }
 		if (!(mine[0].techniques ?? []).length) { console.log("the incident names no technique"); process.exit(1) }
 	' "$work/incidents.json"
@@ -101,4 +101,6 @@ elif ! command -v chromium >/dev/null; then
 else
 	check browser env PICKET_SIGNIN_URL="$link" node ui/test/walk.mjs
 fi
+check attack-tamper picket lab attack tamper-weights
+check attack-mine picket lab attack mine-on-the-node
 check doctor picket doctor
