@@ -110,7 +110,7 @@ func TestTheftIsToldFromEndToEnd(t *testing.T) {
 	for _, ent := range f.Entities {
 		kinds = append(kinds, string(ent.Kind)+" "+ent.ID)
 	}
-	for _, want := range []string{"process c1-40", "process c1-44", "container c1", "workload w-c1", "model node1:/models/llama-3-8b", "address 203.0.113.66", "user node1/root", "host node1"} {
+	for _, want := range []string{"process c1-40", "process c1-44", "container c1", "workload w-c1", "model node1:/models/llama-3-8b:w-c1", "address 203.0.113.66", "user node1/root", "host node1"} {
 		if !slices.Contains(kinds, want) {
 			t.Errorf("entity %s is missing from %v", want, kinds)
 		}
