@@ -9,6 +9,7 @@ import { newQueryClient } from './api/queries';
 import { App } from './App';
 
 const theme = createTheme({
+  colors: { dark: ['#dbe4ec', '#b8c5d0', '#9fb0bf', '#6b7d8c', '#3a4853', '#2b3741', '#222d36', '#192229', '#141b21', '#0e1419'] },
   primaryColor: 'cyan',
   primaryShade: 9,
   defaultRadius: 'sm',

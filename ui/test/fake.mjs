@@ -30,7 +30,7 @@ const search = (list, q) => list.filter((x) => words(q).every((w) => JSON.string
 const get = {
   incidents: (q) => ({ items: search(incidents, q.get('q') ?? '').filter((i) => (!q.get('status') || i.status === q.get('status')) && order.indexOf(i.severity) >= order.indexOf(q.get('severity') ?? '')) }),
   findings: (q) => ({ items: q.get('incident') === 'inc-steal' ? findings : [] }),
-  events: (q) => (q.get('q')?.includes('((') ? new Error('cannot read the query: a bracket is not closed') : { items: search(events, q.get('q') ?? ''), took_ms: 12.4 }),
+  events: (q) => (q.get('q')?.includes('((') ? new Error('cannot read the query: a bracket is not closed') : { items: search(events, q.get('q') ?? '').sort((a, b) => b._time.localeCompare(a._time)), took_ms: 12.4 }),
   'events/hits': (q) => {
     const found = search(events, q.get('q') ?? '');
     return { buckets: Array.from({ length: 60 }, (_, n) => ({ time: new Date(Date.now() - (60 - n) * 60_000).toISOString(), count: Math.round(found.length / 20 * (1 + Math.sin(n / 4)) * (n > 50 ? 6 : 1)) })) };

@@ -11,6 +11,7 @@ import { Live } from './Live';
 import { withTerm } from './query';
 import { QueryBox } from './QueryBox';
 import { QueryHelp } from './QueryHelp';
+import { ResultTable } from './ResultTable';
 
 const ranges = [
   { value: '15m', label: 'Last 15 minutes' },
@@ -90,7 +91,7 @@ function Stored({ events, buckets, q, filter, pick }: StoredProps) {
           <Text size="xs" className="quiet" my={6} role="status">
             {rows.length.toLocaleString('en')} of {Math.max(total, rows.length).toLocaleString('en')} shown, the latest first · {Math.round(pages.at(-1)?.took_ms ?? 0)} ms
           </Text>
-          <div className="card"><EventTable rows={rows} filter={filter} /></div>
+          <div className="card">{rows.every((r) => '_msg' in r) ? <EventTable rows={rows} filter={filter} /> : <ResultTable rows={rows} />}</div>
         </>
       )}
       {events.hasNextPage && <Button mt="sm" size="xs" variant="default" loading={events.isFetchingNextPage} onClick={() => void events.fetchNextPage()}>Older</Button>}

@@ -10,6 +10,14 @@ const colours = {
 };
 const height = 110;
 
+const two = (n: number) => String(n).padStart(2, '0');
+
+function tick(d: Date, step: number): string {
+  const day = `${two(d.getMonth() + 1)}-${two(d.getDate())}`;
+  if (step >= 86_400 || d.getHours() + d.getMinutes() + d.getSeconds() === 0) return day;
+  return `${two(d.getHours())}:${two(d.getMinutes())}` + (step < 60 ? ':' + two(d.getSeconds()) : '');
+}
+
 function options(width: number, c: typeof colours.light, pick: (from: number, to: number) => void): uPlot.Options {
   const axis: uPlot.Axis = { stroke: c.text, grid: { stroke: c.grid, width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
   return {
@@ -17,7 +25,7 @@ function options(width: number, c: typeof colours.light, pick: (from: number, to
     legend: { show: false },
     cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { show: false } },
     scales: { y: { range: (_u, _min, max) => [0, Math.max(1, max)] } },
-    axes: [{ ...axis, size: 26 }, { ...axis, size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6], values: (_u, v) => v.map((n) => n.toLocaleString('en')) }],
+    axes: [{ ...axis, size: 26, values: (_u, at, _axis, _space, step) => at.map((t) => tick(new Date(t * 1000), step)) }, { ...axis, size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6], values: (_u, v) => v.map((n) => n.toLocaleString('en')) }],
     series: [{}, { stroke: c.bar, fill: c.bar, points: { show: false }, paths: uPlot.paths.bars!({ size: [0.85, 24], align: 1 }) }],
     hooks: {
       setSelect: [(u) => {

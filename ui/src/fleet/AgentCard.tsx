@@ -20,13 +20,16 @@ export function AgentCard({ a }: { a: Agent }) {
         {h && <span className="quiet small mono">picket {plain(h.version)} · kernel {plain(h.kernel)} · {h.rules} rules</span>}
       </Group>
       {h?.rule_errors?.map((e) => <p key={e} className="warning"><Value text={e} max={300} /></p>)}
-      <div className="pair">
-        <Part title="Capabilities">{h ? <Capabilities list={h.capabilities} /> : <p className="quiet">This agent has never reported.</p>}</Part>
-        <div>
-          <Part title="Counters"><Counters values={a.counters} /></Part>
-          {h && <Guarded h={h} />}
+      {!h && <p className="quiet">{a.status === 'never' ? 'It was enrolled and has never reported. Is its agent started?' : 'What it last said of itself is not known.'}</p>}
+      {h && (
+        <div className="pair">
+          <Part title="Capabilities"><Capabilities list={h.capabilities} /></Part>
+          <div>
+            <Part title="Counters"><Counters values={a.counters} /></Part>
+            <Guarded h={h} />
+          </div>
         </div>
-      </div>
+      )}
     </section>
   );
 }
@@ -42,7 +45,7 @@ function Capabilities({ list }: { list: Capability[] }) {
       <table className="grid" data-testid="capabilities">
         <thead><tr><th>Sees</th><th>State</th><th>How, or why not</th></tr></thead>
         <tbody>
-          {list.map((c) => <tr key={c.name}><td className="mono">{plain(c.name)}</td><td><State value={c.ok ? 'ok' : 'lacking'} /></td><td><Value text={c.detail} max={240} /></td></tr>)}
+          {list.map((c) => <tr key={c.name}><td className="mono num">{plain(c.name)}</td><td><State value={c.ok ? 'ok' : 'lacking'} /></td><td><Value text={c.detail} max={240} /></td></tr>)}
         </tbody>
       </table>
       <p className="quiet small">{lacking === 0 ? 'This kernel can do all.' : `${lacking} lacking on this kernel: what rests on it is not seen.`}</p>

@@ -12,17 +12,19 @@ export function Actions({ incident, role }: { incident: Incident; role: Role }) 
   const change = useChangeIncident(incident.id);
   const [dialog, setDialog] = useState<Dialog>('');
   const may = role !== 'viewer';
-  const send = (p: IncidentPatch) => change.mutate({ ...p, version: incident.version }, { onSuccess: () => setDialog('') });
+  const [opened, count] = useState(0); // a new dialog each time, not what was left in the one before
+  const send = (p: IncidentPatch) => change.mutate(p.status ? { ...p, version: incident.version } : p, { onSuccess: () => setDialog('') });
+  const open = (d: Dialog) => {
+    change.reset();
+    count((n) => n + 1);
+    setDialog(d);
+  };
   const acknowledge = () => send({ status: 'acknowledged' });
   useKeys({
     a: () => may && incident.status === 'open' && acknowledge(),
-    c: () => may && incident.status !== 'closed' && setDialog('close'),
+    c: () => may && incident.status !== 'closed' && open('close'),
   });
   if (!may) return <span className="quiet small">Your role, viewer, only reads.</span>;
-  const open = (d: Dialog) => {
-    change.reset();
-    setDialog(d);
-  };
   return (
     <Stack gap={6} align="end">
       <Group gap={6}>
@@ -32,8 +34,8 @@ export function Actions({ incident, role }: { incident: Incident; role: Role }) 
         <Button size="xs" variant="default" onClick={() => open('note')}>Note…</Button>
       </Group>
       {change.isError && !dialog && <Failure what="The change" error={change.error} />}
-      <CloseDialog opened={dialog === 'close'} end={() => setDialog('')} send={send} error={change.error} busy={change.isPending} />
-      <NoteDialog opened={dialog === 'note'} end={() => setDialog('')} send={send} error={change.error} busy={change.isPending} />
+      <CloseDialog key={'c' + opened} opened={dialog === 'close'} end={() => setDialog('')} send={send} error={change.error} busy={change.isPending} />
+      <NoteDialog key={'n' + opened} opened={dialog === 'note'} end={() => setDialog('')} send={send} error={change.error} busy={change.isPending} />
     </Stack>
   );
 }

@@ -15,9 +15,11 @@ export function Evidence({ incident }: { incident: string }) {
   return items.map((f) => <One key={f.id} f={f} />);
 }
 
+const short = (id?: string) => (id && /^[0-9a-f]{64}$/.test(id) ? id.slice(0, 12) : id);
+
 function One({ f }: { f: Finding }) {
   const facts: [string, string | undefined][] = [
-    ['rule', f.rule.name], ['threat', f.rule.threat], ['container', f.container?.id],
+    ['rule', f.rule.name], ['threat', f.rule.threat], ['container', short(f.container?.id)],
     ['workload', f.workload && `${f.workload.name} (${f.workload.engine}, ${f.workload.kind})`], ['model', f.model?.name],
   ];
   return (

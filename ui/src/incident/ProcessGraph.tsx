@@ -1,9 +1,10 @@
 import { useComputedColorScheme } from '@mantine/core';
 import cytoscape from 'cytoscape';
-import { useEffect, useRef } from 'react';
+import { useEffect, useMemo, useRef } from 'react';
 import type { ProcessNode } from '../api/types';
 import { cut, plain } from '../shared/visible';
-import { forest } from './tree';
+import { depth, layout, levelHeight } from './layout';
+import { type Branch, forest } from './tree';
 
 const colours = {
   light: { text: '#1b2733', node: '#eef2f5', line: '#8797a6', acting: '#ffe3e3', actingLine: '#c92a2a', drift: '#e67700', select: '#0b7285' },
@@ -26,17 +27,19 @@ function look(c: typeof colours.light): cytoscape.StylesheetJson {
 
 const label = (p: ProcessNode) => `${cut(plain(p.name), 24)}\n${p.pid}${p.user ? ' · ' + cut(plain(p.user), 12) : ''}`;
 
-function elements(processes: ProcessNode[], acting: Set<string>): cytoscape.ElementDefinition[] {
+const width = (b: Branch) => Math.max(72, Math.max(...label(b.process).split('\n').map((l) => l.length)) * 7 + 18);
+
+function elements(roots: Branch[], acting: Set<string>): cytoscape.ElementDefinition[] {
   const out: cytoscape.ElementDefinition[] = [];
-  const add = (b: ReturnType<typeof forest>[number], parent?: string) => {
+  const places = layout(roots, width);
+  const add = (b: Branch, parent?: string) => {
     const p = b.process;
-    const text = label(p);
-    const width = Math.max(72, Math.max(...text.split('\n').map((l) => l.length)) * 7 + 18);
-    out.push({ data: { id: p.uid, label: text, width }, classes: [acting.has(p.uid) ? 'acting' : '', p.drift ? 'drift' : ''].join(' ') });
+    const classes = [acting.has(p.uid) ? 'acting' : '', p.drift ? 'drift' : ''].join(' ');
+    out.push({ data: { id: p.uid, label: label(p), width: width(b) }, position: places.get(p.uid), classes });
     if (parent !== undefined) out.push({ data: { id: parent + '>' + p.uid, source: parent, target: p.uid } });
     for (const child of b.children) add(child, p.uid);
   };
-  for (const root of forest(processes)) add(root);
+  for (const root of roots) add(root);
   return out;
 }
 
@@ -47,17 +50,19 @@ export function ProcessGraph({ processes, acting, chosen, choose }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const graph = useRef<cytoscape.Core | null>(null);
   const scheme = useComputedColorScheme('light');
+  const roots = useMemo(() => forest(processes), [processes]);
   const shape = processes.map((p) => p.uid + (acting.has(p.uid) ? '!' : '')).join(' ');
 
   useEffect(() => {
     const cy = cytoscape({
-      container: box.current, elements: elements(processes, acting), style: look(colours[scheme]),
-      layout: { name: 'breadthfirst', directed: true, spacingFactor: 1.1, avoidOverlap: true, padding: 16, animate: false },
+      container: box.current, elements: elements(roots, acting), style: look(colours[scheme]),
+      layout: { name: 'preset' },
       minZoom: 0.3, maxZoom: 1.6, userZoomingEnabled: false, autoungrabify: true, boxSelectionEnabled: false,
     });
     cy.fit(undefined, 16);
-    if (cy.zoom() > 1.15) cy.zoom(1.15);
-    cy.center();
+    cy.zoom(Math.max(0.6, Math.min(1.15, cy.zoom())));
+    const first = cy.nodes('.acting').first();
+    cy.center(cy.zoom() > 0.6 || first.empty() ? cy.nodes() : first);
     cy.on('tap', 'node', (e) => choose((e.target as cytoscape.NodeSingular).id()));
     graph.current = cy;
     return () => cy.destroy();
@@ -74,7 +79,7 @@ export function ProcessGraph({ processes, acting, chosen, choose }: Props) {
     if (cy) cy.zoom({ level: cy.zoom() * by, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
   };
   return (
-    <div className="graph">
+    <div className="graph" style={{ height: Math.min(560, Math.max(240, depth(roots) * levelHeight + 40)) }}>
       <div ref={box} className="canvas" data-testid="process-graph" role="img" aria-label={`Graph of ${processes.length} processes; the list of processes says the same`} />
       <div className="zoom">
         <button type="button" aria-label="Zoom in" onClick={() => zoom(1.25)}>+</button>

@@ -15,7 +15,7 @@ export function IncidentTable({ items }: { items: Incident[] }) {
         <Table.Thead>
           <Table.Tr>
             <Table.Th w={104}>Severity</Table.Th><Table.Th>Incident</Table.Th><Table.Th w={60}>Risk</Table.Th><Table.Th w={130}>Status</Table.Th>
-            <Table.Th w={150}>Hosts</Table.Th><Table.Th w={190}>Techniques</Table.Th><Table.Th w={90}>Last seen</Table.Th>
+            <Table.Th w={150}>Hosts</Table.Th><Table.Th w={215}>Techniques</Table.Th><Table.Th w={90}>Last seen</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>{items.map((i) => <Row key={i.id} i={i} />)}</Table.Tbody>

@@ -1,5 +1,5 @@
 import { useSyncExternalStore } from 'react';
-import { ago, clock, exact } from './time';
+import { ago, exact, moment } from './time';
 
 let now = Date.now();
 const watchers = new Set<() => void>();
@@ -23,7 +23,7 @@ export function Ago({ at, suffix = '' }: { at: string; suffix?: string }) {
   return <time dateTime={at} title={exact(at)} className="num">{text === 'now' ? text : text + suffix}</time>;
 }
 
-/** Clock shows the time of day; the exact time is its title. */
+/** Clock shows the time of day, and the day if it is another; the exact time is its title. */
 export function Clock({ at }: { at: string }) {
-  return <time dateTime={at} title={exact(at)} className="mono num">{clock(new Date(at))}</time>;
+  return <time dateTime={at} title={exact(at)} className="mono num">{moment(new Date(at), new Date())}</time>;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ago, exact, span } from './time';
+import { ago, exact, moment, span } from './time';
 
 test('ago', () => {
   const now = 1_000_000_000;
@@ -19,4 +19,12 @@ test('span', () => {
 test('exact leaves what is no time as it is', () => {
   expect(exact('soon')).toBe('soon');
   expect(exact('2026-01-02T03:04:05Z')).toContain('2026-01-02T03:04:05.000Z');
+});
+
+test('moment', () => {
+  const now = new Date(2026, 4, 6, 12, 0, 0);
+  expect(moment(new Date(2026, 4, 6, 1, 2, 3, 4), now)).toBe('01:02:03.004');
+  expect(moment(new Date(2026, 4, 5, 1, 2, 3, 4), now)).toBe('05-05 01:02:03');
+  expect(moment(new Date(2025, 4, 6, 1, 2, 3), now)).toBe('2025-05-06 01:02');
+  expect(moment(new Date(''), now)).toBe('');
 });

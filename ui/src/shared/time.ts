@@ -31,6 +31,14 @@ export function clock(d: Date): string {
   return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${two(d.getMilliseconds(), 3)}`;
 }
 
+/** moment writes the time of day, with the day before it where it is not that of now. */
+export function moment(d: Date, now: Date): string {
+  if (Number.isNaN(d.getTime())) return '';
+  if (d.toDateString() === now.toDateString()) return clock(d);
+  const day = `${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(d).slice(0, 8)}`;
+  return d.getFullYear() === now.getFullYear() ? day : `${d.getFullYear()}-${day.slice(0, 11)}`;
+}
+
 /** exact writes date and time in the reader's zone, and in UTC. */
 export function exact(text: string): string {
   const d = new Date(text);

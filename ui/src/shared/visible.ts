@@ -7,11 +7,13 @@ const hiddenAll = new RegExp(hidden.source, 'gu');
 
 const hex = (c: string) => 'U+' + c.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0');
 
+const names = ('NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB ' +
+  'CAN EM SUB ESC FS GS RS US').split(' ');
+
+// Names, as few fonts have the pictures of controls (U+2400 and on).
 function picture(c: string): string {
   const n = c.codePointAt(0)!;
-  if (n < 0x20) return String.fromCodePoint(0x2400 + n);
-  if (n === 0x7f) return '\u2421';
-  return '\u27e8' + hex(c) + '\u27e9';
+  return '\u2039' + (n === 0x7f ? 'DEL' : names[n] ?? hex(c)) + '\u203a';
 }
 
 /** visible splits text so that every character that a terminal or browser would act on is shown. */

@@ -20,7 +20,7 @@ export function PasswordOffer() {
     setLater(true);
   };
   return (
-    <Alert variant="light" mb="md" py="xs">
+    <Alert variant="default" mb="md" py="xs">
       <Group component="form" gap="sm" onSubmit={(e: unknown) => submit(e as FormEvent)}>
         <Text size="sm">You came by a one-time link. Set a password for the next time:</Text>
         <PasswordInput size="xs" w={220} aria-label="New password" placeholder={`at least ${shortest} characters`} autoComplete="new-password" minLength={shortest} required value={password} onChange={(e) => setPassword(e.currentTarget.value)} />
