@@ -120,10 +120,10 @@ var catalogue = []Info{
 	cont("container.runtime", "", "container runtime", func(c *Container) *string { return &c.Runtime }),
 	cont("k8s.pod.uid", "PodUid", "Kubernetes pod", func(c *Container) *string { return &c.PodUID }),
 
-	work("ai.workload.id", "", "identity of the AI workload", func(w *Workload) *string { return &w.ID }),
-	work("ai.workload.kind", "", "inference, training, notebook or agent", func(w *Workload) *string { return (*string)(&w.Kind) }),
-	work("ai.workload.engine", "", "vllm, triton, ollama, torchrun…", func(w *Workload) *string { return &w.Engine }),
-	work("ai.workload.name", "", "what people call the workload", func(w *Workload) *string { return &w.Name }),
+	work("ai.workload.id", "identity of the AI workload", func(w *Workload) *string { return &w.ID }),
+	work("ai.workload.kind", "inference, training, notebook or agent", func(w *Workload) *string { return (*string)(&w.Kind) }),
+	work("ai.workload.engine", "vllm, triton, ollama, torchrun…", func(w *Workload) *string { return &w.Engine }),
+	work("ai.workload.name", "what people call the workload", func(w *Workload) *string { return &w.Name }),
 	top("ai.workload.root", "", Boolean, "true where the process is the recognised server or job itself",
 		func(e *Event) Value {
 			if e.Process == nil || e.Process.Workload == nil {
@@ -149,10 +149,10 @@ var catalogue = []Info{
 			return boolean(e.child == yes || e.child == unsaid && p.Parent != nil && p.Parent.Member() && !p.Member())
 		},
 		flag(func(e *Event, b bool) { e.process().workload(); e.child = said(b) })),
-	mod("ai.model.path", "", "model directory that the file belongs to", func(m *Model) *string { return &m.Path }),
-	mod("ai.model.name", "", "model name", func(m *Model) *string { return &m.Name }),
-	mod("ai.model.format", "", "format of the file: safetensors, gguf, pickle…", func(m *Model) *string { return &m.Format }),
-	mod("ai.model.workload", "", "id of the workload that serves or trains it", func(m *Model) *string { return &m.Workload }),
+	mod("ai.model.path", "model directory that the file belongs to", func(m *Model) *string { return &m.Path }),
+	mod("ai.model.name", "model name", func(m *Model) *string { return &m.Name }),
+	mod("ai.model.format", "format of the file: safetensors, gguf, pickle…", func(m *Model) *string { return &m.Format }),
+	mod("ai.model.workload", "id of the workload that serves or trains it", func(m *Model) *string { return &m.Workload }),
 	top("ai.model.stranger", "", Boolean, "true where the process is neither the model's own server or job nor one of its workers",
 		func(e *Event) Value {
 			if e.File.Model == nil {
@@ -335,8 +335,8 @@ func cont(name, sigma, doc string, member func(*Container) *string) Info {
 		})
 }
 
-func work(name, sigma, doc string, member func(*Workload) *string) Info {
-	return proc(name, sigma, Text, doc,
+func work(name, doc string, member func(*Workload) *string) Info {
+	return proc(name, "", Text, doc,
 		func(p *Process) Value {
 			if p.Workload == nil {
 				return Value{}
@@ -346,8 +346,8 @@ func work(name, sigma, doc string, member func(*Workload) *string) Info {
 		func(p *Process, s string) error { *member(p.workload()) = s; return nil })
 }
 
-func mod(name, sigma, doc string, member func(*Model) *string) Info {
-	return top(name, sigma, Text, doc,
+func mod(name, doc string, member func(*Model) *string) Info {
+	return top(name, "", Text, doc,
 		func(e *Event) Value {
 			if e.File.Model == nil {
 				return Value{}

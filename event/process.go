@@ -165,7 +165,7 @@ type Workload struct {
 	Engine string       `json:"engine"`          // vllm, triton, tgi, ollama, llama.cpp, sglang, ray, torchserve, jupyter, torchrun, deepspeed, accelerate
 	Name   string       `json:"name"`            // what people would call it: model or job name, else the engine
 	Model  string       `json:"model,omitempty"` // model path or name from its arguments
-	Root   Key          `json:"root,omitempty"`  // the recognised process
+	Root   Key          `json:"root"`            // the recognised process
 }
 
 // Model is a model or dataset directory and who it belongs to.

@@ -55,8 +55,7 @@ func (p *docWriter) section(v reflect.Value, indent string) {
 // example writes the keys of one sink as comments.
 func (p *docWriter) example(t reflect.Type) {
 	lead := "#  - "
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		p.line("%s%s: # %s\n", lead, f.Tag.Get("yaml"), f.Tag.Get("doc"))
 		lead = "#    "
 	}

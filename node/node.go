@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -154,8 +155,7 @@ type step struct {
 func (c *cleanup) add(name string, undo func() error) { c.steps = append(c.steps, step{name, undo}) }
 
 func (c *cleanup) run() {
-	for i := len(c.steps) - 1; i >= 0; i-- {
-		s := c.steps[i]
+	for _, s := range slices.Backward(c.steps) {
 		if err := s.undo(); err != nil && !errors.Is(err, context.Canceled) {
 			c.log.Warn("stopping did not go cleanly", "step", s.name, "error", err)
 		}

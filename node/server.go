@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,8 +49,7 @@ type server struct {
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
 
-	started    time.Time
-	storeFails atomic.Bool
+	started time.Time
 }
 
 // RunServer runs the server role until ctx ends.

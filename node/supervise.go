@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -157,7 +159,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-dead:
 	}
-	for i := len(roles) - 1; i >= 0; i-- {
+	for i := range slices.Backward(roles) {
 		stop[i]()
 		<-done[i]
 	}
@@ -302,9 +304,7 @@ func (s *Supervisor) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := Status{PID: s.status.PID, Children: map[string]Child{}}
-	for k, v := range s.status.Children {
-		out.Children[k] = v
-	}
+	maps.Copy(out.Children, s.status.Children)
 	return out
 }
 

@@ -13,7 +13,7 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-func (c *completionCmd) Run(a *app) error {
+func (c *completionCmd) Run(a *app) error { //nolint:unparam // a command returns an error
 	words := map[string][]string{}
 	collect(a.kong.Model.Node, "", words)
 	switch c.Shell {

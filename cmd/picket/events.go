@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,8 +84,8 @@ func (a *app) search(cl *client.Client, f client.EventFilter, o outputFlag) erro
 		a.printf("No events match. Look further back with --since, or see the fields with: picket hunt --fields ''\n")
 		return nil
 	}
-	for i := len(list.Items) - 1; i >= 0; i-- {
-		a.printRow(list.Items[i], o)
+	for _, v := range slices.Backward(list.Items) {
+		a.printRow(v, o)
 	}
 	if !o.json() && list.Next != "" {
 		a.printf("There are older ones; --limit shows them.\n")

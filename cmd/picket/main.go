@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"early"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-
-	"early"
 
 	"github.com/alecthomas/kong"
 

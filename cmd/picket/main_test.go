@@ -41,7 +41,7 @@ func TestEveryCommandHasHelpAndAnExample(t *testing.T) {
 	walk(k.Model.Node, "")
 	for path := range examples {
 		n := k.Model.Node
-		for _, word := range strings.Fields(path) {
+		for word := range strings.FieldsSeq(path) {
 			var next *kong.Node
 			for _, c := range n.Children {
 				if c.Name == word {
