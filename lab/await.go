@@ -9,6 +9,27 @@ import (
 	"picket/event"
 )
 
+// watcher is a Reader that knows whether this host is watched.
+type watcher interface {
+	Ready(ctx context.Context) error
+}
+
+// watched waits until this host is: an attack that nobody could have seen proves nothing.
+func watched(ctx context.Context, picket Reader, patience time.Duration) error {
+	w, ok := picket.(watcher)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := w.Ready(ctx)
+		if err == nil || !wait(ctx, 200*time.Millisecond) {
+			return err
+		}
+	}
+}
+
 // await asks Picket until every expected finding and the incident are there, or patience ends.
 func (r *run) await(ctx context.Context, done time.Time) error {
 	r.report.Asked = true

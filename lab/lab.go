@@ -51,8 +51,12 @@ func Attack(ctx context.Context, opts Options) (Report, error) {
 	r := &run{Options: opts, facts: map[string]string{}}
 	r.report = Report{
 		Scenario: opts.Scenario.ID, Threat: opts.Scenario.threat, Title: opts.Scenario.Title,
-		Seed: opts.Seed, Started: time.Now().UTC(),
+		Seed: opts.Seed,
 	}
+	if err := watched(ctx, opts.Picket, opts.Patience); err != nil {
+		return r.report, err
+	}
+	r.report.Started = time.Now().UTC()
 	sweep(host.runc, opts.Log)
 	began := time.Now()
 	if r.box, err = start(ctx, &opts, host); err != nil {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -180,6 +181,30 @@ func TestReportSaysWhatPicketMissed(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// late is watched from the third time on that it is asked.
+type late struct {
+	fake
+	asked int
+}
+
+func (l *late) Ready(context.Context) error {
+	if l.asked++; l.asked < 3 {
+		return errors.New("nobody watches")
+	}
+	return nil
+}
+
+func TestAnAttackWaitsUntilSomebodyWatches(t *testing.T) {
+	l := &late{}
+	if err := watched(t.Context(), l, time.Minute); err != nil || l.asked != 3 {
+		t.Errorf("error %v after %d questions", err, l.asked)
+	}
+	l.asked = -1000
+	if err := watched(t.Context(), l, time.Second); err == nil || err.Error() != "nobody watches" {
+		t.Errorf("got %v", err)
 	}
 }
 

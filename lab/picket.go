@@ -2,6 +2,10 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"picket/api/client"
@@ -18,6 +22,24 @@ const (
 	pageSize = 100
 	mostRead = 20 // pages: an attack that drowns in findings is not read to the end
 )
+
+// Ready returns nil once an agent reports from this host: it does so when its sensor is attached.
+func (p picket) Ready(ctx context.Context) error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("tell this host from others: %w", err)
+	}
+	agents, err := p.c.Fleet(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range agents {
+		if a.Status == "ok" && a.Heartbeat != nil && a.Heartbeat.Boot == strings.TrimSpace(string(boot)) {
+			return nil
+		}
+	}
+	return errors.New("no agent reports from this host: start one with picket run, or play the attack on a host that has one")
+}
 
 func (p picket) Findings(ctx context.Context, since time.Time) ([]event.Finding, error) {
 	var out []event.Finding
