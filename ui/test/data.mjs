@@ -77,7 +77,7 @@ const steal = {
 
 const small = (id, title, severity, risk, age, more = {}) => ({
   ...steal, id, title, severity, risk, first_seen: at(age * minute), last_seen: at(age * minute - 20_000), summary: title + '.', version: 1,
-  techniques: techniques.slice(0, 1), story: [], findings: [], processes: [], finding_count: 1, ...more,
+  techniques: techniques.slice(0, 1), story: [], findings: [], processes: [], finding_count: 1, log: [], ...more,
 });
 
 export const incidents = [

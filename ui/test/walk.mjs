@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { incidents } from './data.mjs';
 import { start } from './fake.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -53,6 +54,60 @@ const step = async (name, fn) => {
   await fn();
   console.log(`ok  ${name} (${Date.now() - begin} ms)`);
 };
+
+/** walkFake sees what only the fake has: hostile names, a query that fails, an incident that is not there. */
+async function walkFake() {
+  await step('close with a verdict', async () => {
+    await page.goto(origin + '/incidents/inc-tamper');
+    await page.getByRole('heading', { name: /mistral-small/ }).waitFor();
+    await page.keyboard.press('c');
+    await page.getByRole('radio', { name: /False positive/ }).check();
+    await page.getByRole('dialog').getByLabel('Note').fill('a planned update');
+    await page.getByRole('button', { name: 'Close incident' }).click();
+    await page.getByText('closed · false positive').waitFor();
+    await page.getByRole('region', { name: 'Log' }).getByText('a planned update').waitFor();
+  });
+  await step('live change', async () => {
+    await page.goto(origin + '/incidents?q=metadata');
+    await page.locator('[data-row]').first().waitFor();
+    await page.waitForTimeout(300);
+    const probe = incidents.find((i) => i.id === 'inc-probe');
+    probe.title = 'A notebook asked the metadata address for keys';
+    fake.publish('incident', probe);
+    await page.locator('[data-row]', { hasText: 'for keys' }).waitFor();
+  });
+  await step('hostile text is shown, not run', async () => {
+    await page.goto(origin + '/incidents?q=alert');
+    await page.locator('[data-row]', { hasText: '<script>alert(1)</script> ‹ESC›[31m‹U+202E›lla' }).waitFor();
+    await page.goto(origin + '/events?q=AAAA');
+    await page.getByRole('button', { name: /show all 3,0\d\d characters/ }).click();
+    await page.getByRole('button', { name: 'show less' }).waitFor();
+  });
+  await step('errors and empty lists', async () => {
+    await page.goto(origin + '/incidents/none');
+    await page.getByRole('button', { name: 'Try again' }).waitFor();
+    await page.goto(origin + '/events?q=((');
+    await page.getByText('a bracket is not closed').waitFor();
+    await check('error');
+    await page.goto(origin + '/incidents?q=nothingatall');
+    await page.getByText('No incident matches').waitFor();
+  });
+  await step('completion of field names', async () => {
+    await page.goto(origin + '/events');
+    await page.getByLabel('Query, LogsQL').fill('comm');
+    await page.getByRole('option', { name: /process.cmdline/ }).waitFor();
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => document.querySelector('input[aria-label^=Query]').value === 'process.cmdline:');
+  });
+  await step('narrow window', async () => {
+    await page.setViewportSize({ width: 620, height: 800 });
+    await page.goto(origin + '/incidents/inc-steal');
+    await page.getByTestId('story').waitFor();
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out to the side');
+    await check('narrow');
+  });
+}
 
 async function walk() {
   await step('sign-in page', async () => {
@@ -133,6 +188,7 @@ async function walk() {
 
 try {
   await walk();
+  if (fake) await walkFake();
   assert.deepEqual(complaints, []);
   console.log('the walk found nothing wrong');
 } catch (e) {

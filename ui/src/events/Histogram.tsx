@@ -18,15 +18,15 @@ function tick(d: Date, step: number): string {
   return `${two(d.getHours())}:${two(d.getMinutes())}` + (step < 60 ? ':' + two(d.getSeconds()) : '');
 }
 
-function options(width: number, c: typeof colours.light, pick: (from: number, to: number) => void): uPlot.Options {
+function options(width: number, step: number, c: typeof colours.light, pick: (from: number, to: number) => void): uPlot.Options {
   const axis: uPlot.Axis = { stroke: c.text, grid: { stroke: c.grid, width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
   return {
     width, height,
     legend: { show: false },
     cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { show: false } },
-    scales: { y: { range: (_u, _min, max) => [0, Math.max(1, max)] } },
-    axes: [{ ...axis, size: 26, values: (_u, at, _axis, _space, step) => at.map((t) => tick(new Date(t * 1000), step)) }, { ...axis, size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6], values: (_u, v) => v.map((n) => n.toLocaleString('en')) }],
-    series: [{}, { stroke: c.bar, fill: c.bar, points: { show: false }, paths: uPlot.paths.bars!({ size: [0.85, 24], align: 1 }) }],
+    scales: { x: { range: (_u, min, max) => [min, max + step] }, y: { range: (_u, _min, max) => [0, Math.max(1, max)] } },
+    axes: [{ ...axis, size: 26, values: (_u, at, _axis, _space, apart) => at.map((t) => tick(new Date(t * 1000), apart)) }, { ...axis, size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6], values: (_u, v) => v.map((n) => n.toLocaleString('en')) }],
+    series: [{}, { stroke: c.bar, width: 0, fill: c.bar, points: { show: false }, paths: uPlot.paths.bars!({ size: [0.85, 24], align: 1 }) }],
     hooks: {
       setSelect: [(u) => {
         if (u.select.width < 4) return;
@@ -49,8 +49,9 @@ export function Histogram({ buckets, pick }: Props) {
     const el = box.current;
     if (!el) return;
     const data: uPlot.AlignedData = [buckets.map((b) => Date.parse(b.time) / 1000), buckets.map((b) => b.count)];
+    const step = data[0].length > 1 ? data[0][1]! - data[0][0]! : 60;
     const iso = (s: number) => new Date(s * 1000).toISOString();
-    const plot = new uPlot(options(el.clientWidth, colours[scheme], (from, to) => latest.current(iso(from), iso(to))), data, el);
+    const plot = new uPlot(options(el.clientWidth, step, colours[scheme], (from, to) => latest.current(iso(from), iso(to))), data, el);
     const watch = new ResizeObserver(() => el.clientWidth > 0 && plot.setSize({ width: el.clientWidth, height }));
     watch.observe(el);
     return () => {

@@ -25,8 +25,8 @@ export function AgentCard({ a }: { a: Agent }) {
         <div className="pair">
           <Part title="Capabilities"><Capabilities list={h.capabilities} /></Part>
           <div>
-            <Part title="Counters"><Counters values={a.counters} /></Part>
             <Guarded h={h} />
+            <Part title="Counters"><Counters values={a.counters} /></Part>
           </div>
         </div>
       )}
@@ -54,10 +54,23 @@ function Capabilities({ list }: { list: Capability[] }) {
 }
 
 const lossy = /drop|lost|error|fail|discard/;
+const telling = /received$|findings$|published_events$|spool_event_bytes$|events_sent$/;
 
+/** Counters shows what was lost and what tells most; the rest opens. */
 function Counters({ values }: { values: Record<string, number> }) {
-  const rows = Object.entries(values).sort(([a], [b]) => Number(lossy.test(b)) - Number(lossy.test(a)) || a.localeCompare(b));
-  if (rows.length === 0) return <p className="quiet">Nothing was counted yet.</p>;
+  const all = Object.entries(values).sort(([a], [b]) => a.localeCompare(b));
+  if (all.length === 0) return <p className="quiet">Nothing was counted yet.</p>;
+  const first = [...all.filter(([k]) => lossy.test(k)), ...all.filter(([k]) => !lossy.test(k) && telling.test(k))];
+  const rest = all.filter((x) => !first.includes(x));
+  return (
+    <>
+      {first.length > 0 && <CounterTable rows={first} />}
+      {rest.length > 0 && <details open={first.length === 0}><summary>{first.length > 0 ? `${rest.length} more` : 'All'}</summary><CounterTable rows={rest} /></details>}
+    </>
+  );
+}
+
+function CounterTable({ rows }: { rows: [string, number][] }) {
   return (
     <table className="grid">
       <thead><tr><th>Counter</th><th className="n">Value</th></tr></thead>
