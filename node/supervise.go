@@ -76,7 +76,7 @@ func NewSupervisor(cfg *Config, log *slog.Logger) (*Supervisor, func(), error) {
 	if err := os.MkdirAll(cfg.Data, 0o711); err != nil { // roles pass through, and see only their own
 		return nil, nil, dirError(cfg.Data, err)
 	}
-	if err := checkWritable(cfg.Data); err != nil {
+	if err := errors.Join(checkWritable(cfg.Data), reachable(cfg.Data, s.uid)); err != nil {
 		return nil, nil, err
 	}
 	for role, uid := range map[string]int{"agent": 0, "server": s.uid, "store": s.uid} {
@@ -102,6 +102,26 @@ func NewSupervisor(cfg *Config, log *slog.Logger) (*Supervisor, func(), error) {
 		return nil, nil, err
 	}
 	return s, release, nil
+}
+
+// reachable checks that the user of server and store may pass through the directories above dir.
+func reachable(dir string, uid int) error {
+	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
+		info, err := os.Stat(up)
+		if err != nil {
+			return dirError(dir, err)
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if mode := info.Mode().Perm(); ok && mode&0o001 == 0 && (int(st.Uid) != uid || mode&0o100 == 0) {
+			return &Error{
+				Err:  fmt.Errorf("data directory %s: %s is closed to the user that server and store run as (%d)", dir, up, uid),
+				Hint: "choose another place with `data:` in picket.yaml or --data, or open it: chmod o+x " + up, Code: ExitHost,
+			}
+		}
+		if up == filepath.Dir(up) {
+			return nil
+		}
+	}
 }
 
 // userID returns the number of the named user, or one that no one else has.
