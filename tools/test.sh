@@ -7,6 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/bin/node/node_modules/.bin:$PATH"
 
+export NO_COLOR=1
 out=bin/test
 rm -rf "$out"
 mkdir -p "$out"
@@ -18,7 +19,7 @@ cat "$out/go.err" >&2
 echo "== page"
 if [[ -f ui/package.json ]]; then
 	(cd ui && npx vitest run --reporter=default --reporter=json --outputFile="../$out/vitest.json") ||
-		echo "fail vitest" >>"$out/shell.list"
+		[[ -f $out/vitest.json ]] || echo "fail vitest it did not run" >>"$out/shell.list"
 else
 	echo "skip vitest there is no ui/" >>"$out/shell.list"
 fi

@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -105,6 +106,9 @@ func goTests(f fs.File, t *tally) error {
 		default:
 			t.failed = append(t.failed, strings.TrimSpace(key)+"\n"+text)
 		}
+	}
+	if len(ended) == 0 {
+		return errors.New("no Go test ran")
 	}
 	return lines.Err()
 }
