@@ -36,7 +36,7 @@ type Config struct {
 	Sink     []sink.Config `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
 	API      API           `yaml:"api" doc:"the page and the API"`
 
-	path string // file it was read from, "" for none
+	src []byte // of the file, for the programs that picket run starts
 }
 
 // Log is the log section.
@@ -116,7 +116,7 @@ func Load(name string) (*Config, error) {
 		if err := decode(name, src, c); err != nil {
 			return nil, &Error{Err: err, Code: ExitConfig}
 		}
-		c.path = name
+		c.src = src
 	case explicit || !errors.Is(err, os.ErrNotExist):
 		return nil, &Error{Err: fmt.Errorf("configuration: %w", err), Hint: "picket config default prints one to start from", Code: ExitConfig}
 	}

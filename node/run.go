@@ -33,7 +33,7 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, out io.Writer) erro
 	if err := enrolSelf(cfg, s.uid); err != nil {
 		return err
 	}
-	caps := kernel.Probe()
+	began, caps := time.Now(), kernel.Probe()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, out io.Writer) erro
 		}
 	}()
 	go func() {
-		if err := welcome(ctx, cfg, caps, out); err != nil && ctx.Err() == nil {
+		if err := welcome(ctx, cfg, caps, began, out); err != nil && ctx.Err() == nil {
 			log.Error("the page does not answer", "error", err)
 		}
 	}()
@@ -115,11 +115,12 @@ func chownAll(dir string, uid int) error {
 }
 
 // welcome waits for the page and prints the first screen.
-func welcome(ctx context.Context, cfg *Config, caps []event.Capability, out io.Writer) error {
+func welcome(ctx context.Context, cfg *Config, caps []event.Capability, began time.Time, out io.Writer) error {
 	c, err := waitReady(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	waitWatched(ctx, c, began)
 	link, err := c.NewLink(ctx, adminUser)
 	if err != nil {
 		return err
@@ -183,6 +184,25 @@ func waitReady(ctx context.Context, cfg *Config) (*client.Client, error) {
 		select {
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// waitWatched waits until this host's agent reports, so that what a person does next is seen. Where
+// that takes longer than 10 s the welcome is shown all the same: the page says what is wrong.
+func waitWatched(ctx context.Context, c *client.Client, since time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		agents, err := c.Fleet(ctx)
+		for _, a := range agents {
+			if err == nil && a.Heartbeat != nil && a.Heartbeat.Started.After(since) {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

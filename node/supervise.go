@@ -286,13 +286,7 @@ func (s *Supervisor) configFile() (*os.File, error) {
 	if err != nil {
 		return nil, dirError(s.cfg.dir("run"), err)
 	}
-	var src []byte
-	if s.cfg.path != "" {
-		src, err = os.ReadFile(s.cfg.path)
-	}
-	if err == nil {
-		_, err = f.WriteAt(src, 0)
-	}
+	_, err = f.WriteAt(s.cfg.src, 0)
 	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
 		_ = f.Close() // the error below says more
 		return nil, fmt.Errorf("handing over the configuration: %w", err)
