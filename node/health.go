@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"picket/api"
 )
 
@@ -46,6 +48,21 @@ func (s *server) Report(ctx context.Context) api.Report {
 		add(c)
 	}
 	return r
+}
+
+// countRestarts shows how often the supervisor had to start each program again.
+func countRestarts(cfg *Config, reg prometheus.Registerer) {
+	for _, role := range roles {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "picket_node_restarts_total", Help: "How often a program ended and was started again.", ConstLabels: prometheus.Labels{"role": role},
+		}, func() float64 {
+			st, err := ReadStatus(cfg)
+			if err != nil {
+				return 0 // nobody supervises
+			}
+			return float64(st.Children[role].Restarts)
+		}))
+	}
 }
 
 func component(name string, err error, fine string, restarts int) api.Component {

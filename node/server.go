@@ -56,6 +56,7 @@ type server struct {
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now()}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	countRestarts(cfg, s.reg)
 	undo := &cleanup{log: log}
 	defer undo.run()
 	if err := s.open(ctx, undo); err != nil {

@@ -145,7 +145,7 @@ func (a *Agent) connect(b Bundle) error {
 		return fmt.Errorf("stream: connecting to %s: %w", b.URL, err)
 	}
 	if !a.nc.IsConnected() {
-		a.o.Log.Warn("the hub is away; records wait in the spool", "url", b.URL, "error", a.nc.LastError())
+		a.o.Log.Info("waiting for the hub; records wait in the spool", "url", b.URL)
 	}
 	return nil
 }
