@@ -283,7 +283,7 @@ func (s *server) finding(ctx context.Context, from string, f event.Finding) erro
 		}
 	}
 	for _, a := range absorbed {
-		if err := s.keepIncident(ctx, a); err != nil {
+		if err := s.moveFindings(ctx, a, inc.ID); err != nil {
 			return err
 		}
 	}
@@ -295,6 +295,16 @@ func (s *server) finding(ctx context.Context, from string, f event.Finding) erro
 		s.api.PublishIncident(inc)
 	}
 	return nil
+}
+
+// moveFindings keeps an incident that became part of another, whose findings are that one's now.
+func (s *server) moveFindings(ctx context.Context, absorbed event.Incident, into string) error {
+	for _, f := range absorbed.Findings {
+		if err := s.state.SetFindingIncident(ctx, f.ID, into); err != nil && !errors.Is(err, state.ErrNotFound) {
+			return fmt.Errorf("moving finding %s to incident %s: %w", f.ID, into, err)
+		}
+	}
+	return s.keepIncident(ctx, absorbed)
 }
 
 // keepIncident keeps a changed incident and tells sinks and pages.
