@@ -48,7 +48,7 @@ func TestMistakesAreLocated(t *testing.T) {
 }
 
 func TestAllMistakesAreReported(t *testing.T) {
-	_, err := load(t, "dat: /x\nlog:\n  level: info\nstore:\n  disk: x\n")
+	_, err := load(t, "dat: /x\nlog:\n  lvel: info\nstore:\n  disk: x\n")
 	if n := strings.Count(err.Error(), "picket.yaml:"); n != 3 {
 		t.Errorf("%d mistakes reported, want 3:\n%v", n, err)
 	}
