@@ -121,8 +121,10 @@ func (c *compiler) add(rule *Rule) {
 }
 
 func (c *compiler) fault(rule *Rule, pos position, hint, format string, args ...any) {
-	c.errs = append(c.errs, &Error{File: rule.SourceFile, Line: pos.line, Col: pos.col,
-		Msg: fmt.Sprintf(format, args...), Hint: hint, Source: rule.sourceLine(pos.line)})
+	c.errs = append(c.errs, &Error{
+		File: rule.SourceFile, Line: pos.line, Col: pos.col,
+		Msg: fmt.Sprintf(format, args...), Hint: hint, Source: rule.sourceLine(pos.line),
+	})
 }
 
 func (c *compiler) warn(rule *Rule) {

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -186,11 +187,9 @@ func (p *conditionParser) operand() *node {
 	if p.take("of") {
 		return p.quantified(t)
 	}
-	for _, word := range []string{"and", "or", "not", "of", ")"} {
-		if t.is(word) {
-			p.fail(t, "add an identifier", "%q where an identifier is expected", t.text)
-			return nil
-		}
+	if slices.ContainsFunc([]string{"and", "or", "not", "of", ")"}, t.is) {
+		p.fail(t, "add an identifier", "%q where an identifier is expected", t.text)
+		return nil
 	}
 	for _, s := range p.searches {
 		if s.name == t.text {

@@ -98,10 +98,4 @@ func hits(e *sigma.Engine, ev sigma.Event) []string {
 	return got
 }
 
-// fires reports whether a rule with one selection, given as the lines below it, fires on ev.
-func fires(t testing.TB, selection string, ev sigma.Event) bool {
-	t.Helper()
-	return len(hits(compile(t, rule("selection:\n"+indent(selection)+"condition: selection"), sigma.Options{}), ev)) > 0
-}
-
 func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

@@ -145,6 +145,8 @@ func (it *item) name() string {
 }
 
 func unknownField(rule *Rule, it *item, name string) Problem {
-	return Problem{Rule: rule, Line: it.pos.line, Msg: fmt.Sprintf("field %s is not known, so it is never present", name),
-		Hint: "field names are case-sensitive"}
+	return Problem{
+		Rule: rule, Line: it.pos.line, Msg: fmt.Sprintf("field %s is not known, so it is never present", name),
+		Hint: "field names are case-sensitive",
+	}
 }

@@ -312,7 +312,7 @@ func derive(r *rand.Rand, n *naive, rule *sigma.Rule) *record {
 				add("", v)
 			}
 		}
-		if r.IntN(4) > 0 && !(strings.HasPrefix(name, "filter") && r.IntN(3) > 0) {
+		if r.IntN(4) > 0 && (!strings.HasPrefix(name, "filter") || r.IntN(3) <= 0) {
 			visit(n.parts[name])
 		}
 	}

@@ -80,8 +80,8 @@ func (r *reader) rule(doc *yaml.Node) *Rule {
 	rule := &Rule{SourceFile: r.file, Line: doc.Line, at: map[string]position{}, lines: r.sourceLines()}
 	for _, later := range []string{"correlation", "filter"} {
 		if i := valueIndex(doc, later); i > 0 {
-			e := r.fault(at(doc.Content[i-1]), "the other rules of the file load", "%s rules arrive with a later version", later)
-			e.err = fmt.Errorf("%s: %w", later, ErrUnsupported)
+			r.fault(at(doc.Content[i-1]), "the other rules of the file load", "%s rules arrive with a later version", later)
+			r.errs[len(r.errs)-1].err = fmt.Errorf("%s: %w", later, ErrUnsupported)
 			return nil
 		}
 	}

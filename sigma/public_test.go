@@ -79,8 +79,7 @@ func parseAll(files map[string][]byte) (rules []*sigma.Rule, errs sigma.Errors) 
 	for _, path := range paths {
 		rs, err := sigma.Parse(path, files[path])
 		rules = append(rules, rs...)
-		var es sigma.Errors
-		if errors.As(err, &es) {
+		if es, ok := errors.AsType[sigma.Errors](err); ok {
 			errs = append(errs, es...)
 		}
 	}

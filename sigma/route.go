@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"maps"
 	"math/bits"
 	"slices"
 	"strings"
@@ -44,25 +45,23 @@ func (e *Engine) route(src Logsource) *route {
 		}
 	}
 	slices.SortFunc(groups, func(a, b Logsource) int { return slices.Compare(a.words(), b.words()) })
-	key := ""
+	var key strings.Builder
 	for _, l := range groups {
-		key += strings.Join(l.words(), "\x00") + "\x01"
+		key.WriteString(strings.Join(l.words(), "\x00") + "\x01")
 	}
 	e.widen.Lock()
 	defer e.widen.Unlock()
-	r, ok := e.shared[key]
+	r, ok := e.shared[key.String()]
 	if !ok {
 		r = e.newRoute(groups)
-		e.shared[key] = r
+		e.shared[key.String()] = r
 	}
 	old := *e.routes.Load()
 	if len(old) >= maxRoutes {
 		return r
 	}
 	wider := make(map[Logsource]*route, len(old)+1)
-	for l, r := range old {
-		wider[l] = r
-	}
+	maps.Copy(wider, old)
 	wider[Logsource{strings.Clone(src.Category), strings.Clone(src.Product), strings.Clone(src.Service)}] = r
 	e.routes.Store(&wider)
 	return r

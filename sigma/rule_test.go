@@ -47,12 +47,12 @@ func TestConditions(t *testing.T) {
 			continue
 		}
 		e := compile(t, src, sigma.Options{})
-		for _, v := range strings.Fields(c.hit) {
+		for v := range strings.FieldsSeq(c.hit) {
 			if len(hits(e, event(map[string]any{"f": v}))) == 0 {
 				t.Errorf("%s does not fire on %s", c.condition, v)
 			}
 		}
-		for _, v := range strings.Fields(c.miss) {
+		for v := range strings.FieldsSeq(c.miss) {
 			if len(hits(e, event(map[string]any{"f": v}))) > 0 {
 				t.Errorf("%s fires on %s", c.condition, v)
 			}
@@ -95,8 +95,10 @@ func TestKeywords(t *testing.T) {
 
 func TestRouting(t *testing.T) {
 	src := ""
-	for _, l := range []string{"{}", "{product: linux}", "{category: process_creation}", "{product: linux, category: process_creation, definition: x}",
-		"{product: windows, category: process_creation}", "{product: linux, service: auditd}"} {
+	for _, l := range []string{
+		"{}", "{product: linux}", "{category: process_creation}", "{product: linux, category: process_creation, definition: x}",
+		"{product: windows, category: process_creation}", "{product: linux, service: auditd}",
+	} {
 		src += "---\ntitle: '" + l + "'\nlogsource: " + l + "\ndetection: {s: {f: x}, condition: s}\n"
 	}
 	e := compile(t, src, sigma.Options{})

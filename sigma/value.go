@@ -130,17 +130,6 @@ func (p pattern) at(w place) pattern {
 	return p
 }
 
-// plain returns the text of a pattern without wildcards.
-func (p pattern) plain() (string, bool) {
-	switch {
-	case len(p) == 0:
-		return "", true
-	case len(p) == 1 && p[0].wild == literal:
-		return p[0].text, true
-	}
-	return "", false
-}
-
 // fold returns p with its literals in the case that values are compared in.
 func (p pattern) fold() pattern {
 	out := make(pattern, len(p))

@@ -28,11 +28,10 @@ type reader struct {
 }
 
 // fault notes an error at pos.
-func (r *reader) fault(pos position, hint, format string, args ...any) *Error {
+func (r *reader) fault(pos position, hint, format string, args ...any) {
 	e := &Error{File: r.file, Line: pos.line, Col: pos.col, Msg: fmt.Sprintf(format, args...), Hint: hint}
 	e.Source = r.line(pos.line)
 	r.errs = append(r.errs, e)
-	return e
 }
 
 func (r *reader) line(n int) string {
