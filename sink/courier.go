@@ -94,8 +94,7 @@ func (k *courier) deliver(ctx context.Context, batch []entry) {
 func (k *courier) wait(tries int, err error) time.Duration {
 	d := min(k.opt.MinWait<<min(tries, 20), k.opt.MaxWait)
 	d = d/2 + rand.N(d/2+1)
-	var later *Later
-	if errors.As(err, &later) {
+	if later, ok := errors.AsType[*Later](err); ok {
 		d = max(d, min(later.After, 10*k.opt.MaxWait))
 	}
 	return d

@@ -33,7 +33,7 @@ func (d *deadLetters) add(now time.Time, record []byte, reason string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // synced where it counts
 	if _, err := f.Write(append(b, '\n')); err != nil {
 		return err
 	}

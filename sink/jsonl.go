@@ -86,7 +86,7 @@ func (s *file) open() error {
 		return fmt.Errorf("opening %s: %w", s.path, err)
 	}
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		f.Close()
+		_ = f.Close()
 		return fmt.Errorf("opening %s: not a regular file", s.path)
 	}
 	s.f = f
@@ -101,7 +101,7 @@ func (s *file) follow() error {
 		if err1 == nil && err2 == nil && os.SameFile(here, there) {
 			return nil
 		}
-		s.f.Close()
+		_ = s.f.Close() // each batch was synced
 		s.f = nil
 	}
 	return s.open()
@@ -118,7 +118,7 @@ func (s *file) rotate() error {
 	if err := os.Rename(s.path, name(1)); err != nil {
 		return err
 	}
-	s.f.Close()
+	_ = s.f.Close() // each batch was synced
 	s.f = nil
 	return s.open()
 }

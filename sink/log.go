@@ -78,11 +78,11 @@ func (l *log) load() error {
 		}
 		end, next, err := scan(f, last.first)
 		if err != nil && !errors.Is(err, errBroken) {
-			f.Close()
+			_ = f.Close()
 			return err
 		}
 		if end == 0 { // not even a header: as good as never made
-			f.Close()
+			_ = f.Close()
 			if err := os.Remove(l.path(last.first)); err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ func (l *log) load() error {
 		if end < last.size {
 			l.logger.Warn("the outbox ends in a half-written record, which is cut off", "bytes", last.size-end)
 			if err := f.Truncate(end); err != nil {
-				f.Close()
+				_ = f.Close()
 				return err
 			}
 			last.size = end
@@ -243,8 +243,8 @@ func (l *log) bounds() (first, next uint64, size int64) {
 func (l *log) find(seq uint64) (s segment, active, ok bool, more <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := len(l.segments) - 1; i >= 0; i-- {
-		if s := l.segments[i]; s.first <= seq || i == 0 {
+	for i, s := range slices.Backward(l.segments) {
+		if s.first <= seq || i == 0 {
 			return s, i == len(l.segments)-1, true, l.grown
 		}
 	}
@@ -277,6 +277,6 @@ func (l *log) close() error {
 func syncDir(dir string) {
 	if d, err := os.Open(dir); err == nil {
 		_ = d.Sync() // some file systems cannot; the segment is then safe a little later
-		d.Close()
+		_ = d.Close()
 	}
 }

@@ -125,7 +125,7 @@ func (r *reader) one() (entry, <-chan struct{}, error) {
 
 func (r *reader) close() {
 	if r.file != nil {
-		r.file.Close()
+		_ = r.file.Close()
 		r.file = nil
 	}
 }

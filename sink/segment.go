@@ -119,8 +119,8 @@ func createSegment(name string) (*os.File, error) {
 		return nil, err
 	}
 	if _, err := f.WriteString(magic); err != nil {
-		f.Close()
-		os.Remove(name)
+		_ = f.Close()
+		_ = os.Remove(name)
 		return nil, err
 	}
 	return f, nil

@@ -33,13 +33,13 @@ type Config struct {
 }
 
 // Refused says that the receiver will never take a record.
-type Refused struct{ Reason string }
+type Refused struct{ Reason string } //nolint:errname // sink.Refused says it
 
 // Error returns the receiver's reason.
 func (e *Refused) Error() string { return "refused by the receiver: " + e.Reason }
 
 // Later says that the receiver is there and asks to be left alone for a while.
-type Later struct {
+type Later struct { //nolint:errname // sink.Later says it
 	After  time.Duration
 	Reason string
 }

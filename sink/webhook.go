@@ -128,7 +128,7 @@ func (s *webhook) Send(ctx context.Context, batch []json.RawMessage) error {
 	if err != nil {
 		return fmt.Errorf("POST to %s: %w", s.shown, stripURL(err))
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only read from
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
 	return judge(resp, said, s.shown)
@@ -189,8 +189,7 @@ func retryAfter(s string, now time.Time) time.Duration {
 
 // stripURL takes the URL, which may hold a key, out of an error.
 func stripURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err
