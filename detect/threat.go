@@ -233,12 +233,10 @@ func (l *loader) rules(t *Threat, file string, src []byte) {
 }
 
 func asFaults(err error, file string, line int) sigma.Errors {
-	var list sigma.Errors
-	if errors.As(err, &list) {
+	if list, ok := errors.AsType[sigma.Errors](err); ok {
 		return list
 	}
-	var one *sigma.Error
-	if errors.As(err, &one) {
+	if one, ok := errors.AsType[*sigma.Error](err); ok {
 		return sigma.Errors{one}
 	}
 	return sigma.Errors{fault(file, line, 1, err.Error(), "")}

@@ -3,6 +3,7 @@ package detect
 import (
 	"bytes"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,9 +60,7 @@ expect: {findings: [{rule: shell}]}
 // folderOf returns a threat's folder with some files changed; an empty text removes one.
 func folderOf(change map[string]string) fstest.MapFS {
 	files := map[string]string{"README.md": "# T\n\nx\n\n## Known gaps\n\n- much\n", "shell.yml": goodRule, "shell.events": goodSamples, "attack.yml": goodAttack}
-	for name, text := range change {
-		files[name] = text
-	}
+	maps.Copy(files, change)
 	out := fstest.MapFS{}
 	for name, text := range files {
 		if text != "" {
@@ -95,7 +94,7 @@ func TestFaultsOfAThreatAreLocated(t *testing.T) {
 		"two of one name":   {map[string]string{"other.yml": strings.Replace(goodRule, "1111", "3333", 1)}, `"shell" is taken by t/other.yml`, 1},
 		"unknown summary":   {rule("level: high", "level: high\npicket: {summary: '${proces.name}'}"), `t/shell.yml:15:19: there is no field "proces.name"`, 0},
 		"open summary":      {rule("level: high", "level: high\npicket: {summary: '${who'}"), "is not closed", 0},
-		"unknown custom":    {rule("level: high", "level: high\npicket: {sumary: x}"), "picket.sumary is not known", 0},
+		"unknown custom":    {rule("level: high", "level: high\npicket: {summaries: x}"), "picket.summaries is not known", 0},
 		"unknown rule":      {seq("[shell, shell]", "[shell, shel]"), `t/shells.yml:8:1: there is no rule "shel"`, 1},
 		"one rule":          {seq("[shell, shell]", "[shell]"), "t/shells.yml:8:", 1},
 		"other type":        {seq("temporal_ordered", "event_count"), `t/shells.yml:7:11: correlation type "event_count"`, 1},

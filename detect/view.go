@@ -2,6 +2,7 @@ package detect
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"picket/event"
@@ -40,12 +41,7 @@ var sources = func() [256][]sigma.Logsource {
 
 // covered reports whether a rule about want applies to events of kind k.
 func covered(want sigma.Logsource, k event.Kind) bool {
-	for _, src := range sources[k] {
-		if want.Covers(src) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(sources[k], want.Covers)
 }
 
 // catalogue numbers the fields of events for the rule engine.
