@@ -97,13 +97,7 @@ func NewAgent(b Bundle, o AgentOptions) (*Agent, error) {
 	return a, nil
 }
 
-func (a *Agent) run(f func()) {
-	a.wait.Add(1)
-	go func() {
-		defer a.wait.Done()
-		f()
-	}()
-}
+func (a *Agent) run(f func()) { a.wait.Go(f) }
 
 func (a *Agent) open(what string, size int64, dropped prometheus.Counter) (*spool, error) {
 	s, err := openSpool(filepath.Join(a.o.Dir, what), size, func(n uint32) {

@@ -57,9 +57,9 @@ func TestSpool(t *testing.T) {
 		t.Fatal(got)
 	}
 	s.rewind()
-	_, third, _ := s.next()
-	_, third, _ = s.next()
-	s.done(third)
+	_, _, _ = s.next()
+	_, second, _ := s.next()
+	s.done(second)
 	s.rewind()
 	if got, _ := get(t, s); len(got) != 8 || got[0] != "2" {
 		t.Fatalf("after two acknowledged: %v", got)
