@@ -164,8 +164,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the URL holds the whole query
 	}
 	return fmt.Errorf("%w: %s: %w", ErrAway, c.opt.URL, err)

@@ -105,7 +105,7 @@ func (l *lexer) next() bool {
 	n := 0
 	for n < len(l.rest) {
 		r, s := utf8.DecodeRuneInString(l.rest[n:])
-		if !(unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '.') {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '.' {
 			break
 		}
 		n += s
