@@ -27,8 +27,12 @@ func (d Deps) validate() error {
 		name string
 		set  bool
 	}{
-		{"Incidents", d.Incidents != nil}, {"Findings", d.Findings != nil}, {"Events", d.Events != nil},
-		{"Fleet", d.Fleet != nil}, {"Health", d.Health != nil}, {"Rules", d.Rules != nil},
+		{"Incidents", d.Incidents != nil},
+		{"Findings", d.Findings != nil},
+		{"Events", d.Events != nil},
+		{"Fleet", d.Fleet != nil},
+		{"Health", d.Health != nil},
+		{"Rules", d.Rules != nil},
 		{"Accounts", d.Accounts != nil},
 	} {
 		if !part.set {

@@ -24,8 +24,10 @@ type principal struct {
 	session *Session // nil for tokens and the private socket
 }
 
-type principalKey struct{}
-type remoteKey struct{}
+type (
+	principalKey struct{}
+	remoteKey    struct{}
+)
 
 // caller returns who makes the request; the gate has put it there.
 func caller(ctx context.Context) principal {

@@ -76,9 +76,7 @@ func (s *Server) updateIncident(ctx context.Context, in *struct {
 	case b.Verdict != "" && b.Status != event.IncidentClosed && b.Status != "":
 		return nil, huma.Error400BadRequest("a verdict belongs to status closed, not " + string(b.Status))
 	}
-	inc, err := s.deps.Incidents.Update(ctx, in.ID, caller(ctx).name, IncidentChange{
-		Status: b.Status, Verdict: b.Verdict, Note: b.Note, Version: b.Version,
-	})
+	inc, err := s.deps.Incidents.Update(ctx, in.ID, caller(ctx).name, IncidentChange(b))
 	entry := AuditEntry{What: "incident.update", Object: in.ID, OK: err == nil, Detail: string(b.Status) + " " + string(b.Verdict)}
 	if err != nil {
 		entry.Detail = err.Error()

@@ -87,13 +87,13 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	report := s.deps.Health.Report(r.Context())
 	if report.Status != StatusFailed {
-		fmt.Fprintln(w, report.Status)
+		_, _ = fmt.Fprintln(w, report.Status)
 		return
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	for _, c := range report.Components {
 		if c.Status == StatusFailed {
-			fmt.Fprintln(w, "failed:", c.Name)
+			_, _ = fmt.Fprintln(w, "failed:", c.Name)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Problem is an error as the API answers it: RFC 9457, application/problem+json.
-type Problem = huma.ErrorModel
+type Problem = huma.ErrorModel //nolint:errname // RFC 9457 calls it a problem
 
 func encode(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) } // escapes <, > and &
 

@@ -221,7 +221,7 @@ func (s *Server) NewLink(ctx context.Context, user string) (path string, expires
 	return "/signin?token=" + secret, expires, err
 }
 
-// signIn opens a one-time link: GET /signin?token=…
+// signIn opens a one-time link: GET /signin with its token.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodGet || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {

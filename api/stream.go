@@ -35,7 +35,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // else nginx holds messages back
-	fmt.Fprintf(w, "retry: 1000\nevent: hello\ndata: {\"version\":%q}\n\n", s.opt.Version)
+	_, _ = fmt.Fprintf(w, "retry: 1000\nevent: hello\ndata: {\"version\":%q}\n\n", s.opt.Version)
 	if reset {
 		_, _ = w.Write(frame("", MessageReset, []byte("{}")))
 	}

@@ -66,11 +66,11 @@ func (p incidents) List(_ context.Context, q api.IncidentQuery) ([]event.Inciden
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
 	out := slices.DeleteFunc(slices.Clone(p.f.incidents), func(i event.Incident) bool {
-		text := strings.ToLower(i.ID + i.Title + i.Summary)
+		texts := []string{i.ID, i.Title, i.Summary}
 		for _, e := range i.Entities {
-			text += strings.ToLower(e.Name)
+			texts = append(texts, e.Name)
 		}
-		return q.Status != "" && i.Status != q.Status || i.Severity < q.Severity || !strings.Contains(text, strings.ToLower(q.Text))
+		return q.Status != "" && i.Status != q.Status || i.Severity < q.Severity || !strings.Contains(strings.ToLower(strings.Join(texts, "\n")), strings.ToLower(q.Text))
 	})
 	return page(out, q.Before, q.Limit, func(i event.Incident) api.Cursor { return api.Cursor{Time: i.LastSeen, ID: i.ID} }), p.f.Err
 }

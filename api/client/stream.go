@@ -92,7 +92,7 @@ func (c *Client) follow(ctx context.Context, opt StreamOptions, last *string, fn
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close()                  //nolint:errcheck // only read from
 	quiet := time.AfterFunc(silence, cancel) // a server that is gone without a word sends no pings
 	defer quiet.Stop()
 	return read(resp.Body, func() { quiet.Reset(silence) }, func(m Message) error {
