@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"picket/api/client"
+	"picket/node"
 )
 
 type eventsCmd struct {
@@ -41,7 +42,7 @@ func (c *eventsCmd) Run(a *app) error {
 type huntCmd struct {
 	outputFlag
 	serverFlags
-	Query  string `arg:"" help:"What to look for: words of an event's message, field:value pairs, and LogsQL."`
+	Query  string `arg:"" optional:"" help:"What to look for: words of an event's message, field:value pairs, and LogsQL."`
 	Since  string `default:"24h" help:"How far back, or from when: 30m, 6h, 7d or a time."`
 	Until  string `help:"Until when; default now."`
 	Limit  int    `default:"100" help:"At most so many, the newest."`
@@ -49,6 +50,9 @@ type huntCmd struct {
 }
 
 func (c *huntCmd) Run(a *app) error {
+	if c.Query == "" && !c.Fields {
+		return &node.Error{Err: errors.New("hunt needs a query"), Hint: "picket hunt weights looks for a word; picket hunt --fields lists the fields", Code: node.ExitUsage}
+	}
 	cl, err := a.client(c.serverFlags)
 	if err != nil {
 		return err
@@ -81,7 +85,7 @@ func (a *app) search(cl *client.Client, f client.EventFilter, o outputFlag) erro
 		if o.json() {
 			return nil
 		}
-		a.printf("No events match. Look further back with --since, or see the fields with: picket hunt --fields ''\n")
+		a.printf("No events match. Look further back with --since, or see the fields with: picket hunt --fields\n")
 		return nil
 	}
 	for _, v := range slices.Backward(list.Items) {
