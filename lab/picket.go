@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"picket/api"
 	"picket/api/client"
 	"picket/event"
 )
@@ -42,39 +43,31 @@ func (p picket) Ready(ctx context.Context) error {
 }
 
 func (p picket) Findings(ctx context.Context, since time.Time) ([]event.Finding, error) {
-	var out []event.Finding
-	before := ""
-	for range mostRead {
-		page, err := p.c.Findings(ctx, client.FindingFilter{Limit: pageSize, Before: before})
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range page.Items {
-			if f.Time.Before(since) {
-				return out, nil
-			}
-			out = append(out, f)
-		}
-		if before = page.Next; before == "" {
-			break
-		}
-	}
-	return out, nil
+	return newest(since, func(f event.Finding) time.Time { return f.Time }, func(before string) (api.List[event.Finding], error) {
+		return p.c.Findings(ctx, client.FindingFilter{Limit: pageSize, Before: before})
+	})
 }
 
 func (p picket) Incidents(ctx context.Context, since time.Time) ([]event.Incident, error) {
-	var out []event.Incident
+	return newest(since, func(i event.Incident) time.Time { return i.LastSeen }, func(before string) (api.List[event.Incident], error) {
+		return p.c.Incidents(ctx, client.IncidentFilter{Limit: pageSize, Before: before})
+	})
+}
+
+// newest reads page by page what is not older than since.
+func newest[T any](since time.Time, at func(T) time.Time, read func(before string) (api.List[T], error)) ([]T, error) {
+	var out []T
 	before := ""
 	for range mostRead {
-		page, err := p.c.Incidents(ctx, client.IncidentFilter{Limit: pageSize, Before: before})
+		page, err := read(before)
 		if err != nil {
 			return nil, err
 		}
-		for _, inc := range page.Items {
-			if inc.LastSeen.Before(since) {
+		for _, v := range page.Items {
+			if at(v).Before(since) {
 				return out, nil
 			}
-			out = append(out, inc)
+			out = append(out, v)
 		}
 		if before = page.Next; before == "" {
 			break
