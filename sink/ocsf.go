@@ -144,8 +144,8 @@ func (m Mapping) incident(w *writer, i event.Incident) object {
 	o["action_id"], o["action"] = 3, "Observed"
 	o["disposition_id"], o["disposition"] = 15, "Detected"
 	o["risk_score"] = i.Risk
-	o["risk_level_id"], o["risk_level"] = risk(i.Severity)
-	o["priority_id"], o["priority"] = priority(i.Severity)
+	o["risk_level_id"], o["risk_level"] = below(i.Severity, "Info")
+	o["priority_id"], o["priority"] = below(i.Severity, "Unknown")
 	o["status_id"], o["status"] = status(i.Status)
 	o["verdict_id"], o["verdict"] = verdict(i.Verdict)
 	o["assignee_group"] = object{"name": w.text(m.group())}
@@ -254,17 +254,10 @@ func severity(s event.Severity) (int, string) {
 	return 0, "Unknown"
 }
 
-func risk(s event.Severity) (int, string) {
+// below is a scale of risk or priority: that of severity, one lower, with its own word for the lowest.
+func below(s event.Severity, lowest string) (int, string) {
 	if s <= event.Informational {
-		return 0, "Info"
-	}
-	id, caption := severity(s)
-	return id - 1, caption
-}
-
-func priority(s event.Severity) (int, string) {
-	if s <= event.Informational {
-		return 0, "Unknown"
+		return 0, lowest
 	}
 	id, caption := severity(s)
 	return id - 1, caption
