@@ -85,16 +85,20 @@ func page[T any](all []T, before api.Cursor, limit int, at func(T) api.Cursor) [
 	return all[:min(limit, len(all))]
 }
 
+// find returns the one that is wanted.
+func find[T any](f *Fake, all *[]T, wanted func(T) bool) (T, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := slices.IndexFunc(*all, wanted); i >= 0 {
+		return (*all)[i], f.Err
+	}
+	var none T
+	return none, cmp.Or(f.Err, api.ErrNotFound)
+}
+
 // Get reads an incident.
 func (p incidents) Get(_ context.Context, id string) (event.Incident, error) {
-	p.f.mu.Lock()
-	defer p.f.mu.Unlock()
-	for _, i := range p.f.incidents {
-		if i.ID == id {
-			return i, p.f.Err
-		}
-	}
-	return event.Incident{}, cmp.Or(p.f.Err, api.ErrNotFound)
+	return find(p.f, &p.f.incidents, func(v event.Incident) bool { return v.ID == id })
 }
 
 // Update changes an incident.
@@ -142,14 +146,7 @@ func (p findings) List(_ context.Context, q api.FindingQuery) ([]event.Finding, 
 
 // Get reads a finding.
 func (p findings) Get(_ context.Context, id string) (event.Finding, error) {
-	p.f.mu.Lock()
-	defer p.f.mu.Unlock()
-	for _, x := range p.f.findings {
-		if x.ID == id {
-			return x, p.f.Err
-		}
-	}
-	return event.Finding{}, cmp.Or(p.f.Err, api.ErrNotFound)
+	return find(p.f, &p.f.findings, func(v event.Finding) bool { return v.ID == id })
 }
 
 type events struct{ f *Fake }
