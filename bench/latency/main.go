@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ type latencies struct {
 func (l *latencies) take(m client.Message) error {
 	now := time.Now()
 	var f event.Finding
-	if m.Event != "finding" || json.Unmarshal(m.Data, &f) != nil || f.Rule.Name != "canary" {
+	if m.Event != "finding" || json.Unmarshal(m.Data, &f) != nil || f.Rule.Name != "canary" || len(f.Processes) == 0 || !strings.HasPrefix(f.Processes[0].Cmdline, "/bin/true canary-") {
 		return nil
 	}
 	l.mu.Lock()

@@ -9,8 +9,7 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -20,10 +19,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"picket/node"
+	"picket/bench/rig"
 )
 
 // load is one operation, repeated; most is the ratio that must not be exceeded.
@@ -51,16 +49,13 @@ func run(picket string, pairs int) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temp directory
-	if err := os.Chmod(dir, 0o711); err != nil { // picket's server passes through it
-		return err
-	}
 	bin := filepath.Join(dir, "load")
 	if out, err := exec.Command("gcc", "-O2", "-o", bin, "bench/overhead/testdata/load.c").CombinedOutput(); err != nil {
 		return fmt.Errorf("building the load (run from the repository's root): %w\n%s", err, out)
 	}
 	ratios, added := map[string][]float64{}, map[string][]float64{}
 	for i := range pairs {
-		with, err := withPicket(picket, filepath.Join(dir, "data"), func() (map[string]float64, error) { return measure(bin) })
+		with, err := withPicket(picket, func() (map[string]float64, error) { return measure(bin) })
 		if err != nil {
 			return err
 		}
@@ -122,67 +117,20 @@ func measure(bin string) (map[string]float64, error) {
 	return out, nil
 }
 
-// withPicket runs do while Picket watches the host.
-func withPicket(picket, data string, do func() (map[string]float64, error)) (map[string]float64, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	conf := filepath.Join(filepath.Dir(data), "picket.yaml")
-	if err := os.WriteFile(conf, []byte("log: {level: error}\napi: {listen: 127.0.0.1:17420}\nstream: {listen: 127.0.0.1:17421}\n"), 0o600); err != nil {
+// withPicket runs do while Picket watches the host, its agent under SCHED_RR 1.
+func withPicket(picket string, do func() (map[string]float64, error)) (_ map[string]float64, err error) {
+	p, err := rig.Start(picket, "")
+	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, picket, "run", "--data", data, "--config", conf)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	ready := &waiter{want: []byte("sign in"), seen: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = ready, os.Stderr
-	if err := cmd.Start(); err != nil {
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	pids, err := p.PIDs()
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		cancel()
-		_ = cmd.Wait() // ended by the signal above
-	}()
-	select {
-	case <-ready.seen:
-	case <-time.After(time.Minute):
-		return nil, fmt.Errorf("%s run did not become ready within a minute", picket)
-	}
-	if err := realtime(data); err != nil {
-		return nil, err
+	if out, err := exec.Command("chrt", "-a", "-r", "-p", "1", strconv.Itoa(pids["agent"])).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("chrt: %w: %s", err, out)
 	}
 	time.Sleep(3 * time.Second) // start-up is not what is measured
 	return do()
-}
-
-// realtime puts the agent's threads under SCHED_RR 1.
-func realtime(data string) error {
-	b, err := os.ReadFile(filepath.Join(data, "run", "status.json"))
-	if err != nil {
-		return err
-	}
-	var s node.Status
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
-	}
-	pid := strconv.Itoa(s.Children["agent"].PID)
-	if out, err := exec.Command("chrt", "-a", "-r", "-p", "1", pid).CombinedOutput(); err != nil {
-		return fmt.Errorf("chrt: %w: %s", err, out)
-	}
-	return nil
-}
-
-// waiter closes seen when want has been written to it.
-type waiter struct {
-	want, got []byte
-	seen      chan struct{}
-	done      bool
-}
-
-func (w *waiter) Write(p []byte) (int, error) {
-	if !w.done {
-		w.got = append(w.got, p...)
-		if w.done = bytes.Contains(w.got, w.want); w.done {
-			close(w.seen)
-		}
-	}
-	return len(p), nil
 }
