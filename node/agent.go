@@ -49,6 +49,7 @@ type agent struct {
 	ruleErrors []string
 	rulesSeen  string // fingerprint of the rule files last loaded
 	dropped    uint64
+	mute       bool // the alive file could not be written, and that was said
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -150,6 +151,8 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer cancel()
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
+	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen
+	a.saveAlive(time.Now())
 	events <- struct{}{}
 	sensed := make(chan error, 1)
 	go func() {
@@ -241,6 +244,7 @@ func (a *agent) advance(now time.Time) {
 		a.send(e)
 	}
 	a.saveSequences()
+	a.saveAlive(now)
 }
 
 // drops adds up what the sensor had no room for.

@@ -76,6 +76,9 @@ func NewSupervisor(cfg *Config, log *slog.Logger) (*Supervisor, func(), error) {
 	if err := os.MkdirAll(cfg.Data, 0o711); err != nil { // roles pass through, and see only their own
 		return nil, nil, dirError(cfg.Data, err)
 	}
+	if err := ownData(cfg.Data); err != nil {
+		return nil, nil, err
+	}
 	if err := errors.Join(checkWritable(cfg.Data), reachable(cfg.Data, s.uid)); err != nil {
 		return nil, nil, err
 	}
@@ -190,8 +193,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 // keep runs one role until ctx ends. It gives up only where the role ended within its first
 // seconds, never having run, with an exit code that says another try cannot help.
 func (s *Supervisor) keep(ctx context.Context, role string) error {
-	runtime.LockOSThread() // PR_SET_PDEATHSIG watches the thread that started the child
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // for good: see confine; and PR_SET_PDEATHSIG watches the thread that started the child
+	if err := confine(s.userOf(role)); err != nil {
+		s.log.Warn("a program starts with more privilege than it needs", "role", role, "error", err)
+	}
 	delay := 100 * time.Millisecond
 	for first := true; ; first = false {
 		began := time.Now()
@@ -203,7 +208,7 @@ func (s *Supervisor) keep(ctx context.Context, role string) error {
 		if first && ran < 10*time.Second && code >= ExitUsage && code <= ExitRunning {
 			return &Error{Err: fmt.Errorf("picket %s cannot run here: %w", role, err), Code: code}
 		}
-		if ran > 30*time.Second {
+		if ran > 5*time.Second {
 			delay = 100 * time.Millisecond
 		}
 		s.log.Warn("restarting a program that ended", "role", role, "exit", err, "after", ran.Round(time.Millisecond), "in", delay)
@@ -259,39 +264,19 @@ func (s *Supervisor) runOnce(ctx context.Context, role string) (code int, err er
 // command builds the command for a role. Server and store run as another user, without the means
 // to become root again.
 func (s *Supervisor) command(role string) (*exec.Cmd, error) {
-	args := []string{"picket", role, "--supervised", "--data", s.cfg.Data, "--config", "fd:3"}
+	args := []string{role, "--supervised", "--data", s.cfg.Data, "--config", "fd:3"}
 	if role == "store" {
 		args = append(args, "--listen", s.store)
 	}
-	conf, err := s.configFile()
-	if err != nil {
-		return nil, err
-	}
-	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: args, Stderr: os.Stderr, Dir: "/",
-		Env:         append(os.Environ(), "PICKET_HOST="+s.cfg.Host),
-		ExtraFiles:  []*os.File{conf},
-		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true},
-	}
-	if role != "agent" && os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.uid), Gid: uint32(s.uid)}
-	}
-	return cmd, nil
+	return program(s.cfg, s.userOf(role), args...)
 }
 
-// configFile returns an open, nameless file with the configuration. Handing over the descriptor
-// lets a role without privilege read a file that only root may.
-func (s *Supervisor) configFile() (*os.File, error) {
-	f, err := os.CreateTemp(s.cfg.dir("run"), "config-*")
-	if err != nil {
-		return nil, dirError(s.cfg.dir("run"), err)
+// userOf returns the user that a role runs as.
+func (s *Supervisor) userOf(role string) int {
+	if role == "agent" {
+		return 0
 	}
-	_, err = f.WriteAt(s.cfg.src, 0)
-	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
-		_ = f.Close() // the error below says more
-		return nil, fmt.Errorf("handing over the configuration: %w", err)
-	}
-	return f, nil
+	return s.uid
 }
 
 // note changes what is known of a child and publishes it.

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"picket/event"
+)
+
+// aliveFile holds when the agent last ran, and in which boot.
+func (a *agent) aliveFile() string { return filepath.Join(a.cfg.dir("agent"), "alive") }
+
+// saveAlive notes that the agent runs. The next agent tells from it what nobody saw.
+func (a *agent) saveAlive(now time.Time) {
+	line := now.UTC().Format(time.RFC3339Nano) + " " + a.boot + "\n"
+	if err := replaceFile(a.aliveFile(), []byte(line), 0o600); err != nil && !a.mute {
+		a.mute = true // once is enough: it would be said every second
+		a.log.Warn("the time this agent last ran cannot be kept: its next start cannot say what was not seen", "error", err)
+	}
+}
+
+// declareGap tells of the time between the last agent's end and now, in which nothing was seen.
+func (a *agent) declareGap(now time.Time) {
+	b, err := os.ReadFile(a.aliveFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return // the first start
+	}
+	message, err := gap(string(b), a.boot, now)
+	if err != nil {
+		a.log.Warn("it is not known when the last agent ended", "error", err)
+		return
+	}
+	a.log.Warn(message)
+	a.send(&event.Event{Kind: event.SensorHealth, Time: now, Host: a.cfg.Host, Message: message})
+}
+
+// gap says in a sentence what was not seen since the time that an alive file holds.
+func gap(alive, boot string, now time.Time) (string, error) {
+	at, oldBoot, _ := strings.Cut(strings.TrimSpace(alive), " ")
+	last, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return "", fmt.Errorf("last time: %w", err)
+	}
+	const clock = "2006-01-02 15:04:05.000 MST"
+	from, to := last.UTC().Format(clock), now.UTC().Format(clock)
+	switch {
+	case oldBoot != boot:
+		return fmt.Sprintf("the agent did not run from %s to %s, and the host was started anew: what happened in that time was not seen", from, to), nil
+	case now.Before(last):
+		return fmt.Sprintf("the agent did not run for a while, and the clock went back from %s to %s: what happened in that time was not seen", from, to), nil
+	}
+	return fmt.Sprintf("the agent did not run from %s to %s: what happened in that time was not seen", from, to), nil
+}
