@@ -40,9 +40,9 @@ generate: ## rebuild the BPF objects with the one compiler they are compared wit
 	tools/setup.sh generate
 	go generate ./...
 
-bench: build ## what Picket costs the programs it watches
+bench: build ## what Picket costs and how fast it is: see bench/README.md
 	tools/setup.sh bench
-	go run ./bench/overhead -picket bin/picket
+	for b in overhead latency ingest rest; do go run ./bench/$$b -picket bin/picket; done
 
 clean: ## remove what was built; data in /var/lib/picket stays
 	rm -rf bin ui/dist/app ui/node_modules

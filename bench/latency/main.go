@@ -100,10 +100,12 @@ func run(picket string, rate, findings int, last time.Duration) (err error) {
 	return seen.print(sent, float64(events)/took.Seconds())
 }
 
-// latencies collects findings by their process, so that none counts twice.
+// latencies collects findings by the command line that they are about, which no two programs of the
+// load share.
 type latencies struct {
-	mu   sync.Mutex
-	seen map[string]time.Duration
+	mu    sync.Mutex
+	seen  map[string]time.Duration
+	twice int // findings about a program that had one
 }
 
 func (l *latencies) take(m client.Message) error {
@@ -117,9 +119,13 @@ func (l *latencies) take(m client.Message) error {
 	if l.seen == nil {
 		l.seen = map[string]time.Duration{}
 	}
-	if _, again := l.seen[f.ID]; !again {
-		l.seen[f.ID] = now.Sub(f.Time)
+	program := f.Processes[0].Cmdline
+	if _, again := l.seen[program]; again {
+		l.twice++
+		log.Printf("latency: twice: %s at %s, %s", program, f.Time.Format(time.RFC3339Nano), f.ID)
+		return nil
 	}
+	l.seen[program] = now.Sub(f.Time)
 	return nil
 }
 
@@ -141,8 +147,8 @@ func (l *latencies) print(sent int, rate float64) error {
 	}
 	slices.Sort(all)
 	at := func(q float64) float64 { return all[int(q*float64(len(all)-1))].Seconds() * 1000 }
-	fmt.Printf("%.0f events/s, %d findings, %d lost\np50 %.1f ms (limit 20), p90 %.1f ms, p99 %.1f ms (limit 100), max %.1f ms\n",
-		rate, sent, sent-len(all), at(0.5), at(0.9), at(0.99), at(1))
+	fmt.Printf("%.0f events/s, %d findings, %d lost, %d twice\np50 %.1f ms (limit 20), p90 %.1f ms, p99 %.1f ms (limit 100), max %.1f ms\n",
+		rate, sent, sent-len(all), l.twice, at(0.5), at(0.9), at(0.99), at(1))
 	return nil
 }
 

@@ -76,12 +76,36 @@ func (p *Picket) start(picket, extra string) error {
 	go func() { p.ended <- p.cmd.Wait() }()
 	select {
 	case <-ready.seen:
+		if err := p.watched(); err != nil {
+			return errors.Join(err, p.end())
+		}
 		return nil
 	case err := <-p.ended:
 		return fmt.Errorf("%s run ended at start: %w", picket, err)
 	case <-time.After(time.Minute):
 		return errors.Join(fmt.Errorf("%s run did not become ready within a minute", picket), p.end())
 	}
+}
+
+// watched waits for the agent's word: the welcome comes without it where the agent takes long, and
+// then nothing would be measured.
+func (p *Picket) watched() error {
+	if err := p.Config.Complete(); err != nil {
+		return err
+	}
+	c, err := p.Client()
+	if err != nil {
+		return err
+	}
+	return Until(time.Minute, "the agent's first report", func() (bool, error) {
+		agents, err := c.Fleet(context.Background())
+		for _, a := range agents {
+			if a.Host == p.Config.Host && a.Heartbeat != nil {
+				return true, nil
+			}
+		}
+		return false, err
+	})
 }
 
 // Stop ends Picket and removes its data.
