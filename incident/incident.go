@@ -35,6 +35,8 @@ const (
 	maxPassages  = 200
 	maxLog       = 1000
 	maxIncidents = 2000 // in memory; the stalest goes first
+	maxRecent    = 4096 // finding ids of one incident that a repeat is known by
+	maxKeys      = 4096 // of one incident
 )
 
 // Options tunes a Correlator. The zero value is ready.
@@ -49,8 +51,10 @@ type Correlator struct {
 	log       *slog.Logger
 	window    time.Duration
 	incidents map[string]*event.Incident
-	keys      map[string]string // what findings can share → incident
-	seen      map[string]string // finding → incident
+	keys      map[string]string   // what findings can share → incident
+	seen      map[string]string   // finding → incident
+	recent    map[string][]string // incident → its findings in seen, oldest first
+	held      map[string]int      // incident → how many keys name it
 
 	opened, joined, merged prometheus.Counter
 }
@@ -66,6 +70,7 @@ func New(o Options) *Correlator {
 	c := &Correlator{
 		log: o.Log, window: o.Window,
 		incidents: map[string]*event.Incident{}, keys: map[string]string{}, seen: map[string]string{},
+		recent: map[string][]string{}, held: map[string]int{},
 	}
 	counter := func(name, help string) prometheus.Counter {
 		m := prometheus.NewCounter(prometheus.CounterOpts{Name: "picket_incident_" + name + "_total", Help: help})
@@ -107,11 +112,51 @@ func (c *Correlator) Process(f event.Finding) (inc event.Incident, absorbed []ev
 	add(into, f)
 	tell(into)
 	into.Version++
-	c.seen[f.ID] = into.ID
+	c.remember(f.ID, into.ID)
 	for _, k := range findingKeys(f) {
-		c.keys[k] = into.ID
+		c.point(k, into.ID)
 	}
 	return snapshot(into), absorbed, true
+}
+
+// remember notes that a finding was taken. Of each incident the newest are known.
+func (c *Correlator) remember(finding, incident string) {
+	c.seen[finding] = incident
+	r := append(c.recent[incident], finding)
+	if len(r) > maxRecent {
+		delete(c.seen, r[0])
+		r = append(r[:0:0], r[1:]...)
+	}
+	c.recent[incident] = r
+}
+
+// point makes a key name an incident.
+func (c *Correlator) point(key, incident string) {
+	old, ok := c.keys[key]
+	if ok && old == incident || c.held[incident] >= maxKeys {
+		return
+	}
+	if ok {
+		c.held[old]--
+	}
+	c.keys[key] = incident
+	c.held[incident]++
+}
+
+// forget removes what names an incident.
+func (c *Correlator) forget(id string) {
+	for k, of := range c.keys {
+		if of == id {
+			delete(c.keys, k)
+		}
+	}
+	for _, f := range c.recent[id] {
+		if c.seen[f] == id {
+			delete(c.seen, f)
+		}
+	}
+	delete(c.recent, id)
+	delete(c.held, id)
 }
 
 // match returns the incident that f belongs to and others that it connects with it, oldest first.
@@ -148,15 +193,19 @@ func (c *Correlator) absorb(inc, other *event.Incident, at time.Time) event.Inci
 	other.Status = event.IncidentClosed
 	other.Log = capped(append(other.Log, event.Change{Time: at, Who: "picket", What: "closed", Note: "part of incident " + short(inc.ID)}), maxLog)
 	other.Version++
+	var keys []string
 	for k, id := range c.keys {
 		if id == other.ID {
-			c.keys[k] = inc.ID
+			keys = append(keys, k)
 		}
 	}
-	for f, id := range c.seen {
-		if id == other.ID {
-			c.seen[f] = inc.ID
-		}
+	findings := c.recent[other.ID]
+	c.forget(other.ID)
+	for _, k := range keys {
+		c.point(k, inc.ID)
+	}
+	for _, f := range findings {
+		c.remember(f, inc.ID)
 	}
 	c.merged.Inc()
 	return snapshot(other)
@@ -172,14 +221,14 @@ func (c *Correlator) Restore(incidents []event.Incident) {
 		c.evict()
 		c.incidents[inc.ID] = &inc
 		for _, f := range inc.Findings {
-			c.seen[f.ID] = inc.ID
+			c.remember(f.ID, inc.ID)
 		}
 		if inc.Status == event.IncidentClosed {
 			continue
 		}
 		for _, k := range incidentKeys(&inc) {
 			if old := c.incidents[c.keys[k]]; old == nil || old.LastSeen.Before(inc.LastSeen) {
-				c.keys[k] = inc.ID
+				c.point(k, inc.ID)
 			}
 		}
 	}
@@ -197,16 +246,7 @@ func (c *Correlator) evict() {
 		}
 	}
 	delete(c.incidents, stalest.ID)
-	for k, id := range c.keys {
-		if id == stalest.ID {
-			delete(c.keys, k)
-		}
-	}
-	for f, id := range c.seen {
-		if id == stalest.ID {
-			delete(c.seen, f)
-		}
-	}
+	c.forget(stalest.ID)
 }
 
 // Update is a change that a person makes. Empty fields stay as they are.

@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,10 +25,33 @@ func add(inc *event.Incident, f event.Finding) {
 	if len(f.Techniques) > 0 {
 		passage.Tactic = f.Techniques[0].Tactic
 	}
+	room(inc, ref.Rule)
 	merge(inc, &event.Incident{
 		FirstSeen: f.Time, LastSeen: f.Time, Severity: f.Severity, Hosts: []string{f.Host}, Techniques: f.Techniques, Entities: f.Entities,
 		Processes: f.Processes, Findings: []event.FindingRef{ref}, FindingN: 1, Story: []event.Passage{passage},
 	})
+}
+
+// room drops one finding of the most frequent rule where there is no room for the first finding of
+// another: risk and severity are told from the rules that fired.
+func room(inc *event.Incident, rule string) {
+	if len(inc.Findings) < maxFindings {
+		return
+	}
+	n := map[string]int{}
+	for _, f := range inc.Findings {
+		n[f.Rule]++
+	}
+	if n[rule] > 0 {
+		return
+	}
+	drop := -1
+	for i, f := range inc.Findings {
+		if drop < 0 || n[f.Rule] > n[inc.Findings[drop].Rule] || n[f.Rule] == n[inc.Findings[drop].Rule] && f.Rule == inc.Findings[drop].Rule {
+			drop = i
+		}
+	}
+	inc.Findings = slices.Delete(inc.Findings, drop, drop+1)
 }
 
 // merge puts what other holds into inc.
@@ -40,53 +64,50 @@ func merge(inc, other *event.Incident) {
 	}
 	inc.Severity = max(inc.Severity, other.Severity)
 	inc.FindingN += other.FindingN
-	inc.Hosts = union(inc.Hosts, other.Hosts, 100, func(h string) string { return h })
-	inc.Techniques = union(inc.Techniques, other.Techniques, 100, func(t event.Technique) string { return t.Framework + t.ID + t.Tactic })
-	inc.Entities = union(inc.Entities, other.Entities, maxEntities, func(e event.Entity) string { return string(e.Kind) + e.ID })
-	inc.Processes = union(inc.Processes, other.Processes, maxProcesses, func(p event.ProcessNode) string { return p.UID })
-	inc.Findings = union(inc.Findings, other.Findings, maxFindings, func(f event.FindingRef) string { return f.ID })
-	inc.Story = union(inc.Story, other.Story, maxPassages, func(p event.Passage) string { return p.Finding })
-	slices.Sort(inc.Hosts)
-	slices.SortStableFunc(inc.Techniques, func(a, b event.Technique) int {
-		if d := stage(a.Tactic) - stage(b.Tactic); d != 0 {
-			return d
-		}
-		return strings.Compare(a.Framework+a.ID, b.Framework+b.ID)
-	})
-	slices.SortStableFunc(inc.Entities, func(a, b event.Entity) int {
-		return strings.Compare(string(a.Kind)+"\x00"+a.ID, string(b.Kind)+"\x00"+b.ID)
-	})
-	slices.SortStableFunc(inc.Processes, func(a, b event.ProcessNode) int {
-		if d := a.Start.Compare(b.Start); d != 0 {
-			return d
-		}
-		return strings.Compare(a.UID, b.UID)
-	})
-	slices.SortStableFunc(inc.Findings, func(a, b event.FindingRef) int {
-		if d := a.Time.Compare(b.Time); d != 0 {
-			return d
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
-	slices.SortStableFunc(inc.Story, func(a, b event.Passage) int {
-		if d := a.Time.Compare(b.Time); d != 0 {
-			return d
-		}
-		return strings.Compare(a.Finding, b.Finding)
-	})
+	inc.Hosts = join(inc.Hosts, other.Hosts, 100, func(h string) string { return h }, strings.Compare)
+	inc.Techniques = join(inc.Techniques, other.Techniques, 100,
+		func(t event.Technique) string { return t.Framework + t.ID + t.Tactic },
+		func(a, b event.Technique) int {
+			return cmp.Or(stage(a.Tactic)-stage(b.Tactic), strings.Compare(a.Framework+a.ID, b.Framework+b.ID))
+		})
+	inc.Entities = join(inc.Entities, other.Entities, maxEntities,
+		func(e event.Entity) string { return string(e.Kind) + e.ID },
+		func(a, b event.Entity) int {
+			return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.ID, b.ID))
+		})
+	inc.Processes = join(inc.Processes, other.Processes, maxProcesses,
+		func(p event.ProcessNode) string { return p.UID },
+		func(a, b event.ProcessNode) int {
+			return cmp.Or(a.Start.Compare(b.Start), strings.Compare(a.UID, b.UID))
+		})
+	inc.Findings = join(inc.Findings, other.Findings, maxFindings,
+		func(f event.FindingRef) string { return f.ID },
+		func(a, b event.FindingRef) int { return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.ID, b.ID)) })
+	inc.Story = join(inc.Story, other.Story, maxPassages,
+		func(p event.Passage) string { return p.Finding },
+		func(a, b event.Passage) int {
+			return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.Finding, b.Finding))
+		})
 }
 
-// union adds to a what b has and a lacks, up to n elements. It does not change b.
-func union[T any](a, b []T, n int, key func(T) string) []T {
+// join adds to a what b has and a lacks, up to n elements, in order. It does not change b.
+func join[T any](a, b []T, n int, key func(T) string, order func(a, b T) int) []T {
+	if len(a) >= n {
+		return a
+	}
 	seen := make(map[string]bool, len(a))
 	for _, v := range a {
 		seen[key(v)] = true
 	}
+	had := len(a)
 	for _, v := range b {
 		if k := key(v); !seen[k] && len(a) < n {
 			seen[k] = true
 			a = append(a, v)
 		}
+	}
+	if len(a) > had {
+		slices.SortStableFunc(a, order)
 	}
 	return a
 }
