@@ -33,6 +33,7 @@ type cgroups struct {
 type cgroup struct {
 	path      string
 	container *event.Container
+	hand      *event.Container // for processes in namespaces of their own
 	used      time.Time
 }
 
@@ -43,7 +44,10 @@ func newCgroups(mount string) *cgroups {
 // put remembers what a cgroup id stands for.
 func (c *cgroups) put(id uint64, path string, cont *event.Container, now time.Time) *cgroup {
 	if len(c.byID) >= maxCgroups {
-		c.expire(now, 0)
+		c.expire(now, walkInterval)
+	}
+	if len(c.byID) >= maxCgroups {
+		clear(c.byID) // all in use: what is needed is looked up again
 	}
 	g := &cgroup{path: path, container: cont, used: now}
 	c.byID[id] = g

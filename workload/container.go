@@ -43,7 +43,8 @@ func parseCgroup(path string) (event.Container, bool) {
 			end-- // the slash
 			next = "/" + next
 		}
-		if uid := podUID(part); uid != "" && (strings.Contains(path, "kubepods") || strings.Contains(path, "pod"+uid)) {
+		slice, _, _ := strings.Cut(part, ":")
+		if uid := podUID(slice); uid != "" {
 			pod = uid
 		}
 		if id, runtime, ok := containerPart(part, parent, pod != ""); ok {

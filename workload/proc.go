@@ -113,8 +113,32 @@ func (f proc) namespace(pid uint32, kind string) uint32 {
 	if err != nil {
 		return 0
 	}
+	return inode(link)
+}
+
+// inode reads the number out of a link such as pid:[4026531836].
+func inode(link string) uint32 {
 	n, _ := strconv.ParseUint(strings.TrimSuffix(link[strings.IndexByte(link, '[')+1:], "]"), 10, 32)
 	return uint32(n)
+}
+
+// initialPID is the number that the kernel gives the first pid namespace, on every host.
+const initialPID = 0xEFFFFFFC
+
+// host returns the host's own namespaces. Those of process 1 may not be looked at where it holds a
+// capability that we lack; then the host's are taken to be ours.
+func (f proc) host() event.Namespaces {
+	ns := event.Namespaces{PID: f.namespace(1, "pid"), Mnt: f.namespace(1, "mnt")}
+	if ns.PID == 0 {
+		ns.PID = initialPID
+	}
+	if ns.Mnt == 0 {
+		link, err := os.Readlink(filepath.Join(f.root, "self", "ns", "mnt"))
+		if err == nil {
+			ns.Mnt = inode(link)
+		}
+	}
+	return ns
 }
 
 // opened returns what the process holds open or mapped that may be a model: at most limit paths.
@@ -179,4 +203,15 @@ func idOf(st os.FileInfo) (fileID, bool) {
 // kernelDev turns a device number as stat tells it into the kernel's own encoding.
 func kernelDev(dev uint64) uint64 {
 	return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev))
+}
+
+// environ returns some variables of the environment that the process was started with.
+func (f proc) environ(pid uint32, names ...string) map[string]string {
+	out := map[string]string{}
+	for v := range strings.SplitSeq(string(f.read(pid, "environ", 128<<10)), "\x00") {
+		if name, value, ok := strings.Cut(v, "="); ok && has(names, name) {
+			out[name] = value
+		}
+	}
+	return out
 }

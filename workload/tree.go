@@ -15,6 +15,7 @@ type node struct {
 	depth  int
 	exited time.Time
 	place  *list.Element // in the queue of the exited
+	over   bool          // its exit was told of
 	thin   bool          // made of an event's few fields: nothing else was to be had
 }
 
@@ -29,8 +30,8 @@ type tree struct {
 }
 
 const (
-	defaultProcesses = 64 << 10
-	keepExited       = 5 * time.Minute
+	defaultProcesses = 16 << 10
+	keepExited       = time.Minute
 	maxDepth         = 256 // longest chain of parents
 	cutDepth         = 64  // what is left of a chain that grew longer
 )
@@ -50,24 +51,41 @@ func (t *tree) find(pid uint32, start uint64) *node {
 // put makes p the current image of its process.
 func (t *tree) put(p *event.Process, up *node) *node {
 	n := t.byKey[p.Key()]
-	if n == nil {
+	switch {
+	case n == nil:
 		t.room()
-		n = &node{up: up}
+		n = &node{proc: p, up: up}
 		if up != nil {
 			up.kids++
 			n.depth = up.depth + 1
 		}
 		t.byKey[p.Key()] = n
-		if old := t.byPID[p.PID]; old != nil && old.exited.IsZero() && old.proc.StartBoot < p.StartBoot {
-			t.exit(old, p.Start) // its end was missed: the pid has been given away
-		}
-		t.byPID[p.PID] = n
+		t.hold(n)
+	case n.over: // its exec is told of after its exit
+		p.ExitCode, p.ExitSignal = n.proc.ExitCode, n.proc.ExitSignal
+	case n.place != nil: // taken for gone too early
+		t.gone.Remove(n.place)
+		n.place, n.exited = nil, time.Time{}
+		t.hold(n)
 	}
 	n.proc, n.thin = p, false
 	if n.depth > maxDepth {
 		n.cut()
 	}
 	return n
+}
+
+// hold makes n the process that has its pid now, unless a younger one has: then n is told of late.
+func (t *tree) hold(n *node) {
+	old := t.byPID[n.proc.PID]
+	if old != nil && old.proc.StartBoot > n.proc.StartBoot {
+		t.exit(n, n.proc.Start)
+		return
+	}
+	if old != nil && old != n {
+		t.exit(old, n.proc.Start) // its end was missed: the pid has been given away
+	}
+	t.byPID[n.proc.PID] = n
 }
 
 // cut shortens a chain of parents that grew without end, as a program does that forks and exits
