@@ -28,7 +28,8 @@ import (
 const (
 	heartbeatEvery = 5 * time.Second
 	advanceEvery   = time.Second
-	agentMemory    = 48 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
+	agentProcesses = 8 << 10  // remembered after their end; those that run come on top
+	agentMemory    = 24 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
 )
 
 // agent is the agent role: sensor → workload → detect → stream.
@@ -49,7 +50,8 @@ type agent struct {
 	ruleErrors []string
 	rulesSeen  string // fingerprint of the rule files last loaded
 	dropped    uint64
-	mute       bool // the alive file could not be written, and that was said
+	last       time.Time // of the newest event since the last tick
+	mute       bool      // the alive file could not be written, and that was said
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -101,7 +103,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.tracker = workload.New(workload.Options{
 		Log: a.log.With("component", "workload"), Registerer: a.reg, Host: a.cfg.Host, BootID: a.boot,
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
-		Watch:  a.watch,
+		Watch:  a.watch, Processes: agentProcesses,
 	})
 	a.sensor, err = kernel.Open(kernel.Options{
 		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.demand(),
@@ -110,6 +112,8 @@ func (a *agent) open(undo *cleanup) error {
 		return &Error{Err: err, Code: ExitHost}
 	}
 	undo.add("sensor", a.sensor.Close)
+	debug.FreeOSMemory()
+	trim()
 	for _, dir := range append(a.cfg.Workload.Models, a.cfg.Workload.Datasets...) {
 		a.watch(dir)
 	}
@@ -152,7 +156,6 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
 	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen
-	a.saveAlive(time.Now())
 	events <- struct{}{}
 	sensed := make(chan error, 1)
 	go func() {
@@ -192,6 +195,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 
 // handle takes one event the whole way: whose is it, what does it mean, who must hear of it.
 func (a *agent) handle(e *event.Event) {
+	a.last = e.Time
 	a.tracker.Stamp(e)
 	findings := a.engine.Process(e)
 	for i := range findings {

@@ -53,16 +53,22 @@ func (i incidents) Update(ctx context.Context, id, who string, c api.IncidentCha
 	s := i.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, err := s.state.Incident(ctx, id); err != nil {
-		return old, known(err)
-	} else if !s.correlator.Has(id) { // an old one, out of memory since
+	if !s.correlator.Has(id) { // an old one, out of memory since
+		old, err := s.state.Incident(ctx, id)
+		if err != nil {
+			return old, known(err)
+		}
 		s.correlator.Restore([]event.Incident{old})
 	}
 	inc, err := s.correlator.Update(id, who, incident.Update{Status: c.Status, Verdict: c.Verdict, Note: c.Note, Version: c.Version}, time.Now())
 	if err != nil {
 		return inc, known(err)
 	}
-	return inc, known(s.keepIncident(ctx, inc))
+	if err := s.keepIncident(ctx, inc); err != nil {
+		return inc, known(err)
+	}
+	delete(s.changed, inc.ID) // this version holds what was not kept yet
+	return inc, nil
 }
 
 type findings struct{ *state.Store }

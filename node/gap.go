@@ -15,9 +15,16 @@ import (
 // aliveFile holds when the agent last ran, and in which boot.
 func (a *agent) aliveFile() string { return filepath.Join(a.cfg.dir("agent"), "alive") }
 
-// saveAlive notes that the agent runs. The next agent tells from it what nobody saw.
+// onItsWay is how long an event may be in memory before it is on disk or sent.
+const onItsWay = 200 * time.Millisecond
+
+// saveAlive notes until when all was seen and kept. The next agent tells from it what nobody saw.
 func (a *agent) saveAlive(now time.Time) {
-	line := now.UTC().Format(time.RFC3339Nano) + " " + a.boot + "\n"
+	if !a.last.IsZero() && a.last.Before(now) {
+		now = a.last // under load the agent may be behind: what waits in the ring would die with it
+	}
+	a.last = time.Time{}
+	line := now.Add(-onItsWay).UTC().Format(time.RFC3339Nano) + " " + a.boot + "\n"
 	if err := replaceFile(a.aliveFile(), []byte(line), 0o600); err != nil && !a.mute {
 		a.mute = true // once is enough: it would be said every second
 		a.log.Warn("the time this agent last ran cannot be kept: its next start cannot say what was not seen", "error", err)

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	recorderSize = 8192            // events kept
+	recorderSize = 4096            // events kept
 	recorderAge  = 2 * time.Minute // how far back a finding looks
 )
 

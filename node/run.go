@@ -16,7 +16,6 @@ import (
 	"picket/api/client"
 	"picket/event"
 	"picket/sensor/kernel"
-	"picket/stream"
 )
 
 // Run runs all of Picket on this host: it supervises agent, server and store, and says on out what
@@ -25,12 +24,15 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, out io.Writer) erro
 	if os.Geteuid() != 0 {
 		return &Error{Err: errors.New("picket run needs root: its agent loads eBPF programs"), Hint: "sudo picket run; server and store give the privilege up", Code: ExitHost}
 	}
+	if err := harden(); err != nil {
+		return err
+	}
 	s, release, err := NewSupervisor(cfg, log.With("component", "node"))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := enrolSelf(cfg, s.uid); err != nil {
+	if err := enrolSelf(ctx, cfg); err != nil {
 		return err
 	}
 	began, caps := time.Now(), kernel.Probe()
@@ -64,32 +66,6 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, out io.Writer) erro
 	return err
 }
 
-// enrolSelf gives this host's agent its certificate, from the authority that is made at first start.
-func enrolSelf(cfg *Config, uid int) error {
-	dir := filepath.Join(cfg.dir("server"), "ca")
-	ca, err := stream.OpenCA(dir, cfg.Stream.Names)
-	if err != nil {
-		return fmt.Errorf("certificate authority: %w", err)
-	}
-	if err := chownAll(dir, uid); err != nil {
-		return fmt.Errorf("certificate authority: %w", err)
-	}
-	name := filepath.Join(cfg.dir("agent"), "bundle.json")
-	if b, err := stream.ReadBundle(name); err == nil && b.URL == streamURL(cfg) && b.Name == AgentName(cfg.Host) && ca.Issued(b) {
-		return nil
-	}
-	b, err := ca.Enrol(AgentName(cfg.Host), streamURL(cfg))
-	if err != nil {
-		return fmt.Errorf("this host's certificate: %w", err)
-	}
-	if err := b.Write(name); err != nil {
-		return fmt.Errorf("this host's certificate: %w", err)
-	}
-	return nil
-}
-
-func streamURL(cfg *Config) string { return "tls://" + cfg.Stream.Listen }
-
 // AgentName makes a host name fit for a certificate and a subject of the stream: letters, digits,
 // '-' and '_'. Names that had to be changed get a part of their hash, so that two stay two.
 func AgentName(host string) string {
@@ -103,15 +79,6 @@ func AgentName(host string) string {
 		name += "-" + event.HashID(host)[:8]
 	}
 	return name
-}
-
-func chownAll(dir string, uid int) error {
-	return filepath.Walk(dir, func(path string, _ os.FileInfo, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Lchown(path, uid, uid)
-	})
 }
 
 // welcome waits for the page and prints the first screen.

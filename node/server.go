@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,13 +49,18 @@ type server struct {
 
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
+	changed    map[string]event.Incident // not kept yet
+	wake       chan struct{}
 
 	started time.Time
 }
 
 // RunServer runs the server role until ctx ends.
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
-	s := &server{cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now()}
+	s := &server{
+		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
+		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1),
+	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
 	undo := &cleanup{log: log}
@@ -148,6 +154,9 @@ func (s *server) openIncidents(ctx context.Context) error {
 		return fmt.Errorf("incidents of the last run: %w", err)
 	}
 	s.correlator.Restore(known)
+	if err := s.catchUp(ctx, window); err != nil {
+		return err
+	}
 	agents, err := s.state.Agents(ctx)
 	if err != nil {
 		return fmt.Errorf("agents of the last run: %w", err)
@@ -156,6 +165,38 @@ func (s *server) openIncidents(ctx context.Context) error {
 		if a.Heartbeat != nil {
 			s.fleet.restore(*a.Heartbeat, a.LastSeen)
 		}
+	}
+	return nil
+}
+
+// catchUp gives the correlator the findings that were kept when an earlier run ended before their
+// incident was.
+func (s *server) catchUp(ctx context.Context, window time.Duration) error {
+	recent, err := s.state.Findings(ctx, state.FindingQuery{Limit: 1000})
+	if err != nil {
+		return fmt.Errorf("findings of the last run: %w", err)
+	}
+	for _, f := range slices.Backward(recent) { // the latest comes first
+		if s.started.Sub(f.Time) > window {
+			continue
+		}
+		inc, absorbed, changed := s.correlator.Process(f)
+		if !changed {
+			continue
+		}
+		s.changed[inc.ID] = inc
+		if err := s.state.SetFindingIncident(ctx, f.ID, inc.ID); err != nil {
+			return fmt.Errorf("findings of the last run: %w", err)
+		}
+		for _, a := range absorbed {
+			s.changed[a.ID] = a
+			if err := s.moveFindings(ctx, a, inc.ID); err != nil {
+				return err
+			}
+		}
+	}
+	if len(s.changed) > 0 {
+		s.wake <- struct{}{}
 	}
 	return nil
 }
@@ -212,6 +253,7 @@ func (s *server) run(ctx context.Context) error {
 	serve(private, s.api.Trusted())
 	g.Go(func() error { return s.writer.Run(ctx) })
 	g.Go(func() error { return s.outbox.Run(ctx) })
+	g.Go(func() error { return s.flush(ctx) })
 	g.Go(func() error { return s.hub.Events(ctx, func(b stream.Batch) { s.events(ctx, b) }) })
 	g.Go(func() error {
 		return s.hub.Findings(ctx, func(from string, f event.Finding) error { return s.finding(ctx, from, f) })
@@ -263,48 +305,86 @@ func (s *server) events(ctx context.Context, b stream.Batch) {
 	}
 }
 
-// finding joins a finding to its incident, keeps both, and tells sinks and pages. It may be called
-// again with the same finding: then it changes nothing, and tells nobody twice.
+// finding joins a finding to its incident, keeps it, and tells sinks and pages. It may be called
+// again with the same finding: then it changes nothing, and tells nobody twice. The incident is
+// kept and told a moment later, see flush: under a burst it changes with every finding.
 func (s *server) finding(ctx context.Context, from string, f event.Finding) error {
 	f.Host = s.host(from, f.Host)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	inc, absorbed, changed := s.correlator.Process(f)
-	fresh, err := s.state.Save(ctx, f, inc)
+	if changed {
+		s.changed[inc.ID] = inc
+		for _, a := range absorbed {
+			s.changed[a.ID] = a
+		}
+	}
+	s.mu.Unlock()
+	fresh, err := s.state.InsertFinding(ctx, f, inc.ID)
 	if err != nil {
 		return fmt.Errorf("keeping finding %s: %w", f.ID, err)
 	}
-	if err := s.outbox.Finding(f, inc.ID); err != nil {
-		return fmt.Errorf("queueing finding %s: %w", f.ID, err)
-	}
-	if changed || fresh {
-		if err := s.outbox.Incident(inc); err != nil {
-			return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
-		}
+	if fresh {
+		s.api.PublishFinding(f)
+		s.keepFinding(ctx, f)
 	}
 	for _, a := range absorbed {
 		if err := s.moveFindings(ctx, a, inc.ID); err != nil {
 			return err
 		}
 	}
-	if fresh {
-		s.api.PublishFinding(f)
-		s.keepFinding(ctx, f)
+	if changed {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
 	}
-	if changed || fresh {
-		s.api.PublishIncident(inc)
+	if err := s.outbox.Finding(f, inc.ID); err != nil {
+		return fmt.Errorf("queueing finding %s: %w", f.ID, err)
 	}
 	return nil
 }
 
-// moveFindings keeps an incident that became part of another, whose findings are that one's now.
+// flushEvery is how often, at most, a changing incident is kept and told.
+const flushEvery = 250 * time.Millisecond
+
+// flush keeps changed incidents and tells sinks and pages. What a crash takes is made again at the
+// next start from the findings, which are kept before.
+func (s *server) flush(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			s.flushChanged(context.WithoutCancel(ctx))
+			return nil
+		case <-s.wake:
+		}
+		s.flushChanged(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(flushEvery):
+		}
+	}
+}
+
+func (s *server) flushChanged(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, inc := range s.changed {
+		if err := s.keepIncident(ctx, inc); err != nil {
+			s.log.Error("a changed incident was not kept; it is tried again", "incident", id, "error", err)
+			continue
+		}
+		delete(s.changed, id)
+	}
+}
+
+// moveFindings gives the findings of an incident that became part of another to that one.
 func (s *server) moveFindings(ctx context.Context, absorbed event.Incident, into string) error {
 	for _, f := range absorbed.Findings {
 		if err := s.state.SetFindingIncident(ctx, f.ID, into); err != nil && !errors.Is(err, state.ErrNotFound) {
 			return fmt.Errorf("moving finding %s to incident %s: %w", f.ID, into, err)
 		}
 	}
-	return s.keepIncident(ctx, absorbed)
+	return nil
 }
 
 // keepIncident keeps a changed incident and tells sinks and pages.
@@ -375,17 +455,4 @@ func (s *server) watch(ctx context.Context) error {
 			s.api.PublishHealth(r)
 		}
 	}
-}
-
-// Enrol makes the bundle that the agent of another host joins with. It is as secret as a password.
-func Enrol(cfg *Config, host, url string) (string, error) {
-	ca, err := stream.OpenCA(filepath.Join(cfg.dir("server"), "ca"), cfg.Stream.Names)
-	if err != nil {
-		return "", err
-	}
-	if url == "" {
-		url = streamURL(cfg)
-	}
-	b, err := ca.Enrol(AgentName(host), url)
-	return b.String(), err
 }

@@ -36,6 +36,14 @@ type supervised struct {
 	Supervised bool `hidden:""`
 }
 
+// AfterApply lets the program outlive the reader of its log, so that it can stop in order.
+func (s supervised) AfterApply() error {
+	if s.Supervised {
+		signal.Ignore(syscall.SIGPIPE)
+	}
+	return nil
+}
+
 type agentCmd struct {
 	supervised
 	Bundle string `placeholder:"FILE" help:"Certificate bundle made by 'picket server enrol'."`
@@ -80,7 +88,7 @@ func (c *serverEnrolCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	b, err := node.Enrol(cfg, c.Name, c.URL)
+	b, err := node.Enrol(a.ctx, cfg, c.Name, c.URL)
 	if err != nil {
 		return err
 	}

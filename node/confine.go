@@ -1,0 +1,131 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// environment is what server and store get of root's environment: no more than they read.
+var environment = []string{
+	"PATH", "TZ", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+	"GOMAXPROCS", "GOMEMLIMIT", "GOGC", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR", "NO_COLOR",
+}
+
+// harden closes what children would inherit by chance: descriptors that the program which started
+// us left open, and core files, which would hold keys.
+func harden() error {
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("closing inherited descriptors: %w", err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("forbidding core files: %w", err)
+	}
+	return nil
+}
+
+// confine takes from the calling thread, and so from the programs that it starts, the means to gain
+// privilege by running a program. Those that run as another user can get no capability either.
+// The goroutine must hold its thread and never give it back: nothing undoes this.
+func confine(uid int) error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no_new_privs: %w", err)
+	}
+	if uid == 0 || os.Geteuid() != 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("ambient capabilities: %w", err)
+	}
+	for c := uintptr(0); ; c++ {
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		if errors.Is(err, unix.EINVAL) {
+			return nil // beyond the last that this kernel knows
+		}
+		if err != nil {
+			return fmt.Errorf("capability bounding set: %w", err)
+		}
+	}
+}
+
+// program makes the command that runs this program again, as uid, with args and the configuration.
+// A uid other than 0 gets neither root's environment nor its terminal, on which it could type.
+func program(cfg *Config, uid int, args ...string) (*exec.Cmd, error) {
+	conf, err := configFile(cfg)
+	if err != nil {
+		return nil, err
+	}
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: append([]string{"picket"}, args...), Stderr: os.Stderr, Dir: "/",
+		Env:         os.Environ(),
+		ExtraFiles:  []*os.File{conf},
+		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setsid: true},
+		WaitDelay:   5 * time.Second, // who it left behind may hold its output open
+	}
+	if uid != 0 && os.Geteuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(groupOf(uid))}
+		cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool {
+			name, _, _ := strings.Cut(v, "=")
+			return !slices.Contains(environment, name) && !strings.HasPrefix(name, "PICKET_")
+		})
+	}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		cmd.Stderr = struct{ io.Writer }{os.Stderr} // not a file: by a pipe
+	}
+	cmd.Env = append(cmd.Env, "PICKET_HOST="+cfg.Host)
+	return cmd, nil
+}
+
+// groupOf returns the user's group. A group with the user's own number may be somebody else's.
+func groupOf(uid int) int {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		if id, err := strconv.Atoi(u.Gid); err == nil && id > 0 {
+			return id
+		}
+	}
+	return fallbackUID
+}
+
+// configFile returns an open, nameless file with the configuration. Handing over the descriptor
+// lets a role without privilege read a file that only root may.
+func configFile(cfg *Config) (*os.File, error) {
+	fd, err := unix.MemfdCreate("picket.yaml", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("handing over the configuration: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "picket.yaml")
+	if _, err := f.WriteAt(cfg.src, 0); err != nil {
+		_ = f.Close() // the error below says more
+		return nil, fmt.Errorf("handing over the configuration: %w", err)
+	}
+	return f, nil
+}
+
+// ownData checks that nobody but root can replace the folders of the roles.
+func ownData(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return dirError(dir, err)
+	}
+	if os.Geteuid() == 0 && (st.Uid != 0 || st.Mode&0o022 != 0) {
+		return &Error{
+			Err:  fmt.Errorf("data directory %s: others than root may write in it (owner %d, mode %#o)", dir, st.Uid, st.Mode&0o7777),
+			Hint: "chown root " + dir + " && chmod go-w " + dir + ", or choose another place with `data:` in picket.yaml or --data",
+			Code: ExitHost,
+		}
+	}
+	return nil
+}
