@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	ackWait     = 30 * time.Second
-	maxHeld     = 96 << 20 // bytes of events handed over and not acknowledged
+	ackWait     = 10 * time.Second // a server that was killed is handed what it held after this time
+	maxHeld     = 96 << 20         // bytes of events handed over and not acknowledged
 	maxHeldMsgs = 16384
 	consumer    = "server"
 )
