@@ -61,6 +61,10 @@ func TestHostileText(t *testing.T) {
 		}
 		return !missing && len(all) >= 2*len(hostile)
 	})
+	p.until(20*time.Second, "the events are stored", func() bool {
+		list, err := p.client.Events(t.Context(), client.EventFilter{Query: `event.kind:="process.start" process.cmdline:"` + mark + `"`, Start: "10m", Limit: 1000})
+		return err == nil && len(list.Items) >= 2*len(hostile)
+	})
 	t.Run("API", func(t *testing.T) { hostileAPI(t, p) })
 	t.Run("OCSF", func(t *testing.T) {
 		b, err := os.ReadFile(ocsf)
