@@ -103,7 +103,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.tracker = workload.New(workload.Options{
 		Log: a.log.With("component", "workload"), Registerer: a.reg, Host: a.cfg.Host, BootID: a.boot,
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
-		Watch:  a.watch, Processes: agentProcesses,
+		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses,
 	})
 	a.sensor, err = kernel.Open(kernel.Options{
 		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.demand(),
@@ -126,6 +126,12 @@ func (a *agent) watch(dir string) {
 	}
 	if err := a.sensor.WatchDir(dir); err != nil {
 		a.log.Warn("reads of a directory cannot be watched", "dir", dir, "error", err)
+	}
+}
+
+func (a *agent) unwatch(dir string) {
+	if err := a.sensor.UnwatchDir(dir); err != nil {
+		a.log.Debug("a directory was not watched any more", "dir", dir, "error", err)
 	}
 }
 

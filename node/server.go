@@ -357,7 +357,7 @@ func (s *server) flush(ctx context.Context) error {
 			return nil
 		case <-s.wake:
 		}
-		s.flushChanged(ctx)
+		s.flushChanged(context.WithoutCancel(ctx)) // what was begun is finished
 		select {
 		case <-ctx.Done():
 		case <-time.After(flushEvery):

@@ -215,17 +215,12 @@ func plain(s, query string) string {
 // clean keeps the lines that the store would keep as they are: a JSON object with an id and a time
 // that is not so far ahead that the store would drop it. The store itself skips a bad line silently.
 func clean(lines []byte, now time.Time) ([]byte, int) {
-	var head struct {
-		ID   string    `json:"event.id"`
-		Time time.Time `json:"_time"`
-	}
 	kept, out, whole := 0, lines[:0:0], true
 	for start, rest := 0, lines; len(rest) > 0; {
 		line, after, _ := bytes.Cut(rest, []byte{'\n'})
 		size := len(rest) - len(after)
-		head.ID, head.Time = "", time.Time{}
-		good := len(line) < maxLine && json.Unmarshal(line, &head) == nil &&
-			head.ID != "" && !head.Time.IsZero() && head.Time.Before(now.Add(maxAhead))
+		id, at := identify(line)
+		good := len(line) < maxLine && id != "" && !at.IsZero() && at.Before(now.Add(maxAhead))
 		switch {
 		case good && !whole:
 			out = append(append(out, line...), '\n')
@@ -247,3 +242,38 @@ const (
 	maxLine  = 256 << 10 // the store's bound for a line
 	maxAhead = 47 * time.Hour
 )
+
+// identify returns the id and time of a record, "" and zero where it has none or is no JSON object.
+// It reads them where the text shows them: a quote inside a string is escaped, so a name in quotes
+// with a colon behind is a name. Decoding each line took half of the server's time.
+func identify(line []byte) (id string, at time.Time) {
+	rawID, ok1 := member(line, []byte(`"event.id":"`))
+	rawTime, ok2 := member(line, []byte(`"_time":"`))
+	if ok1 && ok2 && json.Valid(line) {
+		if at, err := time.Parse(time.RFC3339Nano, string(rawTime)); err == nil {
+			return string(rawID), at
+		}
+	}
+	var head struct { // written with spaces, or in another form of time
+		ID   string    `json:"event.id"`
+		Time time.Time `json:"_time"`
+	}
+	if json.Unmarshal(line, &head) != nil {
+		return "", time.Time{}
+	}
+	return head.ID, head.Time
+}
+
+// member returns the text behind name, up to the closing quote, where it holds no escape.
+func member(line, name []byte) ([]byte, bool) {
+	i := bytes.Index(line, name)
+	if i < 0 {
+		return nil, false
+	}
+	v := line[i+len(name):]
+	end := bytes.IndexByte(v, '"')
+	if end < 0 || bytes.IndexByte(v[:end], '\\') >= 0 {
+		return nil, false
+	}
+	return v[:end], true
+}

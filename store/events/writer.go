@@ -3,7 +3,6 @@ package events
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -256,20 +255,17 @@ func (w *Writer) missing(ctx context.Context, host string, lines []byte, n int) 
 	var rows [][]byte
 	var first, last time.Time
 	for line := range bytes.Lines(lines) {
-		var head struct {
-			ID   string    `json:"event.id"`
-			Time time.Time `json:"_time"`
-		}
-		if err := json.Unmarshal(line, &head); err != nil {
+		id, at := identify(line)
+		if id == "" {
 			continue // clean has dropped such lines
 		}
-		if first.IsZero() || head.Time.Before(first) {
-			first = head.Time
+		if first.IsZero() || at.Before(first) {
+			first = at
 		}
-		if head.Time.After(last) {
-			last = head.Time
+		if at.After(last) {
+			last = at
 		}
-		ids, rows = append(ids, head.ID), append(rows, line)
+		ids, rows = append(ids, id), append(rows, line)
 	}
 	have := map[string]bool{}
 	for at := 0; at < len(ids); at += idsAtOnce {
