@@ -102,6 +102,15 @@ func hostileAPI(t *testing.T, p *program) {
 			}
 		}
 	}
+	files, err := p.findings("weights_read_by_stranger")
+	if err != nil || len(files) < len(hostile) {
+		t.Errorf("%d findings of the files' names, want %d at least: %v", len(files), len(hostile), err)
+	}
+	for _, f := range files {
+		if !utf8.ValidString(f.Summary) || strings.ContainsAny(f.Summary, "\x1b\n\r\a") {
+			t.Errorf("a summary holds control characters: %q", f.Summary)
+		}
+	}
 	for name, text := range hostile {
 		line, ok := got[name]
 		switch {
