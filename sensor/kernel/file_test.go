@@ -143,7 +143,7 @@ func TestReadsOfWatchedDirectories(t *testing.T) {
 	seen := make(chan bool)
 	go func() { // the new directory is noticed soon, not at once
 		defer close(seen)
-		for range 500 {
+		for range 500 * slow() {
 			_, _ = os.ReadFile(filepath.Join(late, "k"))
 			time.Sleep(10 * time.Millisecond)
 			r.mu.Lock()
@@ -268,7 +268,7 @@ func TestSaturation(t *testing.T) {
 	if st.Dropped[event.ProcessExit] != 0 {
 		t.Errorf("files filled the ring of processes: %v", st.Dropped)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second*slow())
 	defer cancel()
 	want := st.Sent[event.FileWrite]
 	var n uint64

@@ -4,10 +4,13 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf/btf"
 
 	"picket/event"
 )
@@ -66,12 +69,19 @@ func (r *recording) take(e *event.Event) {
 	r.cond.Broadcast()
 }
 
+// slow is how much longer than on a desk things may take, as on a kernel in an emulator.
+func slow() time.Duration {
+	n, _ := strconv.Atoi(os.Getenv("PICKET_TEST_SLOW"))
+	return time.Duration(max(n, 1))
+}
+
 // wait returns the first event that fits, or fails after ten seconds.
 func (r *recording) wait(t *testing.T, what string, fits func(*event.Event) bool) *event.Event {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	timeout := time.AfterFunc(10*time.Second, r.cond.Broadcast)
+	patience := 10 * time.Second * slow()
+	timeout := time.AfterFunc(patience, r.cond.Broadcast)
 	defer timeout.Stop()
 	start := time.Now()
 	for next := 0; ; r.cond.Wait() {
@@ -80,7 +90,7 @@ func (r *recording) wait(t *testing.T, what string, fits func(*event.Event) bool
 				return &r.events[next]
 			}
 		}
-		if time.Since(start) >= 10*time.Second {
+		if time.Since(start) >= patience {
 			t.Fatalf("no event came: %s", what)
 		}
 	}
@@ -90,6 +100,17 @@ func (r *recording) wait(t *testing.T, what string, fits func(*event.Event) bool
 func (r *recording) find(t *testing.T, k event.Kind, fits func(*event.Event) bool) *event.Event {
 	t.Helper()
 	return r.wait(t, k.String(), func(e *event.Event) bool { return e.Kind == k && fits(e) })
+}
+
+// hasTracepoint reports whether this kernel has a tracepoint, from 6.3 on for some.
+func hasTracepoint(t *testing.T, name string) bool {
+	t.Helper()
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var def *btf.Typedef
+	return types.TypeByName("btf_trace_"+name, &def) == nil
 }
 
 func only(kinds ...event.Kind) Demand {

@@ -118,7 +118,7 @@ var features = []feature{
 	{"accept", []part{{"on_accept", handleAccept, []event.Kind{event.NetAccept}}},
 		"sys_exit of accept, accept4", "incoming connections are not seen"},
 	{"send-bytes", []part{{"on_send", 0, []event.Kind{event.NetSend}}},
-		"sock_send_length", "how much a process sends where is not counted; needs kernel 6.3"},
+		"sock_send_length", "how much a process sends where is not counted (Linux 6.3 or newer counts it)"},
 	{"existing-processes", []part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
 		"iter/task", "processes that ran before the sensor are known only once they act"},
 }
@@ -192,8 +192,11 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 	return prog, nil
 }
 
-// cause is the last line of an error: for a program that the kernel refused, the reason.
+// cause is the first line of an error: for a program that the kernel refused, the reason.
 func cause(err error) string {
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return "this kernel does not have it"
+	}
 	var v *ebpf.VerifierError
 	if errors.As(err, &v) && v.Cause != nil {
 		err = v.Cause

@@ -14,6 +14,7 @@ import (
 
 func TestConnections(t *testing.T) {
 	r := newRecording(t, only(event.NetConnect, event.NetListen, event.NetAccept, event.NetSend))
+	counted := hasTracepoint(t, "sock_send_length")
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
@@ -49,11 +50,14 @@ func TestConnections(t *testing.T) {
 		if e.Net.Local != there || e.Net.Initiated {
 			t.Errorf("accept %+v", e.Net)
 		}
+		_ = l.Close()
+		if !counted {
+			continue
+		}
 		e = r.find(t, event.NetSend, func(e *event.Event) bool { return e.Net.Remote == there })
 		if e.Net.BytesOut < 64<<10 || e.Net.Local != here {
 			t.Errorf("send %+v", e.Net)
 		}
-		_ = l.Close()
 	}
 }
 

@@ -89,42 +89,89 @@ func (w *watcher) covered(dir string) bool {
 	return false
 }
 
+// maxTree is how many entries of a directory tree are looked at: as many as the kernel's table holds.
+const maxTree = 65536
+
 func (w *watcher) addTree(root string) error {
-	if st, err := os.Stat(root); err != nil {
+	st, err := statIn(root)
+	if err != nil {
 		return err
-	} else if !st.IsDir() {
-		return w.add(filepath.Dir(root), root)
 	}
-	// The root may be a link; WalkDir would not follow it.
-	return filepath.WalkDir(root+"/", func(p string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil && filepath.Clean(p) == root:
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return w.add(filepath.Dir(root), &st)
+	}
+	left := maxTree
+	for dirs := []string{root}; len(dirs) > 0; {
+		dir := dirs[0]
+		dirs = dirs[1:]
+		inside, err := w.addDir(dir, dir == root, &left)
+		if err != nil {
 			return err
-		case err != nil:
-			return nil // gone, or not ours to read: the rest counts
-		case d.IsDir():
-			w.follow(filepath.Clean(p))
-			return w.add(filepath.Clean(p), p)
-		case d.Type().IsRegular():
-			return w.add(filepath.Dir(p), p)
-		case d.Type()&fs.ModeSymlink != 0: // as in a cache of models: the file lies elsewhere
-			if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
-				return w.add(filepath.Dir(p), p)
-			}
 		}
-		return nil
-	})
+		if dirs = append(dirs, inside...); left <= 0 {
+			return fmt.Errorf("more than %d files and directories lie in it: reads of the others are not seen", maxTree)
+		}
+	}
+	return nil
 }
 
-// add puts the inode of path into the kernel's table, in the care of dir.
-func (w *watcher) add(dir, path string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		return err
+// addDir adds a directory and its files, and returns the directories in it.
+func (w *watcher) addDir(dir string, root bool, left *int) (inside []string, err error) {
+	flags := uint64(unix.O_RDONLY | unix.O_DIRECTORY)
+	if !root {
+		flags |= unix.O_NOFOLLOW
 	}
+	f, err := openIn(dir, flags)
+	if err != nil {
+		if root {
+			return nil, err
+		}
+		return nil, nil // gone, or not ours to read: the rest counts
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	w.follow(dir, f)
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	if err := w.add(dir, &st); err != nil {
+		return nil, err
+	}
+	for *left > 0 {
+		entries, err := f.ReadDir(min(256, *left)) // in parts: a directory may be larger than our memory
+		*left -= len(entries)
+		for _, e := range entries {
+			if e.IsDir() {
+				inside = append(inside, filepath.Join(dir, e.Name()))
+			} else if err := w.addFile(dir, f, e); err != nil {
+				return nil, err
+			}
+		}
+		if err != nil || len(entries) == 0 {
+			break
+		}
+	}
+	return inside, nil
+}
+
+// addFile adds a file of a directory, or what a link there leads to, as in a cache of models.
+func (w *watcher) addFile(dir string, f *os.File, e fs.DirEntry) error {
+	var st unix.Stat_t
+	var err error
+	switch {
+	case e.Type().IsRegular():
+		err = unix.Fstatat(int(f.Fd()), e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW)
+	case e.Type()&fs.ModeSymlink != 0:
+		st, err = statIn(filepath.Join(dir, e.Name()))
+	}
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil //nolint:nilerr // gone, or not ours to read: the rest counts
+	}
+	return w.add(dir, &st)
+}
+
+// add puts an inode into the kernel's table, in the care of dir.
+func (w *watcher) add(dir string, st *unix.Stat_t) error {
 	key := typedInodeKey{Ino: st.Ino, Dev: kernelDev(st.Dev)}
 	if err := w.s.maps["watched"].Put(&key, uint32(1)); err != nil {
 		return fmt.Errorf("more than 65536 files and directories are watched: %w", err)
@@ -150,11 +197,11 @@ func (w *watcher) listen() error {
 	return nil
 }
 
-func (w *watcher) follow(dir string) {
+func (w *watcher) follow(dir string, f *os.File) {
 	if w.notify == nil {
 		return
 	}
-	wd, err := unix.InotifyAddWatch(w.fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR)
+	wd, err := unix.InotifyAddWatch(w.fd, f.Name(), unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR)
 	if err != nil {
 		w.s.log.Warn("new directories here will not be noticed", "dir", dir, "error", err)
 		return
