@@ -8,7 +8,7 @@ version := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 go_build := CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(version)"
 ui_source := $(shell find ui -path ui/node_modules -prune -o -path ui/dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: run build ui test lint generate bench clean setup
+.PHONY: run build ui test lint generate bench kernels clean setup
 .DEFAULT_GOAL := build
 
 run: build ## install what is missing, build, start Picket; Ctrl-C stops it
@@ -43,6 +43,9 @@ generate: ## rebuild the BPF objects with the one compiler they are compared wit
 bench: build ## what Picket costs and how fast it is: see bench/README.md
 	tools/setup.sh bench
 	for b in overhead latency ingest rest; do go run ./bench/$$b -picket bin/picket; done
+
+kernels: ## the sensor's tests on Debian's stock kernels 6.1 and 6.12, emulated; four minutes
+	tools/kernels.sh
 
 clean: ## remove what was built; data in /var/lib/picket stays
 	rm -rf bin ui/dist/app ui/node_modules

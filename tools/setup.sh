@@ -5,6 +5,7 @@
 #   tools/setup.sh test       the above, and a browser for the page's test
 #   tools/setup.sh generate   the compiler that builds the BPF objects
 #   tools/setup.sh bench      the compiler that builds the benchmark's load
+#   tools/setup.sh kernels    the emulator that runs the sensor's tests on other kernels
 #
 # What is there already is left alone, so a second call does nothing.
 set -euo pipefail
@@ -70,8 +71,14 @@ generate)
 bench)
 	have gcc || packages gcc libc6-dev
 	;;
+kernels)
+	have qemu-system-x86_64 || packages qemu-system-x86
+	have cpio || packages cpio
+	have runc || packages runc
+	static_busybox || packages busybox-static
+	;;
 *)
-	say "want run, test, generate or bench"
+	say "want run, test, generate, bench or kernels"
 	exit 2
 	;;
 esac
