@@ -1,8 +1,6 @@
 package workload
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -68,11 +66,7 @@ func TestMagic(t *testing.T) {
 		"GGUF\x03\x00\x00\x00\x00\x00": gguf, "\x80\x00\x00\x00\x00\x00\x00\x00{\"": safetensors, "PK\x03\x04......": pickle,
 		"": formatNone, "{\"architectures\"": formatNone,
 	} {
-		name := filepath.Join(t.TempDir(), "blob")
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if f := magic(name); f != want {
+		if f := magic([]byte(content)); f != want {
 			t.Errorf("%q: %v", content, f)
 		}
 	}

@@ -1,8 +1,6 @@
 package workload
 
 import (
-	"io"
-	"os"
 	"path"
 	"strings"
 )
@@ -92,17 +90,12 @@ func isBlob(file string) bool {
 	return strings.Contains(file, ollamaBlob) || strings.Contains(file, "/blobs/") && strings.Contains(file, "/models--")
 }
 
+const magicLen = 10
+
 // magic tells a blob's format by its first bytes.
-func magic(file string) format {
-	f, err := os.Open(file)
-	if err != nil {
-		return formatNone
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	var head [10]byte
-	n, err := io.ReadFull(f, head[:])
+func magic(head []byte) format {
 	switch {
-	case err != nil || n < len(head):
+	case len(head) < magicLen:
 		return formatNone
 	case string(head[:4]) == "GGUF":
 		return gguf

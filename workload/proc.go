@@ -178,12 +178,6 @@ func (f proc) mapped(pid uint32) []string {
 	return out
 }
 
-// stat looks at a path as the process sees it.
-func (f proc) stat(pid uint32, path string) (os.FileInfo, bool) {
-	st, err := os.Stat(f.inside(pid, path))
-	return st, err == nil
-}
-
 // inside returns where the host finds a path of the process's mount namespace.
 func (f proc) inside(pid uint32, path string) string {
 	return f.path(pid, "root") + filepath.Join("/", path)

@@ -3,7 +3,6 @@ package workload
 import (
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -116,7 +115,7 @@ func (t *Tracker) examine(l *look, p *event.Process) {
 		return // gone, and the pid perhaps another's
 	}
 	if l.job.dir != nil {
-		l.files = t.filesOf(p.PID, l.job.dir.path)
+		l.files = t.proc.files(p.PID, l.job.dir.path, maxListed)
 		return
 	}
 	if p.Workload == nil {
@@ -136,7 +135,7 @@ func (t *Tracker) examine(l *look, p *event.Process) {
 			continue
 		}
 		if f == formatNone {
-			f = magic(t.proc.inside(p.PID, file))
+			f = magic(t.proc.head(p.PID, file, magicLen))
 		}
 		id, _ := idOf(st)
 		l.open = append(l.open, found{file, f, id})
@@ -196,7 +195,7 @@ func (t *Tracker) weighty(pid uint32, file string, f format, st os.FileInfo) boo
 // resolve follows the links of a path as the process sees it: the kernel reports real paths.
 func (t *Tracker) resolve(pid uint32, p string) string {
 	for range 8 {
-		to, err := os.Readlink(t.proc.inside(pid, p))
+		to, err := t.proc.readlink(pid, p)
 		if err != nil {
 			return p
 		}
@@ -206,24 +205,6 @@ func (t *Tracker) resolve(pid uint32, p string) string {
 		p = path.Clean(to)
 	}
 	return p
-}
-
-// filesOf lists the files of a model, by identity.
-func (t *Tracker) filesOf(pid uint32, dir string) []fileID {
-	var out []fileID
-	_ = filepath.Walk(t.proc.inside(pid, dir), func(_ string, st os.FileInfo, err error) error { // what cannot be read is skipped
-		if err != nil {
-			return nil
-		}
-		if len(out) >= maxListed {
-			return filepath.SkipAll
-		}
-		if id, ok := idOf(st); ok && st.Mode().IsRegular() {
-			out = append(out, id)
-		}
-		return nil
-	})
-	return out
 }
 
 // apply takes in what examine found.
