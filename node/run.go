@@ -92,6 +92,9 @@ func welcome(ctx context.Context, cfg *Config, caps []event.Capability, began ti
 	if err != nil {
 		return err
 	}
+	if strings.ContainsFunc(link.Link, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("the server's link is no link") // nor fit for a terminal
+	}
 	can, cannot := Summary(caps)
 	_, err = fmt.Fprintf(out, `
 Picket %s watches %s (kernel %s)

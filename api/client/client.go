@@ -47,7 +47,11 @@ func New(server, token string) (*Client, error) {
 		c.base = "http://localhost"
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", u.Path)
+			conn, err := (&net.Dialer{}).DialContext(ctx, "unix", u.Path)
+			if err == nil {
+				err = ownSocket(conn, u.Path)
+			}
+			return conn, err
 		}
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		c.base = u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/")

@@ -135,6 +135,6 @@ func (c *signinCmd) Run(a *app) error {
 	if c.json() {
 		return a.printJSON(map[string]any{"url": base + link.Link, "expires": link.Expires})
 	}
-	a.printf("%s%s\n", base, link.Link)
+	a.printf("%s%s\n", base, printable(link.Link, false))
 	return nil
 }
