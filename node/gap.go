@@ -42,7 +42,7 @@ func (a *agent) declareGap(now time.Time) {
 		a.log.Warn("it is not known when the last agent ended", "error", err)
 		return
 	}
-	a.log.Warn(message)
+	a.log.Warn("there is a gap in what was seen", "gap", message)
 	a.send(&event.Event{Kind: event.SensorHealth, Time: now, Host: a.cfg.Host, Message: message})
 }
 

@@ -74,7 +74,7 @@ func binary(t *testing.T) string {
 // openDir makes a directory that every user can pass through, as server and store must.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "picket-test-")
+	dir, err := os.MkdirTemp("", "picket-test-") //nolint:usetesting // t.TempDir lies below a directory that is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func (p *program) start() {
 }
 
 // stop ends the program and returns how, and how long that took.
-func (p *program) stop(sig syscall.Signal) (error, time.Duration) {
+func (p *program) stop(sig syscall.Signal) (error, time.Duration) { //nolint:staticcheck // how it ended is the result, no failure of stop
 	began := time.Now()
 	_ = p.cmd.Process.Signal(sig) // ended already is as good
 	select {

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"picket/event"
@@ -81,12 +82,7 @@ func trainScript(args []string) string {
 }
 
 func has(args []string, want string) bool {
-	for _, a := range args {
-		if a == want {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(args, want)
 }
 
 func flagValue(args []string, names ...string) (string, bool) {

@@ -3,6 +3,7 @@ package workload
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -98,7 +99,7 @@ func (c *cgroups) open(id uint64) (string, bool) {
 	defer unix.Close(dir) //nolint:errcheck // opened for reading
 	fd, err := unix.OpenByHandleAt(dir, unix.NewFileHandle(kernfsHandle, binary.NativeEndian.AppendUint64(nil, id)), unix.O_RDONLY|unix.O_CLOEXEC)
 	if err != nil {
-		c.handles = err == unix.ESTALE // any other error: this kernel or these capabilities cannot
+		c.handles = errors.Is(err, unix.ESTALE) // any other error: this kernel or these capabilities cannot
 		return "", false
 	}
 	defer unix.Close(fd) //nolint:errcheck // opened for reading

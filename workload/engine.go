@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"slices"
 	"strings"
 
 	"picket/event"
@@ -147,10 +148,8 @@ func byBinary(prog program) identity {
 	case "raylet", "gcs_server":
 		return identity{engine: "ray", kind: event.Training, part: prog.exe == "raylet"}
 	case "java":
-		for _, a := range prog.args {
-			if a == "org.pytorch.serve.ModelServer" {
-				return identity{engine: "torchserve", kind: event.Inference}
-			}
+		if slices.Contains(prog.args, "org.pytorch.serve.ModelServer") {
+			return identity{engine: "torchserve", kind: event.Inference}
 		}
 	}
 	return identity{}

@@ -35,8 +35,18 @@ func formatOf(path string) format {
 		ext string
 		f   format
 	}{
-		{"safetensors", safetensors}, {"gguf", gguf}, {"pt", pickle}, {"pth", pickle}, {"pkl", pickle}, {"onnx", onnx},
-		{"engine", engine}, {"keras", keras}, {"h5", keras}, {"npz", numpy}, {"parquet", parquet}, {"bin", rawBinary},
+		{"safetensors", safetensors},
+		{"gguf", gguf},
+		{"pt", pickle},
+		{"pth", pickle},
+		{"pkl", pickle},
+		{"onnx", onnx},
+		{"engine", engine},
+		{"keras", keras},
+		{"h5", keras},
+		{"npz", numpy},
+		{"parquet", parquet},
+		{"bin", rawBinary},
 	} {
 		if strings.EqualFold(ext, f.ext) {
 			return f.f

@@ -37,7 +37,7 @@ type supervised struct {
 }
 
 // AfterApply lets the program outlive the reader of its log, so that it can stop in order.
-func (s supervised) AfterApply() error {
+func (s supervised) AfterApply() error { //nolint:unparam // the form that kong calls
 	if s.Supervised {
 		signal.Ignore(syscall.SIGPIPE)
 	}

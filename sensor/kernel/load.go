@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -38,7 +39,7 @@ func programs() (*ebpf.CollectionSpec, string, error) {
 			name, load = "typed", loadTyped
 		}
 	}
-	if v := os.Getenv("PICKET_SENSOR_VARIANT"); v == "portable" {
+	if v := os.Getenv("PICKET_SENSOR_VARIANT"); v == "portable" { //nolint:forbidigo // for tests of the object that older kernels get
 		name, load = v, loadPortable
 	}
 	spec, err := load()
@@ -102,25 +103,55 @@ type part struct {
 }
 
 var features = []feature{
-	{"exec", []part{{"on_exec", 0, []event.Kind{event.ProcessStart}}},
-		"sched_process_exec", "programs that start are not seen"},
-	{"fork-exit", []part{{"on_fork", 0, []event.Kind{event.ProcessFork}}, {"on_exit", 0, []event.Kind{event.ProcessExit}}},
-		"sched_process_fork, sched_process_exit", "processes that fork or end are not seen"},
-	{"file-open", []part{{"on_open", handleOpen, []event.Kind{event.FileRead, event.FileCreate, event.FileWrite}}},
-		"sys_exit of open, creat, openat, openat2", "files that are read, created or written are not seen"},
-	{"file-change", []part{{"on_rename", handleRename, []event.Kind{event.FileRename}},
-		{"on_unlink", handleUnlink, []event.Kind{event.FileDelete}}, {"on_chmod", handleChmod, []event.Kind{event.FileChmod}}},
-		"sys_exit of rename, unlink, rmdir, chmod and kin", "files that are renamed, deleted or get another mode are not seen"},
-	{"connect", []part{{"on_connect", handleConnect, []event.Kind{event.NetConnect}}},
-		"sys_exit of connect", "outgoing connections are not seen"},
-	{"bind", []part{{"on_listen", handleListen, []event.Kind{event.NetListen}}},
-		"sys_exit of listen and bind", "servers that open a port are not seen"},
-	{"accept", []part{{"on_accept", handleAccept, []event.Kind{event.NetAccept}}},
-		"sys_exit of accept, accept4", "incoming connections are not seen"},
-	{"send-bytes", []part{{"on_send", 0, []event.Kind{event.NetSend}}},
-		"sock_send_length", "how much a process sends where is not counted (Linux 6.3 or newer counts it)"},
-	{"existing-processes", []part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
-		"iter/task", "processes that ran before the sensor are known only once they act"},
+	{
+		"exec",
+		[]part{{"on_exec", 0, []event.Kind{event.ProcessStart}}},
+		"sched_process_exec", "programs that start are not seen",
+	},
+	{
+		"fork-exit",
+		[]part{{"on_fork", 0, []event.Kind{event.ProcessFork}}, {"on_exit", 0, []event.Kind{event.ProcessExit}}},
+		"sched_process_fork, sched_process_exit", "processes that fork or end are not seen",
+	},
+	{
+		"file-open",
+		[]part{{"on_open", handleOpen, []event.Kind{event.FileRead, event.FileCreate, event.FileWrite}}},
+		"sys_exit of open, creat, openat, openat2", "files that are read, created or written are not seen",
+	},
+	{
+		"file-change",
+		[]part{
+			{"on_rename", handleRename, []event.Kind{event.FileRename}},
+			{"on_unlink", handleUnlink, []event.Kind{event.FileDelete}},
+			{"on_chmod", handleChmod, []event.Kind{event.FileChmod}},
+		},
+		"sys_exit of rename, unlink, rmdir, chmod and kin", "files that are renamed, deleted or get another mode are not seen",
+	},
+	{
+		"connect",
+		[]part{{"on_connect", handleConnect, []event.Kind{event.NetConnect}}},
+		"sys_exit of connect", "outgoing connections are not seen",
+	},
+	{
+		"bind",
+		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen}}},
+		"sys_exit of listen and bind", "servers that open a port are not seen",
+	},
+	{
+		"accept",
+		[]part{{"on_accept", handleAccept, []event.Kind{event.NetAccept}}},
+		"sys_exit of accept, accept4", "incoming connections are not seen",
+	},
+	{
+		"send-bytes",
+		[]part{{"on_send", 0, []event.Kind{event.NetSend}}},
+		"sock_send_length", "how much a process sends where is not counted (Linux 6.3 or newer counts it)",
+	},
+	{
+		"existing-processes",
+		[]part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
+		"iter/task", "processes that ran before the sensor are known only once they act",
+	},
 }
 
 // attach loads and attaches what is wanted. It returns the iterator over running processes.
@@ -160,12 +191,7 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 }
 
 func (s *Sensor) wanted(p part, d Demand) bool {
-	for _, k := range p.kinds {
-		if d.wants(k) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.kinds, d.wants)
 }
 
 // start loads one program and puts it to work.

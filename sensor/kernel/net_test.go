@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -75,7 +76,7 @@ func TestRefusedConnection(t *testing.T) {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	err = unix.Connect(fd, &unix.SockaddrInet6{Port: int(there.Port()), Addr: netip.AddrFrom16(there.Addr().As16()).As16()})
-	if err != unix.ECONNREFUSED {
+	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Fatal(err)
 	}
 	e := r.find(t, event.NetConnect, func(e *event.Event) bool { return e.Net.Remote == there })

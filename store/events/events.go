@@ -266,11 +266,11 @@ func identify(line []byte) (id string, at time.Time) {
 
 // member returns the text behind name, up to the closing quote, where it holds no escape.
 func member(line, name []byte) ([]byte, bool) {
-	i := bytes.Index(line, name)
-	if i < 0 {
+	_, after, ok := bytes.Cut(line, name)
+	if !ok {
 		return nil, false
 	}
-	v := line[i+len(name):]
+	v := after
 	end := bytes.IndexByte(v, '"')
 	if end < 0 || bytes.IndexByte(v[:end], '\\') >= 0 {
 		return nil, false
