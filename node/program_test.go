@@ -21,6 +21,8 @@ import (
 	"picket/node"
 )
 
+var built string // the directory of the program that build made
+
 // The tests of these files drive the real program. PICKET_BIN names one that is built already.
 var build = sync.OnceValues(func() (string, error) {
 	if bin := os.Getenv("PICKET_BIN"); bin != "" {
@@ -30,6 +32,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	bin := filepath.Join(dir, "picket")
 	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "picket/cmd/picket")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -41,8 +44,8 @@ var build = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := build(); err == nil && os.Getenv("PICKET_BIN") == "" {
-		_ = os.RemoveAll(filepath.Dir(bin)) // the system's temporary directory is tidied anyway
+	if built != "" {
+		_ = os.RemoveAll(built) // the system's temporary directory is tidied anyway
 	}
 	os.Exit(code)
 }
