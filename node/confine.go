@@ -18,7 +18,8 @@ import (
 	"golang.org/x/term"
 )
 
-// environment is what server and store get of root's environment: no more than they read.
+// environment is what server and store get of root's environment, beside what the configuration
+// names: no more than they read.
 var environment = []string{
 	"PATH", "TZ", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
@@ -77,9 +78,10 @@ func program(cfg *Config, uid int, args ...string) (*exec.Cmd, error) {
 	}
 	if uid != 0 && os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(groupOf(uid))}
+		named := envName.FindAllString(string(cfg.src), -1)
 		cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool {
 			name, _, _ := strings.Cut(v, "=")
-			return !slices.Contains(environment, name) && !strings.HasPrefix(name, "PICKET_")
+			return !slices.Contains(environment, name) && !slices.Contains(named, "${"+name+"}")
 		})
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {

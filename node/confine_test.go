@@ -20,7 +20,7 @@ func started(t *testing.T, file string) string {
 	ended := make(chan result, 1)
 	go func() {
 		runtime.LockOSThread() // for good: see confine
-		cmd, err := program(&Config{Host: "h"}, fallbackUID)
+		cmd, err := program(&Config{Host: "h", src: []byte("secret: ${HOOK_SECRET}\n")}, fallbackUID)
 		if err == nil {
 			err = confine(fallbackUID)
 		}
@@ -64,10 +64,17 @@ func TestAProgramWithoutPrivilegeCannotGainAny(t *testing.T) {
 
 func TestAProgramWithoutPrivilegeGetsNoSecretsOfRootsEnvironment(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+	t.Setenv("PICKET_TOKEN", "hidden")
 	t.Setenv("NO_PROXY", "shown")
+	t.Setenv("HOOK_SECRET", "named")
 	env := started(t, "/proc/self/environ")
-	if strings.Contains(env, "AWS_SECRET") || !strings.Contains(env, "NO_PROXY=shown\x00") || !strings.Contains(env, "PICKET_HOST=h\x00") {
+	if strings.Contains(env, "hidden") {
 		t.Errorf("it got %q", env)
+	}
+	for _, want := range []string{"NO_PROXY=shown\x00", "HOOK_SECRET=named\x00", "PICKET_HOST=h\x00"} {
+		if !strings.Contains(env, want) {
+			t.Errorf("want %q in %q", want, env)
+		}
 	}
 }
 
