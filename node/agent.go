@@ -103,7 +103,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.tracker = workload.New(workload.Options{
 		Log: a.log.With("component", "workload"), Registerer: a.reg, Host: a.cfg.Host, BootID: a.boot,
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
-		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses,
+		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses, Redact: kernel.Redact,
 	})
 	a.sensor, err = kernel.Open(kernel.Options{
 		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.demand(),

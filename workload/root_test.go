@@ -70,3 +70,14 @@ func TestAContainersFilesLeadNowhereElse(t *testing.T) {
 		t.Errorf("got %d files, want the bound %d", len(got), maxListed)
 	}
 }
+
+// A process that no event announced is described from /proc, and its secrets stay on the host too.
+func TestArgumentsReadFromProcAreRedacted(t *testing.T) {
+	tr := New(Options{Redact: func(args []string) []string {
+		return append([]string{"masked"}, args[1:2]...)
+	}})
+	p := tr.opts.Lookup(uint32(os.Getpid()))
+	if p == nil || len(p.Args) != 2 || p.Args[0] != "masked" || p.Cmdline != "masked "+p.Args[1] {
+		t.Errorf("got %+v", p)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ type Options struct {
 	Proc string
 	// Lookup describes a process that no event announced, nil if it is gone; nil: read Proc.
 	Lookup func(pid uint32) *event.Process
+	// Redact masks secrets among the arguments of such a process; nil: they are kept as they are.
+	Redact func(args []string) []string
 }
 
 // Tracker attributes events. Its methods may be called at the same time; Stamp is called by one
@@ -88,7 +91,7 @@ func New(opts Options) *Tracker {
 		workloads: map[string]*owner{}, users: users{file: "/etc/passwd"},
 	}
 	if t.opts.Lookup == nil {
-		t.opts.Lookup = t.proc.process
+		t.opts.Lookup = t.describe
 	}
 	t.hostNS = t.proc.host()
 	t.metrics = newMetrics(opts.Registerer, t)
@@ -102,6 +105,16 @@ func New(opts Options) *Tracker {
 		t.configure(dir, true)
 	}
 	return t
+}
+
+// describe reads what /proc tells of a process, and masks what must not leave the host.
+func (t *Tracker) describe(pid uint32) *event.Process {
+	p := t.proc.process(pid)
+	if p != nil && len(p.Args) > 0 && t.opts.Redact != nil {
+		p.Args = t.opts.Redact(p.Args)
+		p.Cmdline = strings.Join(p.Args, " ")
+	}
+	return p
 }
 
 // nobody stands in for a process of which an event says nothing.

@@ -7,6 +7,9 @@ const mask = "***"
 // secretNames mark an option or variable whose value must not leave the host.
 var secretNames = []string{"token", "passwd", "password", "secret", "api-key", "apikey", "access-key", "private-key", "credential", "auth-key"}
 
+// Redact returns a program's arguments with the values of secrets masked, as events have them.
+func Redact(args []string) []string { return redact(args) }
+
 // redact returns args with the values of secrets masked: what follows --token, stands behind
 // --api-key= or AWS_SECRET_ACCESS_KEY=, or between ":" and "@" of a URL, and bearer headers.
 func redact(args []string) []string {
