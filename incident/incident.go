@@ -6,8 +6,8 @@
 package incident
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -27,18 +27,6 @@ var (
 	ErrInvalid = errors.New("invalid change")
 )
 
-// Bounds of one incident. What is beyond is counted in FindingN, and still raises risk and severity.
-const (
-	maxFindings  = 500
-	maxProcesses = 200
-	maxEntities  = 200
-	maxPassages  = 200
-	maxLog       = 1000
-	maxIncidents = 2000 // in memory; the stalest goes first
-	maxRecent    = 4096 // finding ids of one incident that a repeat is known by
-	maxKeys      = 4096 // of one incident
-)
-
 // Options tunes a Correlator. The zero value is ready.
 type Options struct {
 	Log        *slog.Logger
@@ -50,13 +38,20 @@ type Options struct {
 type Correlator struct {
 	log       *slog.Logger
 	window    time.Duration
-	incidents map[string]*event.Incident
-	keys      map[string]string   // what findings can share → incident
-	seen      map[string]string   // finding → incident
-	recent    map[string][]string // incident → its findings in seen, oldest first
-	held      map[string]int      // incident → how many keys name it
+	incidents map[string]*entry
+	keys      map[string]map[*entry]bool // what findings can share → the open incidents that have it
+	seen      map[string]string          // finding that an incident names → incident
+	recent    memory                     // findings that their incident names no more
+	took      map[string][]string        // finding → incidents that it showed to be part of another
+	owed      map[string][]string        // incident → parts of it that Restore closed and nobody was told of
 
-	opened, joined, merged prometheus.Counter
+	opened, joined, merged, evicted prometheus.Counter
+}
+
+// entry is an incident in memory.
+type entry struct {
+	inc   event.Incident
+	links map[string][]span // as indexed in Correlator.keys
 }
 
 // New returns a Correlator.
@@ -68,9 +63,8 @@ func New(o Options) *Correlator {
 		o.Window = 30 * time.Minute
 	}
 	c := &Correlator{
-		log: o.Log, window: o.Window,
-		incidents: map[string]*event.Incident{}, keys: map[string]string{}, seen: map[string]string{},
-		recent: map[string][]string{}, held: map[string]int{},
+		log: o.Log, window: o.Window, incidents: map[string]*entry{}, keys: map[string]map[*entry]bool{},
+		seen: map[string]string{}, took: map[string][]string{}, owed: map[string][]string{},
 	}
 	counter := func(name, help string) prometheus.Counter {
 		m := prometheus.NewCounter(prometheus.CounterOpts{Name: "picket_incident_" + name + "_total", Help: help})
@@ -82,221 +76,136 @@ func New(o Options) *Correlator {
 	c.opened = counter("opened", "Incidents opened.")
 	c.joined = counter("joined", "Findings that joined an incident that was there.")
 	c.merged = counter("merged", "Incidents that turned out to be part of another.")
+	c.evicted = counter("evicted", "Incidents that left the memory to make room. They stay stored, and take no more findings.")
 	return c
 }
 
 // Process takes a finding and returns the incident that it belongs to, and others that it showed to
-// be part of the same, now closed and named in its log. changed is false for a finding that was
-// taken before: then nothing changes.
+// be part of the same, now closed and named in its log. An incident is named after its earliest
+// finding, so one that arrives late and is earlier than all opens an incident that takes over the
+// old one. changed is false for a finding that was taken before: then nothing changes, and absorbed
+// is what it was, for a caller who failed to keep it.
 func (c *Correlator) Process(f event.Finding) (inc event.Incident, absorbed []event.Incident, changed bool) {
-	if id, ok := c.seen[f.ID]; ok {
-		if old := c.incidents[id]; old != nil {
-			return snapshot(old), nil, false
-		}
+	if e := c.holder(f.ID); e != nil {
+		return snapshot(&e.inc), c.tellTaken(f.ID, e.inc.ID), false
 	}
-	into, others := c.match(f)
-	if into == nil {
-		into = &event.Incident{
-			ID: event.HashID("incident", f.ID), Status: event.IncidentOpen, FirstSeen: f.Time, LastSeen: f.Time,
-			Log: []event.Change{{Time: f.Time, Who: "picket", What: "opened"}},
-		}
-		c.evict()
-		c.incidents[into.ID] = into
+	single := alone(f)
+	found := c.related(&single)
+	var into *entry
+	if len(found) == 0 || older(&single, &found[0].inc) < 0 {
+		into = &entry{inc: single}
+		c.seen[f.ID] = single.ID
 		c.opened.Inc()
 	} else {
+		into, found = found[0], found[1:]
+		c.join(into, &single)
 		c.joined.Inc()
 	}
-	for _, o := range others {
-		absorbed = append(absorbed, c.absorb(into, o, f.Time))
+	for _, o := range found {
+		c.absorb(into, o, f.Time)
+		c.take(f.ID, o.inc.ID)
 	}
-	add(into, f)
-	tell(into)
-	into.Version++
-	c.remember(f.ID, into.ID)
-	for _, k := range findingKeys(f) {
-		c.point(k, into.ID)
+	tell(&into.inc)
+	into.inc.Version++
+	if c.incidents[into.inc.ID] == nil {
+		c.evict(found)
+		c.incidents[into.inc.ID] = into
 	}
-	return snapshot(into), absorbed, true
+	c.index(into)
+	return snapshot(&into.inc), c.tellTaken(f.ID, into.inc.ID), true
 }
 
-// remember notes that a finding was taken. Of each incident the newest are known.
-func (c *Correlator) remember(finding, incident string) {
-	c.seen[finding] = incident
-	r := append(c.recent[incident], finding)
-	if len(r) > maxRecent {
-		delete(c.seen, r[0])
-		r = append(r[:0:0], r[1:]...)
+// holder returns the incident that took the finding, nil if none in memory did.
+func (c *Correlator) holder(finding string) *entry {
+	if id, ok := c.seen[finding]; ok {
+		return c.incidents[id]
 	}
-	c.recent[incident] = r
+	return c.incidents[c.recent.find(finding)]
 }
 
-// point makes a key name an incident.
-func (c *Correlator) point(key, incident string) {
-	old, ok := c.keys[key]
-	if ok && old == incident || c.held[incident] >= maxKeys {
-		return
-	}
-	if ok {
-		c.held[old]--
-	}
-	c.keys[key] = incident
-	c.held[incident]++
-}
-
-// forget removes what names an incident.
-func (c *Correlator) forget(id string) {
-	for k, of := range c.keys {
-		if of == id {
-			delete(c.keys, k)
+// related returns the open incidents that share something with single within its window, oldest first.
+func (c *Correlator) related(single *event.Incident) []*entry {
+	var found []*entry
+	for k, spans := range links(single, c.window) {
+		for e := range c.keys[k] {
+			if !slices.Contains(found, e) && near(spans, e.links[k], reach(k, c.window)) {
+				found = append(found, e)
+			}
 		}
 	}
-	for _, f := range c.recent[id] {
-		if c.seen[f] == id {
-			delete(c.seen, f)
-		}
-	}
-	delete(c.recent, id)
-	delete(c.held, id)
+	slices.SortFunc(found, func(a, b *entry) int { return older(&a.inc, &b.inc) })
+	return found
 }
 
-// match returns the incident that f belongs to and others that it connects with it, oldest first.
-func (c *Correlator) match(f event.Finding) (into *event.Incident, others []*event.Incident) {
-	var found []*event.Incident
-	for _, k := range findingKeys(f) {
-		inc := c.incidents[c.keys[k]]
-		if inc == nil || inc.Status == event.IncidentClosed || slices.Contains(found, inc) || !c.near(inc, f.Time, window(k, c.window)) {
-			continue
-		}
-		found = append(found, inc)
-	}
-	if len(found) == 0 {
-		return nil, nil
-	}
-	slices.SortFunc(found, func(a, b *event.Incident) int {
-		if d := a.FirstSeen.Compare(b.FirstSeen); d != 0 {
-			return d
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
-	return found[0], found[1:]
+// older orders incidents by their earliest finding.
+func older(a, b *event.Incident) int {
+	return cmp.Or(a.FirstSeen.Compare(b.FirstSeen), strings.Compare(a.ID, b.ID))
 }
 
-// near reports whether t is within w of the incident, before it or after.
-func (c *Correlator) near(inc *event.Incident, t time.Time, w time.Duration) bool {
-	return !t.After(inc.LastSeen.Add(w)) && !t.Before(inc.FirstSeen.Add(-w))
-}
-
-// absorb moves what other holds into inc and closes other.
-func (c *Correlator) absorb(inc, other *event.Incident, at time.Time) event.Incident {
-	inc.Log = capped(append(inc.Log, event.Change{Time: at, Who: "picket", What: "took over " + short(other.ID), Note: other.Title}), maxLog)
-	merge(inc, other)
-	other.Status = event.IncidentClosed
-	other.Log = capped(append(other.Log, event.Change{Time: at, Who: "picket", What: "closed", Note: "part of incident " + short(inc.ID)}), maxLog)
-	other.Version++
-	var keys []string
-	for k, id := range c.keys {
-		if id == other.ID {
-			keys = append(keys, k)
+// absorb moves what other holds into e and closes other. What people wrote and decided goes with it:
+// if somebody works on one of the two, somebody works on both.
+func (c *Correlator) absorb(e, other *entry, at time.Time) {
+	inc, part := &e.inc, &other.inc
+	c.join(e, part)
+	for _, ch := range part.Log {
+		if ch.Who != self {
+			inc.Log = append(inc.Log, ch)
 		}
 	}
-	findings := c.recent[other.ID]
-	c.forget(other.ID)
-	for _, k := range keys {
-		c.point(k, inc.ID)
+	if part.Status == event.IncidentAcknowledged {
+		inc.Status = part.Status
 	}
-	for _, f := range findings {
-		c.remember(f, inc.ID)
+	inc.Log = capped(append(inc.Log, event.Change{Time: at, Who: self, What: "took over " + short(part.ID), Note: part.Title}), maxLog)
+	c.recent.move(part.ID, inc.ID)
+	if parts := c.owed[part.ID]; parts != nil {
+		delete(c.owed, part.ID)
+		c.owed[inc.ID] = append(c.owed[inc.ID], parts...)
 	}
+	c.closePart(other, inc.ID, at)
+}
+
+// closePart closes an incident that is part of another. It has no verdict: the whole will have one.
+func (c *Correlator) closePart(e *entry, whole string, at time.Time) {
+	e.inc.Status = event.IncidentClosed
+	e.inc.Log = capped(append(e.inc.Log, event.Change{Time: at, Who: self, What: "closed", Note: "part of incident " + short(whole)}), maxLog)
+	e.inc.Version++
+	c.index(e)
 	c.merged.Inc()
-	return snapshot(other)
+	c.log.Info("an incident is part of another", "incident", whole, "part", e.inc.ID)
+}
+
+// isPart reports whether the incident was taken over by another: people close with a verdict only.
+func isPart(inc *event.Incident) bool {
+	return inc.Status == event.IncidentClosed && inc.Verdict == ""
+}
+
+// take notes that a finding showed an incident to be part of another.
+func (c *Correlator) take(finding, part string) {
+	if len(c.took) >= maxTook {
+		clear(c.took) // it only serves a caller who tries again, at once
+	}
+	c.took[finding] = append(c.took[finding], part)
+}
+
+// tellTaken returns the incidents that went into another with this finding.
+func (c *Correlator) tellTaken(finding, whole string) []event.Incident {
+	for _, part := range c.owed[whole] {
+		c.take(finding, part)
+	}
+	delete(c.owed, whole)
+	var out []event.Incident
+	for _, part := range c.took[finding] {
+		if e := c.incidents[part]; e != nil {
+			out = append(out, snapshot(&e.inc))
+		}
+	}
+	return out
 }
 
 // Has reports whether the incident is in memory.
 func (c *Correlator) Has(id string) bool { return c.incidents[id] != nil }
 
-// Restore takes over incidents of an earlier run.
-func (c *Correlator) Restore(incidents []event.Incident) {
-	for _, in := range incidents {
-		inc := in
-		c.evict()
-		c.incidents[inc.ID] = &inc
-		for _, f := range inc.Findings {
-			c.remember(f.ID, inc.ID)
-		}
-		if inc.Status == event.IncidentClosed {
-			continue
-		}
-		for _, k := range incidentKeys(&inc) {
-			if old := c.incidents[c.keys[k]]; old == nil || old.LastSeen.Before(inc.LastSeen) {
-				c.point(k, inc.ID)
-			}
-		}
-	}
-}
-
-// evict makes room for one more incident.
-func (c *Correlator) evict() {
-	if len(c.incidents) < maxIncidents {
-		return
-	}
-	var stalest *event.Incident
-	for _, inc := range c.incidents {
-		if stalest == nil || inc.LastSeen.Before(stalest.LastSeen) {
-			stalest = inc
-		}
-	}
-	delete(c.incidents, stalest.ID)
-	c.forget(stalest.ID)
-}
-
-// Update is a change that a person makes. Empty fields stay as they are.
-type Update struct {
-	Status  event.IncidentStatus
-	Verdict event.Verdict
-	Note    string
-	Version int64 // the version that the person saw; 0 is not compared
-}
-
-// Update changes an incident in the name of who at time now.
-func (c *Correlator) Update(id, who string, u Update, now time.Time) (event.Incident, error) {
-	inc := c.incidents[id]
-	switch {
-	case inc == nil:
-		return event.Incident{}, fmt.Errorf("%w: %s", ErrNotFound, id)
-	case u.Version != 0 && u.Version != inc.Version:
-		return snapshot(inc), ErrConflict
-	case u.Status == event.IncidentClosed && u.Verdict == "":
-		return snapshot(inc), fmt.Errorf("%w: closing needs a verdict, %s or %s", ErrInvalid, event.TruePositive, event.FalsePositive)
-	case u.Verdict != "" && u.Verdict != event.TruePositive && u.Verdict != event.FalsePositive:
-		return snapshot(inc), fmt.Errorf("%w: unknown verdict %q", ErrInvalid, u.Verdict)
-	case u.Verdict != "" && u.Status != event.IncidentClosed && inc.Status != event.IncidentClosed:
-		return snapshot(inc), fmt.Errorf("%w: a verdict belongs to a closed incident", ErrInvalid)
-	case u.Status == "" && u.Verdict == "" && u.Note == "":
-		return snapshot(inc), fmt.Errorf("%w: nothing to change", ErrInvalid)
-	}
-	what := "noted"
-	switch u.Status {
-	case "":
-		if u.Verdict != "" {
-			what, inc.Verdict = "closed as "+words(u.Verdict), u.Verdict
-		}
-	case event.IncidentOpen:
-		what, inc.Status, inc.Verdict = "reopened", u.Status, ""
-	case event.IncidentAcknowledged:
-		what, inc.Status, inc.Verdict = "acknowledged", u.Status, ""
-	case event.IncidentClosed:
-		what, inc.Status, inc.Verdict = "closed as "+words(u.Verdict), u.Status, u.Verdict
-	default:
-		return snapshot(inc), fmt.Errorf("%w: unknown status %q", ErrInvalid, u.Status)
-	}
-	inc.Log = capped(append(inc.Log, event.Change{Time: now, Who: who, What: what, Note: u.Note}), maxLog)
-	inc.Version++
-	return snapshot(inc), nil
-}
-
-func words(v event.Verdict) string { return strings.ReplaceAll(string(v), "_", " ") }
-
-// snapshot returns a copy that later changes do not reach: what they append to is cut to size.
+// snapshot returns a copy that later changes do not reach.
 func snapshot(inc *event.Incident) event.Incident {
 	s := *inc
 	s.Hosts, s.Story, s.Techniques = slices.Clone(s.Hosts), slices.Clone(s.Story), slices.Clone(s.Techniques)
@@ -305,12 +214,6 @@ func snapshot(inc *event.Incident) event.Incident {
 	return s
 }
 
-// capped keeps the first element, which says how it began, and the newest.
-func capped[T any](s []T, n int) []T {
-	if len(s) <= n {
-		return s
-	}
-	return append(s[:1], s[len(s)-n+1:]...)
-}
+const self = "picket" // who changes an incident when no person does
 
 func short(id string) string { return id[:min(8, len(id))] }

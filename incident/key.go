@@ -2,6 +2,7 @@ package incident
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,90 +13,119 @@ import (
 // but their host.
 const hostWindow = 2 * time.Minute
 
-// A key is something that findings of one attack share: "container:<id>", "process:<uid>"…
-// Two findings with a key in common belong together.
+// span is a time in which a key was in use.
+type span struct{ from, to time.Time }
 
-// findingKeys returns what f can share with others. A process counts with its ancestors up to the
-// first that the whole host shares (init, a login, a container's shim): behind that everything is
-// related to everything.
-func findingKeys(f event.Finding) []string {
-	keys := entityKeys(f.Entities, f.Host)
-	for _, p := range f.Processes {
-		if shared(p) || f.Container != nil && p.Container != f.Container.ID {
-			break
-		}
-		keys = append(keys, "process:"+p.UID)
-	}
-	if f.Container == nil {
-		keys = append(keys, "host:"+f.Host)
-	}
-	return keys
-}
-
-// incidentKeys returns the keys of a stored incident's findings.
-func incidentKeys(inc *event.Incident) []string {
-	host := ""
-	if len(inc.Hosts) > 0 {
-		host = inc.Hosts[0]
-	}
-	keys := entityKeys(inc.Entities, host)
-	contained := false
+// links returns what an incident can share with a finding, "container:<id>", "process:<uid>"…, and
+// when. It reads nothing but the incident, so an incident that was stored and restored has the
+// same links; and a finding has those of an incident made of it alone.
+//
+// A container, workload, model, address or process links as long as the incident lasts. A host links
+// only what processes outside containers did, each finding for itself.
+func links(inc *event.Incident, w time.Duration) map[string][]span {
+	out := map[string][]span{}
+	whole := []span{{inc.FirstSeen, inc.LastSeen}}
 	for _, e := range inc.Entities {
-		contained = contained || e.Kind == event.EntityContainer
-	}
-	for _, p := range inc.Processes {
-		if !shared(p) && (!contained || p.Container != "") {
-			keys = append(keys, "process:"+p.UID)
+		if k := entityKey(e); k != "" {
+			out[k] = whole
 		}
 	}
-	if !contained {
-		for _, h := range inc.Hosts {
-			keys = append(keys, "host:"+h)
+	nodes := make(map[string]*event.ProcessNode, len(inc.Processes))
+	for i := range inc.Processes {
+		nodes[inc.Processes[i].UID] = &inc.Processes[i]
+	}
+	for _, f := range inc.Findings { // sorted by time
+		actor := nodes[f.Process]
+		climb(nodes, actor, func(uid string) bool {
+			k := "process:" + uid
+			_, have := out[k]
+			out[k] = whole
+			return !have
+		})
+		if actor != nil && actor.Container == "" && f.Host != "" {
+			k := "host:" + f.Host
+			out[k] = extend(out[k], f.Time, reach(k, w))
 		}
 	}
-	return keys
+	return out
 }
 
-func entityKeys(entities []event.Entity, host string) []string {
-	var keys []string
-	for _, e := range entities {
-		switch e.Kind {
-		case event.EntityContainer, event.EntityWorkload:
-			keys = append(keys, string(e.Kind)+":"+e.ID)
-		case event.EntityModel: // a path means something on its host
-			keys = append(keys, "model:"+host+":"+e.ID)
-		case event.EntityAddress:
-			if telling(e.ID) {
-				keys = append(keys, "address:"+e.ID)
-			}
+func entityKey(e event.Entity) string {
+	switch e.Kind {
+	case event.EntityContainer, event.EntityWorkload, event.EntityModel:
+		if e.ID != "" {
+			return string(e.Kind) + ":" + e.ID
+		}
+	case event.EntityAddress:
+		if telling(e.ID) {
+			return "address:" + e.ID
 		}
 	}
-	return keys
+	return ""
 }
 
-// telling reports whether an address says who it is: loopback and unspecified ones do not.
-func telling(s string) bool {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		s = ap.Addr().String()
+// climb calls yield for the actor and its ancestors, as long as they are of the same container, up
+// to the first that the whole host shares (init, a login, a container's shim): behind that
+// everything is related to everything.
+func climb(nodes map[string]*event.ProcessNode, actor *event.ProcessNode, yield func(uid string) bool) {
+	for p := actor; p != nil && p.UID != "" && !shared(p) && p.Container == actor.Container; p = nodes[p.ParentUID] {
+		if !yield(p.UID) {
+			return // also ends where hostile parents run in a circle
+		}
 	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast()
 }
 
-// window returns how far apart in time findings that share key k may be.
-func window(k string, w time.Duration) time.Duration {
+// extend adds a time to spans that are sorted; t is not before the last one. Times within w of
+// each other are one span.
+func extend(spans []span, t time.Time, w time.Duration) []span {
+	if n := len(spans); n > 0 && !t.After(spans[n-1].to.Add(w)) {
+		spans[n-1].to = t
+		return spans
+	}
+	return append(spans, span{t, t})
+}
+
+// near reports whether one of a's spans is within w of one of b's.
+func near(a, b []span, w time.Duration) bool {
+	return slices.ContainsFunc(a, func(x span) bool {
+		return slices.ContainsFunc(b, func(y span) bool {
+			return !x.from.After(y.to.Add(w)) && !y.from.After(x.to.Add(w))
+		})
+	})
+}
+
+// reach returns how far apart in time findings that share key k may be.
+func reach(k string, w time.Duration) time.Duration {
 	if strings.HasPrefix(k, "host:") {
 		return min(w, hostWindow)
 	}
 	return w
 }
 
+// telling reports whether an address says who it is. One of the own network does not: the proxy,
+// the gateway, the registry and the cloud's metadata service are everybody's.
+func telling(s string) bool {
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil {
+			return false
+		}
+		a = ap.Addr()
+	}
+	a = a.Unmap()
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !carrier.Contains(a)
+}
+
+var carrier = netip.MustParsePrefix("100.64.0.0/10") // shared address space, as overlay networks use it
+
 var sharedNames = map[string]bool{
-	"init": true, "systemd": true, "sshd": true, "login": true, "cron": true, "crond": true, "runc": true, "crun": true, "conmon": true,
-	"containerd": true, "dockerd": true, "kubelet": true, "crio": true, "tmux: server": true, "slurmstepd": true, "slurmd": true, "tini": true,
+	"init": true, "systemd": true, "kthreadd": true, "sshd": true, "login": true, "cron": true, "crond": true, "atd": true,
+	"runc": true, "crun": true, "conmon": true, "containerd": true, "dockerd": true, "kubelet": true, "crio": true,
+	"tmux": true, "tmux: server": true, "screen": true, "slurmstepd": true, "slurmd": true, "supervisord": true, "tini": true,
 }
 
 // shared reports whether a process is the ancestor of unrelated things.
-func shared(p event.ProcessNode) bool {
-	return p.PID <= 2 || sharedNames[p.Name] || strings.HasPrefix(p.Name, "containerd-shim") || strings.HasPrefix(p.Name, "systemd-")
+func shared(p *event.ProcessNode) bool {
+	return p.PID == 1 || p.PID == 2 || sharedNames[p.Name] || strings.HasPrefix(p.Name, "containerd-shim") || strings.HasPrefix(p.Name, "systemd-")
 }

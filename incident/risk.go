@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -34,8 +35,8 @@ func risk(inc *event.Incident) int {
 		worst[f.Rule] = max(worst[f.Rule], f.Severity)
 	}
 	doubt := 1.0
-	for _, s := range worst {
-		doubt *= 1 - weight[s]/100
+	for _, rule := range slices.Sorted(maps.Keys(worst)) { // a product of floats depends on its order
+		doubt *= 1 - weight[worst[rule]]/100
 	}
 	progress := 6 * min(max(tactics(inc)-1, 0), 5)
 	return min(100, int(math.Round(100*(1-doubt)))+progress)

@@ -1,116 +1,14 @@
 package incident
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+	"unicode"
 
 	"picket/event"
 )
-
-// add puts a finding into an incident.
-func add(inc *event.Incident, f event.Finding) {
-	if f.Time.Before(inc.FirstSeen) {
-		inc.FirstSeen = f.Time
-	}
-	if f.Time.After(inc.LastSeen) {
-		inc.LastSeen = f.Time
-	}
-	ref := event.FindingRef{ID: f.ID, Time: f.Time, Rule: f.Rule.Name, Title: f.Rule.Title, Severity: f.Severity, Host: f.Host, Count: max(f.Count, 1)}
-	if len(f.Processes) > 0 {
-		ref.Process = f.Processes[0].UID
-	}
-	passage := event.Passage{Time: f.Time, Text: f.Summary, Finding: f.ID, Severity: f.Severity}
-	if len(f.Techniques) > 0 {
-		passage.Tactic = f.Techniques[0].Tactic
-	}
-	room(inc, ref.Rule)
-	merge(inc, &event.Incident{
-		FirstSeen: f.Time, LastSeen: f.Time, Severity: f.Severity, Hosts: []string{f.Host}, Techniques: f.Techniques, Entities: f.Entities,
-		Processes: f.Processes, Findings: []event.FindingRef{ref}, FindingN: 1, Story: []event.Passage{passage},
-	})
-}
-
-// room drops one finding of the most frequent rule where there is no room for the first finding of
-// another: risk and severity are told from the rules that fired.
-func room(inc *event.Incident, rule string) {
-	if len(inc.Findings) < maxFindings {
-		return
-	}
-	n := map[string]int{}
-	for _, f := range inc.Findings {
-		n[f.Rule]++
-	}
-	if n[rule] > 0 {
-		return
-	}
-	drop := -1
-	for i, f := range inc.Findings {
-		if drop < 0 || n[f.Rule] > n[inc.Findings[drop].Rule] || n[f.Rule] == n[inc.Findings[drop].Rule] && f.Rule == inc.Findings[drop].Rule {
-			drop = i
-		}
-	}
-	inc.Findings = slices.Delete(inc.Findings, drop, drop+1)
-}
-
-// merge puts what other holds into inc.
-func merge(inc, other *event.Incident) {
-	if other.FirstSeen.Before(inc.FirstSeen) {
-		inc.FirstSeen = other.FirstSeen
-	}
-	if other.LastSeen.After(inc.LastSeen) {
-		inc.LastSeen = other.LastSeen
-	}
-	inc.Severity = max(inc.Severity, other.Severity)
-	inc.FindingN += other.FindingN
-	inc.Hosts = join(inc.Hosts, other.Hosts, 100, func(h string) string { return h }, strings.Compare)
-	inc.Techniques = join(inc.Techniques, other.Techniques, 100,
-		func(t event.Technique) string { return t.Framework + t.ID + t.Tactic },
-		func(a, b event.Technique) int {
-			return cmp.Or(stage(a.Tactic)-stage(b.Tactic), strings.Compare(a.Framework+a.ID, b.Framework+b.ID))
-		})
-	inc.Entities = join(inc.Entities, other.Entities, maxEntities,
-		func(e event.Entity) string { return string(e.Kind) + e.ID },
-		func(a, b event.Entity) int {
-			return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.ID, b.ID))
-		})
-	inc.Processes = join(inc.Processes, other.Processes, maxProcesses,
-		func(p event.ProcessNode) string { return p.UID },
-		func(a, b event.ProcessNode) int {
-			return cmp.Or(a.Start.Compare(b.Start), strings.Compare(a.UID, b.UID))
-		})
-	inc.Findings = join(inc.Findings, other.Findings, maxFindings,
-		func(f event.FindingRef) string { return f.ID },
-		func(a, b event.FindingRef) int { return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.ID, b.ID)) })
-	inc.Story = join(inc.Story, other.Story, maxPassages,
-		func(p event.Passage) string { return p.Finding },
-		func(a, b event.Passage) int {
-			return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.Finding, b.Finding))
-		})
-}
-
-// join adds to a what b has and a lacks, up to n elements, in order. It does not change b.
-func join[T any](a, b []T, n int, key func(T) string, order func(a, b T) int) []T {
-	if len(a) >= n {
-		return a
-	}
-	seen := make(map[string]bool, len(a))
-	for _, v := range a {
-		seen[key(v)] = true
-	}
-	had := len(a)
-	for _, v := range b {
-		if k := key(v); !seen[k] && len(a) < n {
-			seen[k] = true
-			a = append(a, v)
-		}
-	}
-	if len(a) > had {
-		slices.SortStableFunc(a, order)
-	}
-	return a
-}
 
 // tell derives risk, severity, title and summary from what the incident holds.
 func tell(inc *event.Incident) {
@@ -122,89 +20,234 @@ func tell(inc *event.Incident) {
 			worst = f
 		}
 	}
-	where := place(inc)
-	inc.Title = worst.Title
-	if where != "" {
-		inc.Title += " in " + where
+	main, _ := place(inc)
+	inc.Title = say(plain(worst.Title), 120)
+	if main != "" {
+		inc.Title += " " + main
 	}
-	inc.Summary = summary(inc, where)
+	inc.Summary = summary(inc)
 }
 
-// place says where it happened: the workload, else the container, else the host.
-func place(inc *event.Incident) string {
-	if w := named(inc, event.EntityWorkload); w != "" {
-		return w
+// place says where it happened: in the workload, else the container, else on the host; and the
+// narrower and wider places that this leaves out.
+func place(inc *event.Incident) (main, rest string) {
+	w, c := named(inc, event.EntityWorkload), named(inc, event.EntityContainer)
+	containers, hosts := number(c, "container", "containers"), number(inc.Hosts, "host", "hosts")
+	switch {
+	case len(w) > 0 && len(c) > 0:
+		return "in " + list(w, 2), containers + " on " + hosts
+	case len(w) > 0:
+		return "in " + list(w, 2), hosts
+	case len(c) > 0:
+		return "in " + containers, hosts
+	case hosts != "":
+		return "on " + hosts, ""
 	}
-	if c := named(inc, event.EntityContainer); c != "" {
-		return "container " + c
-	}
-	return strings.Join(inc.Hosts, ", ")
+	return "", ""
 }
 
-func named(inc *event.Incident, k event.EntityKind) string {
-	for _, e := range inc.Entities {
-		if e.Kind == k {
-			if e.Name != "" {
-				return e.Name
-			}
-			return e.ID
-		}
-	}
-	return ""
-}
-
-// summary tells in two sentences how much there is and what it touches.
-func summary(inc *event.Incident, where string) string {
+// summary tells in a few sentences where it happened, how much there is, what was done by whom,
+// and what it touches.
+func summary(inc *event.Incident) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s of %s in %s", plural(inc.FindingN, "finding"), plural(rules(inc), "rule"), where)
-	if d := inc.LastSeen.Sub(inc.FirstSeen); d >= 1e9 {
-		fmt.Fprintf(&b, " within %s", d.Round(1e9))
+	main, rest := place(inc)
+	if main != "" {
+		b.WriteString(strings.ToUpper(main[:1]) + main[1:])
+		if rest != "" {
+			b.WriteString(" (" + rest + ")")
+		}
+		b.WriteString(", ")
 	}
-	if t := tacticList(inc); len(t) > 0 {
-		fmt.Fprintf(&b, " show %s", sentenceList(t))
+	n := "1 finding"
+	show := "shows"
+	if inc.FindingN != 1 {
+		n, show = fmt.Sprintf("%d findings", inc.FindingN), "show"
+	}
+	b.WriteString(n)
+	if d := inc.LastSeen.Sub(inc.FirstSeen); d >= time.Second {
+		b.WriteString(" within " + lasted(d))
+	}
+	done, by := list(tacticList(inc), 20), list(actors(inc), 4)
+	switch {
+	case done != "" && by != "":
+		fmt.Fprintf(&b, " %s %s by %s", show, done, by)
+	case done != "":
+		fmt.Fprintf(&b, " %s %s", show, done)
+	case by != "":
+		fmt.Fprintf(&b, " %s something wrong with %s", show, by)
 	}
 	b.WriteString(".")
 	var touched []string
-	for _, k := range []event.EntityKind{event.EntityModel, event.EntityContainer, event.EntityAddress} {
-		if n := named(inc, k); n != "" {
-			touched = append(touched, string(k)+" "+n)
-		}
+	if m := named(inc, event.EntityModel); len(m) > 0 {
+		touched = append(touched, number(m, "model", "models"))
+	}
+	if a := named(inc, event.EntityAddress); len(a) > 0 {
+		touched = append(touched, number(a, "remote address", "remote addresses"))
 	}
 	if len(touched) > 0 {
-		fmt.Fprintf(&b, " Involved: %s on host %s.", strings.Join(touched, ", "), strings.Join(inc.Hosts, ", "))
+		fmt.Fprintf(&b, " Involved: %s.", strings.Join(touched, "; "))
+	}
+	if t := techniqueList(inc); len(t) > 0 {
+		fmt.Fprintf(&b, " Techniques: %s.", list(t, 6))
 	}
 	return b.String()
 }
 
-func rules(inc *event.Incident) int {
-	seen := map[string]bool{}
-	for _, f := range inc.Findings {
-		seen[f.Rule] = true
+// lasted writes a duration as people do: 41s, 12m, 3h20m.
+func lasted(d time.Duration) string {
+	if d < 10*time.Minute {
+		return d.Round(time.Second).String()
 	}
-	return len(seen)
+	d = d.Round(time.Minute)
+	switch h, m := int(d.Hours()), int(d.Minutes())%60; {
+	case h == 0:
+		return fmt.Sprintf("%dm", m)
+	case m == 0:
+		return fmt.Sprintf("%dh", h)
+	default:
+		return fmt.Sprintf("%dh%dm", h, m)
+	}
+}
+
+// named returns the names of entities of a kind; of addresses those outside first.
+func named(inc *event.Incident, k event.EntityKind) []string {
+	var out, inside []string
+	for _, e := range inc.Entities {
+		name := e.Name
+		if e.Kind != k {
+			continue
+		}
+		if name == "" {
+			name = e.ID
+		}
+		to := &out
+		if k == event.EntityAddress && !telling(e.ID) {
+			to = &inside
+		}
+		*to = append(*to, say(name, 60))
+	}
+	slices.Sort(out)
+	slices.Sort(inside)
+	return slices.Compact(append(out, inside...))
+}
+
+// actors returns the names of the processes that findings are about, in order of appearance.
+func actors(inc *event.Incident) []string {
+	names := map[string]string{}
+	for _, p := range inc.Processes {
+		names[p.UID] = p.Name
+	}
+	var out []string
+	for _, f := range inc.Findings { // sorted by time
+		if n := say(names[f.Process], 40); n != "" && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // tacticList returns the tactics in the order of the kill chain, in words.
 func tacticList(inc *event.Incident) []string {
 	var out []string
 	for _, t := range inc.Techniques { // sorted by stage
-		if w := strings.ReplaceAll(t.Tactic, "-", " "); w != "" && !slices.Contains(out, w) {
+		w := strings.Replace(words(t.Tactic), "ai ", "AI ", 1)
+		if w = say(w, 40); w != "" && !slices.Contains(out, w) {
 			out = append(out, w)
 		}
 	}
 	return out
 }
 
-func sentenceList(s []string) string {
-	if len(s) == 1 {
+// techniqueList returns the techniques as "Name (ID)", ATT&CK's before ATLAS's, which often say the same.
+func techniqueList(inc *event.Incident) []string {
+	var out, names []string
+	for _, attack := range []bool{true, false} {
+		for _, t := range inc.Techniques {
+			if (t.Framework == "attack") != attack || t.ID == "" || slices.Contains(names, t.ID) || t.Name != "" && slices.Contains(names, t.Name) {
+				continue
+			}
+			names = append(names, t.ID, t.Name)
+			text := say(t.ID, 20)
+			if t.Name != "" {
+				text = say(t.Name, 60) + " (" + text + ")"
+			}
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// number puts the noun before what it counts: "host a", "hosts a and b". Of none it is "".
+func number(s []string, one, many string) string {
+	switch len(s) {
+	case 0:
+		return ""
+	case 1:
+		return one + " " + list(s, 1)
+	}
+	return many + " " + list(s, 3)
+}
+
+// list joins at most n names: "a, b and c", "a, b and 5 more".
+func list(s []string, n int) string {
+	if len(s) > n && len(s) > 1 {
+		s = append(slices.Clone(s[:n]), fmt.Sprintf("%d more", len(s)-n))
+	}
+	switch len(s) {
+	case 0:
+		return ""
+	case 1:
 		return s[0]
 	}
 	return strings.Join(s[:len(s)-1], ", ") + " and " + s[len(s)-1]
 }
 
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
+// say makes a name that an attacker may have chosen fit for a sentence: no control, formatting or
+// broken characters, at most limit of them.
+func say(s string, limit int) string {
+	if len(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return s
 	}
-	return fmt.Sprintf("%d %ss", n, word)
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > limit {
+			b.WriteRune('…')
+			break
+		}
+		if !unicode.IsPrint(r) {
+			r = unicode.ReplacementChar
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// proper are the words that keep their capital inside a sentence.
+var proper = map[string]bool{
+	"Linux": true, "Unix": true, "Python": true, "Perl": true, "Ruby": true, "Java": true, "Docker": true, "Kubernetes": true,
+	"Jupyter": true, "Ray": true, "Triton": true, "Ollama": true, "Apache": true, "Nginx": true, "Azure": true, "Google": true, "Windows": true,
+}
+
+// plain turns a rule's title, Written Like This, into the beginning of a sentence. Names and
+// abbreviations stay; so does a title that is a sentence already.
+func plain(title string) string {
+	w := strings.Fields(title)
+	for _, x := range w {
+		if len(x) > 4 && unicode.IsLower([]rune(x)[0]) {
+			return title
+		}
+	}
+	for i, x := range w {
+		r := []rune(x)
+		ordinary := true // a capital, if at all, at the beginning alone
+		for _, c := range r[1:] {
+			ordinary = ordinary && (unicode.IsLower(c) || c == '-' || c == ',')
+		}
+		if i > 0 && ordinary && !proper[strings.TrimRight(x, ",")] {
+			r[0] = unicode.ToLower(r[0])
+			w[i] = string(r)
+		}
+	}
+	return strings.Join(w, " ")
 }
