@@ -369,12 +369,27 @@ func (s *server) flushChanged(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, inc := range s.changed {
-		if err := s.keepIncident(ctx, inc); err != nil {
+		err := s.keepIncident(ctx, inc)
+		if errors.Is(err, state.ErrConflict) {
+			err = s.takeStored(ctx, id)
+		}
+		if err != nil {
 			s.log.Error("a changed incident was not kept; it is tried again", "incident", id, "error", err)
 			continue
 		}
 		delete(s.changed, id)
 	}
+}
+
+// takeStored gives the correlator an incident as it is stored, which is newer than its own: it was
+// out of memory when one of its findings came once more.
+func (s *server) takeStored(ctx context.Context, id string) error {
+	stored, err := s.state.Incident(ctx, id)
+	if err != nil {
+		return fmt.Errorf("incident %s: %w", id, err)
+	}
+	s.correlator.Restore([]event.Incident{stored})
+	return nil
 }
 
 // moveFindings gives the findings of an incident that became part of another to that one.

@@ -23,7 +23,7 @@ import (
 // Why a sensor cannot open at all. Anything less is a Capability that is not OK.
 var (
 	ErrNotRoot = errors.New("loading eBPF programs needs root: run with sudo, or grant CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH and CAP_SYS_RESOURCE")
-	ErrNoBTF   = errors.New("the kernel carries no BTF type information (/sys/kernel/btf/vmlinux): run a kernel built with CONFIG_DEBUG_INFO_BTF, as all of Debian 12 and Ubuntu 22.04 on are")
+	ErrNoBTF   = errors.New("the kernel carries no BTF type information (/sys/kernel/btf/vmlinux): run a kernel built with CONFIG_DEBUG_INFO_BTF, as those of Debian 12 and Ubuntu 24.04 are")
 	ErrLocked  = errors.New("the kernel refuses eBPF programs even to root: look at /sys/kernel/security/lockdown (confidentiality mode forbids them) and at seccomp or LSM policy of a surrounding container")
 )
 
