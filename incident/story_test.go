@@ -86,15 +86,18 @@ func TestTitleAndSummary(t *testing.T) {
 		title, summary string
 	}{
 		{
-			"on a host", []event.Finding{finding("a", 0)},
+			"on a host",
+			[]event.Finding{finding("a", 0)},
 			"Title of a on host gpu-1", "On host gpu-1, 1 finding.",
 		},
 		{
-			"in a container without a workload", []event.Finding{finding("a", 0, "container:c1")},
+			"in a container without a workload",
+			[]event.Finding{finding("a", 0, "container:c1")},
 			"Title of a in container c1", "In container c1 (host gpu-1), 1 finding.",
 		},
 		{
-			"by somebody", []event.Finding{acting(finding("a", 0, "container:c1"), "curl")},
+			"by somebody",
+			[]event.Finding{acting(finding("a", 0, "container:c1"), "curl")},
 			"Title of a in container c1", "In container c1 (host gpu-1), 1 finding shows something wrong with curl.",
 		},
 		{

@@ -18,7 +18,7 @@ import (
 
 const (
 	ackWait     = 10 * time.Second // a server that was killed is handed what it held after this time
-	maxHeld     = 96 << 20         // bytes of events handed over and not acknowledged
+	maxHeld     = 144 << 20        // bytes of events handed over and not acknowledged
 	maxHeldMsgs = 16384
 	consumer    = "server"
 )
