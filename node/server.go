@@ -180,16 +180,14 @@ func (s *server) catchUp(ctx context.Context, window time.Duration) error {
 		if s.started.Sub(f.Time) > window {
 			continue
 		}
-		inc, absorbed, changed := s.correlator.Process(f)
+		inc, absorbed, changed := s.join(f)
 		if !changed {
 			continue
 		}
-		s.changed[inc.ID] = inc
 		if err := s.state.SetFindingIncident(ctx, f.ID, inc.ID); err != nil {
 			return fmt.Errorf("findings of the last run: %w", err)
 		}
 		for _, a := range absorbed {
-			s.changed[a.ID] = a
 			if err := s.moveFindings(ctx, a, inc.ID); err != nil {
 				return err
 			}
@@ -310,15 +308,7 @@ func (s *server) events(ctx context.Context, b stream.Batch) {
 // kept and told a moment later, see flush: under a burst it changes with every finding.
 func (s *server) finding(ctx context.Context, from string, f event.Finding) error {
 	f.Host = s.host(from, f.Host)
-	s.mu.Lock()
-	inc, absorbed, changed := s.correlator.Process(f)
-	if changed {
-		s.changed[inc.ID] = inc
-		for _, a := range absorbed {
-			s.changed[a.ID] = a
-		}
-	}
-	s.mu.Unlock()
+	inc, absorbed, changed := s.join(f)
 	fresh, err := s.state.InsertFinding(ctx, f, inc.ID)
 	if err != nil {
 		return fmt.Errorf("keeping finding %s: %w", f.ID, err)
@@ -344,20 +334,35 @@ func (s *server) finding(ctx context.Context, from string, f event.Finding) erro
 	return nil
 }
 
+// join gives a finding to the correlator and notes the incidents that are to be kept and told.
+func (s *server) join(f event.Finding) (inc event.Incident, absorbed []event.Incident, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	inc, absorbed, changed = s.correlator.Process(f)
+	if changed {
+		s.changed[inc.ID] = inc
+		for _, a := range absorbed {
+			s.changed[a.ID] = a
+		}
+	}
+	return inc, absorbed, changed
+}
+
 // flushEvery is how often, at most, a changing incident is kept and told.
 const flushEvery = 250 * time.Millisecond
 
 // flush keeps changed incidents and tells sinks and pages. What a crash takes is made again at the
 // next start from the findings, which are kept before.
 func (s *server) flush(ctx context.Context) error {
+	whole := context.WithoutCancel(ctx) // what was begun is finished
 	for {
 		select {
 		case <-ctx.Done():
-			s.flushChanged(context.WithoutCancel(ctx))
+			s.flushChanged(whole)
 			return nil
 		case <-s.wake:
 		}
-		s.flushChanged(context.WithoutCancel(ctx)) // what was begun is finished
+		s.flushChanged(whole)
 		select {
 		case <-ctx.Done():
 		case <-time.After(flushEvery):
