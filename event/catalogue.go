@@ -33,6 +33,13 @@ var catalogue = []Info{
 			}
 			return boolean(true)
 		}, flag(func(e *Event, b bool) { e.Truncated = b })),
+	top("event.count", "", Integer, "how many events like it this one stands for, where more than one",
+		func(e *Event) Value {
+			if e.Count < 2 {
+				return Value{}
+			}
+			return integer(int64(e.Count))
+		}, number(func(e *Event, n int64) { e.Count = uint32(n) })),
 	top("message", "", Text, "the text of a sensor.health event",
 		func(e *Event) Value { return text(e.Message) }, func(e *Event, s string) error { e.Message = s; return nil }),
 

@@ -88,6 +88,9 @@ type Event struct {
 	Net     Net
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
+	// Count is how many events this one stands for, itself included; 0 means 1. A process that
+	// connects to the same address again and again is told of once a second, with the count.
+	Count uint32
 	// Truncated is set where a path, argument list or value was cut to fit its record.
 	Truncated bool
 	// Message is the text of a SensorHealth event; of others a remark, such as the findings it led to.

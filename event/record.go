@@ -196,17 +196,25 @@ func (e *Event) describe() string {
 	case FileChmod:
 		return who + " changed the mode of " + e.File.Path + " to " + strconv.FormatUint(uint64(e.File.Mode&0o7777), 8)
 	case NetConnect:
-		return who + " connected to " + e.Net.Remote.String()
+		return who + " connected to " + e.Net.Remote.String() + e.times()
 	case NetListen:
 		return who + " listens on " + e.Net.Local.String()
 	case NetAccept:
-		return who + " accepted from " + e.Net.Remote.String()
+		return who + " accepted from " + e.Net.Remote.String() + e.times()
 	case NetSend:
 		return who + " sent " + strconv.FormatUint(e.Net.BytesOut, 10) + " bytes to " + e.Net.Remote.String()
 	case SensorHealth:
 		return e.Message
 	}
 	return ""
+}
+
+// times is the end of a sentence about an event that stands for several.
+func (e *Event) times() string {
+	if e.Count < 2 {
+		return ""
+	}
+	return ", " + strconv.FormatUint(uint64(e.Count), 10) + " times"
 }
 
 const hex = "0123456789abcdef"

@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	heartbeatEvery = 5 * time.Second
+	heartbeatEvery = 10 * time.Second
 	advanceEvery   = time.Second
 	agentProcesses = 8 << 10  // remembered after their end; those that run come on top
 	agentMemory    = 24 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
@@ -50,6 +50,7 @@ type agent struct {
 	ruleErrors []string
 	rulesSeen  string // fingerprint of the rule files last loaded
 	dropped    uint64
+	alive      *os.File  // tells the next agent until when this one saw all
 	last       time.Time // of the newest event since the last tick
 	mute       bool      // the alive file could not be written, and that was said
 }
@@ -112,6 +113,12 @@ func (a *agent) open(undo *cleanup) error {
 		return &Error{Err: err, Code: ExitHost}
 	}
 	undo.add("sensor", a.sensor.Close)
+	undo.add("alive file", func() error {
+		if a.alive == nil {
+			return nil
+		}
+		return a.alive.Close()
+	})
 	debug.FreeOSMemory()
 	trim()
 	for _, dir := range append(a.cfg.Workload.Models, a.cfg.Workload.Datasets...) {
@@ -245,7 +252,8 @@ func (a *agent) advance(now time.Time) {
 		a.publish(&f)
 	}
 	a.tracker.Advance(now)
-	if drops := a.drops(); drops > a.dropped {
+	a.sensor.Look()
+	if drops := a.sensor.Dropped(); drops > a.dropped {
 		e := &event.Event{
 			Kind: event.SensorHealth, Time: now, Host: a.cfg.Host,
 			Message: fmt.Sprintf("the sensor lost %d events in the last second: what it did not see in that time is not known", drops-a.dropped),
@@ -255,14 +263,6 @@ func (a *agent) advance(now time.Time) {
 	}
 	a.saveSequences()
 	a.saveAlive(now)
-}
-
-// drops adds up what the sensor had no room for.
-func (a *agent) drops() (n uint64) {
-	for _, d := range a.sensor.Stats().Dropped {
-		n += d
-	}
-	return n
 }
 
 // saveSequences keeps half-seen sequences on disk, so that an agent that is killed between the

@@ -24,11 +24,28 @@ func (a *agent) saveAlive(now time.Time) {
 		now = a.last // under load the agent may be behind: what waits in the ring would die with it
 	}
 	a.last = time.Time{}
-	line := now.Add(-onItsWay).UTC().Format(time.RFC3339Nano) + " " + a.boot + "\n"
-	if err := replaceFile(a.aliveFile(), []byte(line), 0o600); err != nil && !a.mute {
+	line := now.Add(-onItsWay).UTC().Format(aliveTime) + " " + a.boot + "\n"
+	if err := a.writeAlive([]byte(line)); err != nil && !a.mute {
 		a.mute = true // once is enough: it would be said every second
 		a.log.Warn("the time this agent last ran cannot be kept: its next start cannot say what was not seen", "error", err)
 	}
+}
+
+// aliveTime has one length, so that each line fits over the one before.
+const aliveTime = "2006-01-02T15:04:05.000000000Z"
+
+// writeAlive writes over the line of a second ago: a new file each time would cost the host more
+// than all else the agent does at rest.
+func (a *agent) writeAlive(line []byte) error {
+	if a.alive == nil {
+		f, err := os.OpenFile(a.aliveFile(), os.O_WRONLY|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		a.alive = f
+	}
+	_, err := a.alive.WriteAt(line, 0)
+	return err
 }
 
 // declareGap tells of the time between the last agent's end and now, in which nothing was seen.
@@ -48,7 +65,8 @@ func (a *agent) declareGap(now time.Time) {
 
 // gap says in a sentence what was not seen since the time that an alive file holds.
 func gap(alive, boot string, now time.Time) (string, error) {
-	at, oldBoot, _ := strings.Cut(strings.TrimSpace(alive), " ")
+	line, _, _ := strings.Cut(alive, "\n")
+	at, oldBoot, _ := strings.Cut(line, " ")
 	last, err := time.Parse(time.RFC3339Nano, at)
 	if err != nil {
 		return "", fmt.Errorf("last time: %w", err)

@@ -35,7 +35,7 @@ func (s *server) Report(ctx context.Context) api.Report {
 	add(api.Component{Name: "server", Detail: "up since " + s.started.UTC().Format(time.RFC3339), Restarts: children["server"].Restarts})
 	add(component("store", s.client.Ready(ctx), s.client.URL(), children["store"].Restarts))
 	add(component("state", s.state.Ready(ctx), "answers", 0))
-	add(s.streamHealth(ctx))
+	add(s.streamHealth())
 	for _, o := range s.outbox.Status() {
 		lag := o.Lag.Seconds()
 		c := api.Component{Name: "sink " + o.Name, Detail: fmt.Sprintf("%d sent to %s", o.Sent, o.To), Lag: &lag}
@@ -93,12 +93,12 @@ func (s *server) agentHealth(ctx context.Context) api.Component {
 	return c
 }
 
-func (s *server) streamHealth(ctx context.Context) api.Component {
+func (s *server) streamHealth() api.Component {
 	if s.hub == nil {
 		return component("stream", errors.New("starting"), "", 0)
 	}
 	c := component("stream", s.hub.Health(), "", 0)
-	ev, fi, err := s.hub.Lag(ctx)
+	ev, fi, err := s.hub.Lag()
 	switch {
 	case c.Status != "":
 	case err != nil:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, out io.Writer) erro
 	if err := harden(); err != nil {
 		return err
 	}
+	runtime.GOMAXPROCS(1) // it waits; on more processors each of its timers would wake two threads
 	s, release, err := NewSupervisor(cfg, log.With("component", "node"))
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -163,31 +164,28 @@ type Lag struct {
 	Bytes   uint64 // of them
 }
 
-// Lag returns what waits in the events' stream and in the findings'.
-func (h *Hub) Lag(ctx context.Context) (events, findings Lag, err error) {
-	if events, err = h.lag(ctx, streamEvents); err != nil {
-		return events, findings, err
-	}
-	findings, err = h.lag(ctx, streamFindings)
-	return events, findings, err
-}
-
-func (h *Hub) lag(ctx context.Context, name string) (l Lag, err error) {
-	s, err := h.js.Stream(ctx, name)
+// Lag returns what waits in the events' stream and in the findings'. It asks the hub's server
+// itself, as a request over the bus would wake a dozen goroutines.
+func (h *Hub) Lag() (events, findings Lag, err error) {
+	info, err := h.ns.JszAccount(&server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true, Consumer: true})
 	if err != nil {
-		return l, fmt.Errorf("stream: %s: %w", name, err)
+		return events, findings, fmt.Errorf("stream: %w", err)
 	}
-	state := s.CachedInfo().State
-	l.Kept, l.Bytes, l.Waiting = state.Msgs, state.Bytes, state.Msgs
-	c, err := s.Consumer(ctx, consumer)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return l, nil
+	for _, s := range info.Streams {
+		l := Lag{Kept: s.State.Msgs, Bytes: s.State.Bytes, Waiting: s.State.Msgs}
+		for _, c := range s.Consumer {
+			if c.Name == consumer {
+				l.Waiting, l.Held = c.NumPending, c.NumAckPending
+			}
+		}
+		switch s.Name {
+		case streamEvents:
+			events = l
+		case streamFindings:
+			findings = l
+		}
 	}
-	if err != nil {
-		return l, fmt.Errorf("stream: %s: %w", name, err)
-	}
-	l.Waiting, l.Held = c.CachedInfo().NumPending, c.CachedInfo().NumAckPending
-	return l, nil
+	return events, findings, nil
 }
 
 // keeper knows the messages that were handed over and not acknowledged, and bounds their bytes.

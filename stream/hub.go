@@ -34,11 +34,14 @@ type HubOptions struct {
 
 // Hub receives what agents send and keeps it until the server has dealt with it.
 type Hub struct {
-	o   HubOptions
-	ns  *server.Server
-	nc  *nats.Conn
-	js  jetstream.JetStream
-	m   hubMetrics
+	o  HubOptions
+	ns *server.Server
+	nc *nats.Conn
+	js jetstream.JetStream
+	m  hubMetrics
+
+	clock *coarseClock // nil until the streams are open
+
 	end context.CancelFunc
 	ctx context.Context //nolint:containedctx // the hub's own life, ended by Close
 }
@@ -70,7 +73,7 @@ func OpenHub(ca *CA, o HubOptions) (*Hub, error) {
 	h.ns, err = server.NewServer(&server.Options{
 		ServerName: "picket", Host: host, Port: port, JetStream: true, StoreDir: filepath.Clean(o.Dir),
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: o.EventBytes + o.FindingBytes + 64<<20,
-		NoSigs: true, SyncInterval: time.Second, MaxPayload: MaxPayload + 64<<10, MaxControlLine: 4096,
+		NoSigs: true, SyncInterval: 5 * time.Second, MaxPayload: MaxPayload + 64<<10, MaxControlLine: 4096,
 		TLSConfig: ca.tlsConfig(), TLSVerify: true, TLSTimeout: 5,
 		CustomClientAuthentication: gate{secret: []byte(secret), revoked: o.Revoked, log: o.Log},
 		PingInterval:               15 * time.Second, MaxPingsOut: 2, WriteDeadline: 5 * time.Second,
@@ -121,7 +124,7 @@ func (h *Hub) connect(secret string) error {
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
 	defer cancel()
-	for _, c := range []jetstream.StreamConfig{
+	streams := []jetstream.StreamConfig{
 		{
 			Name: streamEvents, Subjects: []string{subjectEvents + "*"}, MaxBytes: h.o.EventBytes, MaxAge: h.o.EventAge,
 			Discard: jetstream.DiscardOld, Duplicates: 2 * time.Minute, Compression: jetstream.S2Compression,
@@ -130,11 +133,13 @@ func (h *Hub) connect(secret string) error {
 			Name: streamFindings, Subjects: []string{subjectFindings + "*"}, MaxBytes: h.o.FindingBytes, MaxAge: 30 * 24 * time.Hour,
 			Discard: jetstream.DiscardNew, Duplicates: 10 * time.Minute, Retention: jetstream.WorkQueuePolicy,
 		},
-	} {
+	}
+	for _, c := range streams {
 		if _, err := h.js.CreateOrUpdateStream(ctx, c); err != nil {
 			return fmt.Errorf("stream: making stream %s in %s: %w", c.Name, h.o.Dir, err)
 		}
 	}
+	h.clock = slowDown(len(streams))
 	return nil
 }
 
@@ -196,6 +201,9 @@ func (h *Hub) Close() error {
 func (h *Hub) stop() {
 	if h.nc != nil {
 		h.nc.Close()
+	}
+	if h.clock != nil {
+		h.clock.end()
 	}
 	h.ns.Shutdown()
 	h.ns.WaitForShutdown()

@@ -1,9 +1,6 @@
 package stream
 
 import (
-	"context"
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -55,9 +52,7 @@ func (c lagCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c lagCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(c.h.ctx, 2*time.Second)
-	defer cancel()
-	events, findings, err := c.h.Lag(ctx)
+	events, findings, err := c.h.Lag()
 	if err != nil {
 		return // the health page says that the hub is ill
 	}

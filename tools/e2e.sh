@@ -100,6 +100,7 @@ elif ! command -v chromium >/dev/null; then
 	note "$(required browser) e2e/browser chromium is not installed"
 else
 	check browser env PICKET_SIGNIN_URL="$link" node ui/test/walk.mjs
+	check browser-odd-cases node ui/test/walk.mjs
 fi
 check attack-tamper picket lab attack tamper-weights
 check attack-mine picket lab attack mine-on-the-node

@@ -233,6 +233,7 @@ func (d *decoder) net(raw []byte) error {
 		Local: endpoint(r.Family, &r.Local, r.LocalPort), Remote: endpoint(r.Family, &r.Remote, r.RemotePort),
 		Protocol: "tcp", Initiated: r.H.Flags&flagInitiated != 0, BytesOut: r.Bytes,
 	}
+	d.e.Count = r.Count
 	if r.Protocol == 17 {
 		d.e.Net.Protocol = "udp"
 	}

@@ -22,7 +22,7 @@ func TestLayout(t *testing.T) {
 		{"process.exe_len", unsafe.Offsetof(typedProcessRecord{}.ExeLen), 208},
 		{"file", unsafe.Sizeof(typedFileRecord{}), 112},
 		{"file.dir_len", unsafe.Offsetof(typedFileRecord{}.DirLen), 100},
-		{"net", unsafe.Sizeof(typedNetRecord{}), 120},
+		{"net", unsafe.Sizeof(typedNetRecord{}), 128},
 		{"net.local_port", unsafe.Offsetof(typedNetRecord{}.LocalPort), 112},
 	} {
 		if c.got != c.want {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -56,6 +57,7 @@ type Sensor struct {
 	programs []*ebpf.Program
 	links    []link.Link
 	rings    [2]*ringbuf.Reader
+	wake     atomic.Pointer[waker] // of Run
 	caps     []event.Capability
 
 	seen    []*event.Process

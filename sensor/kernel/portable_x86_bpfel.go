@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	portableMapCollapsed     = "collapsed"
 	portableMapCurrent       = "current"
 	portableMapDropped       = "dropped"
 	portableMapExecScratch   = "exec_scratch"
@@ -25,6 +26,7 @@ const (
 	portableMapPathScratch   = "path_scratch"
 	portableMapPrefixes      = "prefixes"
 	portableMapPriority      = "priority"
+	portableMapRepeats       = "repeats"
 	portableMapRoutes        = "routes"
 	portableMapRoutes32      = "routes32"
 	portableMapSent          = "sent"
@@ -109,6 +111,7 @@ type portableProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableMapSpecs struct {
+	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
 	Current     *ebpf.MapSpec `ebpf:"current"`
 	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
 	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
@@ -118,6 +121,7 @@ type portableMapSpecs struct {
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
+	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Routes32    *ebpf.MapSpec `ebpf:"routes32"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
@@ -154,6 +158,7 @@ func (o *portableObjects) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableMaps struct {
+	Collapsed   *ebpf.Map `ebpf:"collapsed"`
 	Current     *ebpf.Map `ebpf:"current"`
 	Dropped     *ebpf.Map `ebpf:"dropped"`
 	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
@@ -163,6 +168,7 @@ type portableMaps struct {
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
+	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Routes32    *ebpf.Map `ebpf:"routes32"`
 	Sent        *ebpf.Map `ebpf:"sent"`
@@ -172,6 +178,7 @@ type portableMaps struct {
 
 func (m *portableMaps) Close() error {
 	return _PortableClose(
+		m.Collapsed,
 		m.Current,
 		m.Dropped,
 		m.ExecScratch,
@@ -181,6 +188,7 @@ func (m *portableMaps) Close() error {
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
+		m.Repeats,
 		m.Routes,
 		m.Routes32,
 		m.Sent,

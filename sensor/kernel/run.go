@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -18,10 +20,11 @@ const (
 	// settle is how long a record may take from its time stamp to the ring. Younger records wait,
 	// so that an older one on the other ring can still come before them.
 	settle = 2 * time.Millisecond
-	// restAfter is the quiet time after which the reader sleeps until the kernel wakes it.
-	restAfter = 50 * time.Millisecond
+	// restAfter is the quiet time after which the reader sleeps until the kernel wakes it: one look
+	// that finds nothing. Where little happens, a wake-up for each event costs less than looking.
+	restAfter = pollEvery
 	// restFor bounds that sleep: a record that slips in as the reader falls asleep wakes nobody.
-	restFor = 250 * time.Millisecond
+	restFor = 4 * time.Second
 )
 
 // head is the oldest record of one ring.
@@ -39,12 +42,18 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		return err
 	}
 	defer wake.close()
+	defer context.AfterFunc(ctx, wake.now)()
+	s.wake.Store(wake)
 	s.deliverSeen(ctx, handle)
 	var heads [2]head
+	again := repeats{table: s.maps["repeats"]}
 	quiet := time.Now()
 	for ctx.Err() == nil {
 		n, err := s.drain(ctx, &heads, handle)
 		if err != nil {
+			return err
+		}
+		if err := again.tell(s, bootNow(), handle); err != nil {
 			return err
 		}
 		waiting := heads[0].full || heads[1].full
@@ -59,12 +68,24 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		case time.Since(quiet) < restAfter:
 			time.Sleep(pollEvery)
 		default:
-			if err := wake.rest(s); err != nil {
+			most := restFor
+			if again.pending(s) {
+				most = time.Second
+			}
+			if err := wake.rest(s, most); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// Look wakes a reader that sleeps beside records. Who calls it every second bounds by that how late
+// a record can be that slipped in as the reader fell asleep.
+func (s *Sensor) Look() {
+	if w := s.wake.Load(); w != nil && s.waiting() {
+		w.now()
+	}
 }
 
 func (s *Sensor) deliverSeen(ctx context.Context, handle func(*event.Event)) {
@@ -146,9 +167,12 @@ func (s *Sensor) deliver(raw []byte, handle func(*event.Event)) {
 	handle(e)
 }
 
-// waker sleeps until either ring has something.
+// waker sleeps until either ring has something. It waits in Go's own poller, where a goroutine
+// that sleeps holds no thread.
 type waker struct {
-	fd int
+	f    *os.File
+	conn syscall.RawConn
+	rung atomic.Bool // be awake
 }
 
 func newWaker(s *Sensor) (*waker, error) {
@@ -163,24 +187,52 @@ func newWaker(s *Sensor) (*waker, error) {
 			return nil, fmt.Errorf("wait for the kernel's rings: %w", err)
 		}
 	}
-	return &waker{fd}, nil
+	_ = unix.SetNonblock(fd, true) // tells os that it can be polled
+	w := &waker{f: os.NewFile(uintptr(fd), "rings")}
+	if w.conn, err = w.f.SyscallConn(); err == nil {
+		err = w.f.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = w.f.Close()
+		return nil, fmt.Errorf("wait for the kernel's rings: %w", err)
+	}
+	return w, nil
 }
 
-func (w *waker) close() { _ = unix.Close(w.fd) }
+func (w *waker) close() { _ = w.f.Close() }
+
+// now ends a sleep, or the next one.
+func (w *waker) now() {
+	w.rung.Store(true)
+	_ = w.f.SetReadDeadline(time.Unix(1, 0)) // closed is as good
+}
 
 // rest asks the kernel for a wake-up, looks once more, and sleeps.
-func (w *waker) rest(s *Sensor) error {
+func (w *waker) rest(s *Sensor, most time.Duration) error {
 	if err := s.configure(func(c *typedSettings) { c.Asleep = [2]uint32{1, 1} }); err != nil {
 		return err
 	}
-	if s.rings[0].AvailableBytes() == 0 && s.rings[1].AvailableBytes() == 0 {
-		var got [2]unix.EpollEvent
-		_, err := unix.EpollWait(w.fd, got[:], int(restFor.Milliseconds()))
-		if err != nil && !errors.Is(err, unix.EINTR) {
+	_ = w.f.SetReadDeadline(time.Now().Add(most)) // cannot fail while it is open
+	if !s.waiting() && !w.rung.Swap(false) {
+		var failed error
+		err := w.conn.Read(func(fd uintptr) bool {
+			var got [2]unix.EpollEvent
+			n, err := unix.EpollWait(int(fd), got[:], 0)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				failed = err
+			}
+			return n > 0 || failed != nil
+		})
+		if err = errors.Join(failed, err); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("wait for the kernel's rings: %w", err)
 		}
 	}
 	return s.configure(func(c *typedSettings) { c.Asleep = [2]uint32{} })
+}
+
+// waiting reports whether a ring has records.
+func (s *Sensor) waiting() bool {
+	return s.rings[0].AvailableBytes() > 0 || s.rings[1].AvailableBytes() > 0
 }
 
 func bootNow() uint64 {

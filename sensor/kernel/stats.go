@@ -10,9 +10,12 @@ import (
 
 // Stats says what came of what the kernel saw, since Open.
 type Stats struct {
-	Received  map[event.Kind]uint64 // handed to Run's handler
-	Sent      map[event.Kind]uint64 // put on a ring by the kernel
-	Dropped   map[event.Kind]uint64 // had no room on its ring: exact
+	Received map[event.Kind]uint64 // handed to Run's handler
+	Sent     map[event.Kind]uint64 // put on a ring by the kernel
+	Dropped  map[event.Kind]uint64 // had no room on its ring: exact
+	// Collapsed were not told of by themselves: the next event like it, within a second, has them
+	// in its Count.
+	Collapsed map[event.Kind]uint64
 	Malformed uint64
 	Bytes     uint64 // read from the rings
 }
@@ -30,15 +33,19 @@ type counters struct {
 func (s *Sensor) Stats() Stats {
 	st := Stats{
 		Received: map[event.Kind]uint64{}, Sent: map[event.Kind]uint64{}, Dropped: map[event.Kind]uint64{},
-		Malformed: s.counts.malformed.Load(), Bytes: s.counts.bytes.Load(),
+		Collapsed: map[event.Kind]uint64{}, Malformed: s.counts.malformed.Load(), Bytes: s.counts.bytes.Load(),
 	}
 	for k := event.ProcessStart; k <= event.NetSend; k++ {
 		put(st.Received, k, s.counts.received[k].Load())
 		put(st.Sent, k, s.sum("sent", k))
 		put(st.Dropped, k, s.sum("dropped", k))
+		put(st.Collapsed, k, s.sum("collapsed", k))
 	}
 	return st
 }
+
+// Dropped returns how many events had no room, of any kind: one look-up, for who asks often.
+func (s *Sensor) Dropped() uint64 { return s.sum("dropped", event.KindNone) }
 
 func put(m map[event.Kind]uint64, k event.Kind, n uint64) {
 	if n > 0 {
@@ -60,6 +67,7 @@ func (s *Sensor) sum(name string, k event.Kind) (n uint64) {
 var (
 	receivedDesc  = prometheus.NewDesc("picket_sensor_received_total", "Events that the kernel saw and the agent took, by kind.", []string{"kind"}, nil)
 	droppedDesc   = prometheus.NewDesc("picket_sensor_dropped_total", "Events that the kernel saw and had no room for, by kind.", []string{"kind"}, nil)
+	collapsedDesc = prometheus.NewDesc("picket_sensor_collapsed_total", "Events like one just before, told of by its count, by kind.", []string{"kind"}, nil)
 	malformedDesc = prometheus.NewDesc("picket_sensor_malformed_total", "Records that could not be decoded.", nil, nil)
 	bytesDesc     = prometheus.NewDesc("picket_sensor_bytes_total", "Bytes read from the kernel's rings.", nil, nil)
 )
@@ -68,7 +76,7 @@ var (
 type collector struct{ s *Sensor }
 
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{receivedDesc, droppedDesc, malformedDesc, bytesDesc} {
+	for _, d := range []*prometheus.Desc{receivedDesc, droppedDesc, collapsedDesc, malformedDesc, bytesDesc} {
 		out <- d
 	}
 }
@@ -78,6 +86,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for k := event.ProcessStart; k <= event.NetSend; k++ {
 		out <- prometheus.MustNewConstMetric(receivedDesc, prometheus.CounterValue, float64(st.Received[k]), k.String())
 		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(st.Dropped[k]), k.String())
+		if k == event.NetConnect || k == event.NetAccept {
+			out <- prometheus.MustNewConstMetric(collapsedDesc, prometheus.CounterValue, float64(st.Collapsed[k]), k.String())
+		}
 	}
 	out <- prometheus.MustNewConstMetric(malformedDesc, prometheus.CounterValue, float64(st.Malformed))
 	out <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(st.Bytes))

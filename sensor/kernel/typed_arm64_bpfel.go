@@ -61,6 +61,8 @@ type typedNetRecord struct {
 	Family     uint16
 	Protocol   uint8
 	Pad        uint8
+	Count      uint32
+	Pad2       uint32
 }
 
 type typedPrefixKey struct {
@@ -107,6 +109,26 @@ type typedProcessRecord struct {
 	Tty        [32]int8
 }
 
+type typedRepeat struct {
+	_     structs.HostLayout
+	Until uint64
+	More  uint32
+	Pad   uint32
+	R     typedNetRecord
+}
+
+type typedRepeatKey struct {
+	_      structs.HostLayout
+	Start  uint64
+	Tgid   uint32
+	Result int32
+	Port   uint16
+	Family uint16
+	Kind   uint16
+	Pad    uint16
+	Remote [16]uint8
+}
+
 type typedSettings struct {
 	_        structs.HostLayout
 	Self     uint32
@@ -120,6 +142,7 @@ type typedSettings struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	typedMapCollapsed     = "collapsed"
 	typedMapCurrent       = "current"
 	typedMapDropped       = "dropped"
 	typedMapExecScratch   = "exec_scratch"
@@ -129,6 +152,7 @@ const (
 	typedMapPathScratch   = "path_scratch"
 	typedMapPrefixes      = "prefixes"
 	typedMapPriority      = "priority"
+	typedMapRepeats       = "repeats"
 	typedMapRoutes        = "routes"
 	typedMapRoutes32      = "routes32"
 	typedMapSent          = "sent"
@@ -213,6 +237,7 @@ type typedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedMapSpecs struct {
+	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
 	Current     *ebpf.MapSpec `ebpf:"current"`
 	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
 	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
@@ -222,6 +247,7 @@ type typedMapSpecs struct {
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
+	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Routes32    *ebpf.MapSpec `ebpf:"routes32"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
@@ -258,6 +284,7 @@ func (o *typedObjects) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedMaps struct {
+	Collapsed   *ebpf.Map `ebpf:"collapsed"`
 	Current     *ebpf.Map `ebpf:"current"`
 	Dropped     *ebpf.Map `ebpf:"dropped"`
 	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
@@ -267,6 +294,7 @@ type typedMaps struct {
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
+	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Routes32    *ebpf.Map `ebpf:"routes32"`
 	Sent        *ebpf.Map `ebpf:"sent"`
@@ -276,6 +304,7 @@ type typedMaps struct {
 
 func (m *typedMaps) Close() error {
 	return _TypedClose(
+		m.Collapsed,
 		m.Current,
 		m.Dropped,
 		m.ExecScratch,
@@ -285,6 +314,7 @@ func (m *typedMaps) Close() error {
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
+		m.Repeats,
 		m.Routes,
 		m.Routes32,
 		m.Sent,

@@ -100,6 +100,21 @@ async function walkFake() {
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => document.querySelector('input[aria-label^=Query]').value === 'process.cmdline:');
   });
+  await step('a search is started while another runs', async () => {
+    let let_go;
+    const held = new Promise((done) => { let_go = done; });
+    await page.route(/\/api\/v1\/events\?/, async (r) => {
+      if (!r.request().url().includes('q=weights')) await held;
+      await r.continue().catch(() => {}); // the page gave it up
+    });
+    await page.goto(origin + '/events');
+    await page.getByLabel('Query, LogsQL').fill('weights');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/q=weights/);
+    await page.locator('.events .open').first().waitFor();
+    let_go();
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+  });
   await step('narrow window', async () => {
     await page.setViewportSize({ width: 620, height: 800 });
     await page.goto(origin + '/incidents/inc-steal');

@@ -11,6 +11,7 @@
 #define EALREADY 114
 #define EINPROGRESS 115
 #define FIRST_REPORT (64 << 10)
+#define REPEAT_NS 1000000000ULL
 
 static __always_inline struct sock *socket_of(struct task_struct *t, u32 fd) {
 	struct file *f = file_of(t, fd);
@@ -23,17 +24,17 @@ static __always_inline struct sock *socket_of(struct task_struct *t, u32 fd) {
 	if ((R1(i, struct inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return 0;
 	s = R1(f, struct file, private_data);
-	return BPF_CORE_READ(s, sk);
+	return R1(s, struct socket, sk);
 }
 
 // fill_socket reports false for what is not TCP or UDP over IP.
 static __always_inline bool fill_socket(struct net_record *r, struct sock *sk) {
 	u32 v4;
 
-	r->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	r->local_port = bpf_htons(BPF_CORE_READ(sk, __sk_common.skc_num));
-	r->remote_port = BPF_CORE_READ(sk, __sk_common.skc_dport);
-	switch (BPF_CORE_READ(sk, sk_protocol)) {
+	r->family = R1(sk, struct sock, __sk_common.skc_family);
+	r->local_port = bpf_htons(R1(sk, struct sock, __sk_common.skc_num));
+	r->remote_port = R1(sk, struct sock, __sk_common.skc_dport);
+	switch (R1(sk, struct sock, sk_protocol)) {
 	case 6:
 	case 262: // MPTCP
 		r->protocol = 6;
@@ -45,9 +46,9 @@ static __always_inline bool fill_socket(struct net_record *r, struct sock *sk) {
 		return false;
 	}
 	if (r->family == AF_INET) {
-		v4 = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		v4 = R1(sk, struct sock, __sk_common.skc_rcv_saddr);
 		__builtin_memcpy(r->local, &v4, 4);
-		v4 = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+		v4 = R1(sk, struct sock, __sk_common.skc_daddr);
 		__builtin_memcpy(r->remote, &v4, 4);
 		return true;
 	}
@@ -80,6 +81,60 @@ static __always_inline void fill_wanted(struct net_record *r, u64 user) {
 		r->family = a.family;
 }
 
+struct repeat_key {
+	u64 start;
+	u32 tgid;
+	s32 result;
+	u16 port, family, kind, pad;
+	u8 remote[16];
+};
+
+struct repeat {
+	u64 until; // of the second in which others like it are only counted
+	u32 more, pad; // counted and not told of yet
+	struct net_record r;
+};
+
+// What a process just did, so that doing the same again within a second is counted and not told
+// of one by one. Go removes what is over, and tells what was still counted. Where there is no room,
+// each is told of.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct repeat_key);
+	__type(value, struct repeat);
+} repeats SEC(".maps");
+
+// send_once sends a connection, or counts it where one like it was sent less than a second ago.
+// port is the one that stays the same from one to the next.
+static __always_inline void send_once(struct net_record *r, struct task_struct *t, u16 kind, u16 port, u16 flags, s32 result) {
+	struct repeat_key key = {.tgid = t->tgid, .start = t->group_leader->start_boottime, .result = result,
+		.port = port, .family = r->family, .kind = kind};
+	u64 now = bpf_ktime_get_boot_ns();
+	struct repeat fresh = {}, *old;
+
+	__builtin_memcpy(key.remote, r->remote, 16);
+	old = bpf_map_lookup_elem(&repeats, &key);
+	if (old && now < old->until) {
+		__sync_fetch_and_add(&old->more, 1);
+		count(&collapsed, kind);
+		return;
+	}
+	fill_header(&r->h, t, kind);
+	r->h.flags = flags;
+	r->h.result = result;
+	r->count = 1;
+	if (old) {
+		old->until = now + REPEAT_NS;
+		r->count += __sync_lock_test_and_set(&old->more, 0);
+	} else {
+		fresh.until = now + REPEAT_NS;
+		fresh.r = *r;
+		bpf_map_update_elem(&repeats, &key, &fresh, BPF_NOEXIST);
+	}
+	send(&priority, 0, &r->h, sizeof(*r));
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
@@ -93,14 +148,12 @@ int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 	sk = socket_of(t, c.arg[0]);
 	if (!sk || !fill_socket(&r, sk))
 		return 0;
-	fill_header(&r.h, t, NET_CONNECT);
-	r.h.flags = F_INITIATED;
-	if (ret < 0 && ret != -EINPROGRESS) {
-		r.h.result = ret;
+	if (ret == -EINPROGRESS)
+		ret = 0;
+	if (ret < 0)
 		fill_wanted(&r, c.arg[1]);
-	}
 	if (r.remote_port)
-		send(&priority, 0, &r.h, sizeof(r));
+		send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, ret);
 	return 0;
 }
 
@@ -136,8 +189,7 @@ int BPF_PROG(on_accept, struct pt_regs *regs, long ret) {
 	sk = socket_of(t, ret);
 	if (!sk || !fill_socket(&r, sk))
 		return 0;
-	fill_header(&r.h, t, NET_ACCEPT);
-	send(&priority, 0, &r.h, sizeof(r));
+	send_once(&r, t, NET_ACCEPT, r.local_port, 0, 0);
 	return 0;
 }
 

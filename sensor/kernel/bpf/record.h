@@ -92,6 +92,7 @@ struct net_record {
 	u16 local_port, remote_port; // network order
 	u16 family;
 	u8 protocol, pad;
+	u32 count, pad2; // connections that this stands for
 };
 
 struct settings {
@@ -136,6 +137,14 @@ struct {
 	__type(value, u64);
 } dropped SEC(".maps");
 
+// Counts by kind: what was not told of by itself because another like it was, a moment before.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KINDS);
+	__type(key, u32);
+	__type(value, u64);
+} collapsed SEC(".maps");
+
 struct process_record *unused_process __attribute__((unused));
 struct file_record *unused_file __attribute__((unused));
 struct net_record *unused_net __attribute__((unused));
@@ -151,7 +160,11 @@ static __always_inline void count(void *map, u32 kind) {
 		(*n)++;
 }
 
-static __always_inline void drop(u32 kind) { count(&dropped, kind); }
+// Slot 0 is the sum over all kinds.
+static __always_inline void drop(u32 kind) {
+	count(&dropped, kind);
+	count(&dropped, 0);
+}
 
 static __always_inline void send(void *ring, u32 which, struct header *h, u64 len) {
 	struct settings *s = config();

@@ -1,4 +1,4 @@
-import { Button, Combobox, Group, Text, TextInput, useCombobox } from '@mantine/core';
+import { Button, Combobox, Group, Loader, Text, TextInput, useCombobox } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 import { useFields } from '../api/queries';
 import { useKeys } from '../shared/keys';
@@ -44,7 +44,7 @@ export function QueryBox({ q, run, busy, help }: Props) {
         <Combobox store={combobox} onOptionSubmit={take} position="bottom-start" middlewares={{ flip: false }}>
           <Combobox.Target>
             <TextInput ref={box} className="grow mono" size="sm" aria-label="Query, LogsQL" placeholder="weights   ·   process.name:curl class:net   ( / )"
-              spellCheck={false} autoComplete="off" value={text}
+              spellCheck={false} autoComplete="off" value={text} rightSection={busy && <Loader size={14} aria-label="Searching" />}
               onChange={(e) => type(e.currentTarget.value, e.currentTarget.selectionStart ?? e.currentTarget.value.length)}
               onBlur={() => combobox.closeDropdown()} onKeyDown={(e) => e.key === 'Escape' && combobox.closeDropdown()} />
           </Combobox.Target>
@@ -58,7 +58,8 @@ export function QueryBox({ q, run, busy, help }: Props) {
             </Combobox.Options>
           </Combobox.Dropdown>
         </Combobox>
-        <Button type="submit" size="sm" loading={busy}>Search</Button>
+        {/* A button that loads is disabled, and a form whose button is disabled takes no Enter. */}
+        <Button type="submit" size="sm">Search</Button>
         <Button size="sm" variant="default" onClick={help}>Help</Button>
       </Group>
     </form>

@@ -1,0 +1,81 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"picket/event"
+)
+
+// repeats tells what the kernel counted and had no later event to tell it with.
+type repeats struct {
+	table *ebpf.Map
+	next  uint64 // boot time of the next look
+	seen  uint64 // connections received at the last look that found the table empty
+	left  bool   // the last look left entries
+	keys  []typedRepeatKey
+}
+
+// repeatGrace keeps a look out of the way of a program that is just using an entry.
+const repeatGrace = uint64(100 * time.Millisecond)
+
+// pending reports whether the table may hold entries.
+func (t *repeats) pending(s *Sensor) bool { return t.left || s.connections() != t.seen }
+
+// connections counts what may have made an entry.
+func (s *Sensor) connections() uint64 {
+	return s.counts.received[event.NetConnect].Load() + s.counts.received[event.NetAccept].Load()
+}
+
+// tell removes the entries whose second is over, once a second, and hands on those that
+// still have a count. It does not look while no connection was made since the table was empty.
+func (t *repeats) tell(s *Sensor, now uint64, handle func(*event.Event)) error {
+	if now < t.next {
+		return nil
+	}
+	t.next = now + uint64(time.Second)
+	received := s.connections()
+	if !t.pending(s) {
+		return nil
+	}
+	var (
+		key   typedRepeatKey
+		value typedRepeat
+	)
+	t.left = false
+	t.keys = t.keys[:0]
+	all := t.table.Iterate()
+	for all.Next(&key, &value) {
+		if value.Until+repeatGrace < now {
+			t.keys = append(t.keys, key)
+		} else {
+			t.left = true
+		}
+	}
+	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return fmt.Errorf("read the table of repeated connections: %w", err)
+	} else if err != nil {
+		t.left = true // the next look sees the rest
+	}
+	for i := range t.keys {
+		err := t.table.LookupAndDelete(&t.keys[i], &value)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the table of repeated connections: %w", err)
+		}
+		if value.More > 0 {
+			value.R.H.Time, value.R.Count = now-uint64(settle), value.More
+			s.deliver(unsafe.Slice((*byte)(unsafe.Pointer(&value.R)), unsafe.Sizeof(value.R)), handle)
+		}
+	}
+	if !t.left {
+		t.seen = received
+	}
+	return nil
+}
