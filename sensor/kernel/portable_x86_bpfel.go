@@ -28,7 +28,6 @@ const (
 	portableMapPriority      = "priority"
 	portableMapRepeats       = "repeats"
 	portableMapRoutes        = "routes"
-	portableMapRoutes32      = "routes32"
 	portableMapSent          = "sent"
 	portableMapVolume        = "volume"
 	portableMapWatched       = "watched"
@@ -123,7 +122,6 @@ type portableMapSpecs struct {
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
-	Routes32    *ebpf.MapSpec `ebpf:"routes32"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
 	Volume      *ebpf.MapSpec `ebpf:"volume"`
 	Watched     *ebpf.MapSpec `ebpf:"watched"`
@@ -170,7 +168,6 @@ type portableMaps struct {
 	Priority    *ebpf.Map `ebpf:"priority"`
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
-	Routes32    *ebpf.Map `ebpf:"routes32"`
 	Sent        *ebpf.Map `ebpf:"sent"`
 	Volume      *ebpf.Map `ebpf:"volume"`
 	Watched     *ebpf.Map `ebpf:"watched"`
@@ -190,7 +187,6 @@ func (m *portableMaps) Close() error {
 		m.Priority,
 		m.Repeats,
 		m.Routes,
-		m.Routes32,
 		m.Sent,
 		m.Volume,
 		m.Watched,

@@ -21,7 +21,7 @@ type repeats struct {
 }
 
 // repeatGrace keeps a look out of the way of a program that is just using an entry.
-const repeatGrace = uint64(100 * time.Millisecond)
+const repeatGrace = 100 * time.Millisecond
 
 // pending reports whether the table may hold entries.
 func (t *repeats) pending(s *Sensor) bool { return t.left || s.connections() != t.seen }
@@ -38,6 +38,7 @@ func (t *repeats) tell(s *Sensor, now uint64, handle func(*event.Event)) error {
 		return nil
 	}
 	t.next = now + uint64(time.Second)
+	over := now - uint64(repeatGrace)
 	received := s.connections()
 	if !t.pending(s) {
 		return nil
@@ -50,7 +51,7 @@ func (t *repeats) tell(s *Sensor, now uint64, handle func(*event.Event)) error {
 	t.keys = t.keys[:0]
 	all := t.table.Iterate()
 	for all.Next(&key, &value) {
-		if value.Until+repeatGrace < now {
+		if value.Until < over {
 			t.keys = append(t.keys, key)
 		} else {
 			t.left = true

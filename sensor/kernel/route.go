@@ -20,12 +20,13 @@ type call struct {
 
 // route sends the system calls of one handler to it.
 func (s *Sensor) route(handler uint32) error {
-	for name, table := range map[string][]call{"routes": calls, "routes32": calls32} {
+	half := s.maps["routes"].MaxEntries() / 2
+	for base, table := range map[uint32][]call{0: calls, half: calls32} {
 		for _, c := range table {
 			if c.handler != handler {
 				continue
 			}
-			if err := s.maps[name].Put(c.number, c.handler|c.shape<<8); err != nil {
+			if err := s.maps["routes"].Put(base+c.number, c.handler|c.shape<<8); err != nil {
 				return fmt.Errorf("route system call %d: %w", c.number, err)
 			}
 		}

@@ -154,7 +154,6 @@ const (
 	typedMapPriority      = "priority"
 	typedMapRepeats       = "repeats"
 	typedMapRoutes        = "routes"
-	typedMapRoutes32      = "routes32"
 	typedMapSent          = "sent"
 	typedMapVolume        = "volume"
 	typedMapWatched       = "watched"
@@ -249,7 +248,6 @@ type typedMapSpecs struct {
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
-	Routes32    *ebpf.MapSpec `ebpf:"routes32"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
 	Volume      *ebpf.MapSpec `ebpf:"volume"`
 	Watched     *ebpf.MapSpec `ebpf:"watched"`
@@ -296,7 +294,6 @@ type typedMaps struct {
 	Priority    *ebpf.Map `ebpf:"priority"`
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
-	Routes32    *ebpf.Map `ebpf:"routes32"`
 	Sent        *ebpf.Map `ebpf:"sent"`
 	Volume      *ebpf.Map `ebpf:"volume"`
 	Watched     *ebpf.Map `ebpf:"watched"`
@@ -316,7 +313,6 @@ func (m *typedMaps) Close() error {
 		m.Priority,
 		m.Repeats,
 		m.Routes,
-		m.Routes32,
 		m.Sent,
 		m.Volume,
 		m.Watched,

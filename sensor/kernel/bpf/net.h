@@ -144,7 +144,7 @@ int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 
 	if (ret == -EISCONN || ret == -EALREADY)
 		return 0; // asks how an earlier call went
-	call_of(&c, t, regs);
+	call_args(regs, is_compat(t), c.arg);
 	sk = socket_of(t, c.arg[0]);
 	if (!sk || !fill_socket(&r, sk))
 		return 0;

@@ -8,20 +8,14 @@
 enum { ROUTES = 512, HANDLERS = 16 };
 
 // By system call number: handler in the low byte, shape of the arguments in the next. Go fills it
-// with what is wanted. The second table is that of 32-bit programs.
+// with what is wanted. The second half is that of 32-bit programs: one map, as a look-up in one of
+// two is a call for each system call of the host.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, ROUTES);
+	__uint(max_entries, 2 * ROUTES);
 	__type(key, u32);
 	__type(value, u32);
 } routes SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, ROUTES);
-	__type(key, u32);
-	__type(value, u32);
-} routes32 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -65,9 +59,13 @@ static __always_inline void call_args(struct pt_regs *r, bool compat, u64 *a) {
 #endif
 
 static __always_inline u32 route_of(struct task_struct *t, struct pt_regs *regs) {
-	u32 nr = call_number(regs);
-	u32 *slot = is_compat(t) ? bpf_map_lookup_elem(&routes32, &nr) : bpf_map_lookup_elem(&routes, &nr);
+	u32 nr = call_number(regs), *slot;
 
+	if (nr >= ROUTES)
+		return 0;
+	if (is_compat(t))
+		nr += ROUTES;
+	slot = bpf_map_lookup_elem(&routes, &nr);
 	return slot ? *slot : 0;
 }
 
