@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -70,6 +71,8 @@ func (p *Picket) start(picket, extra string) error {
 	ready := &waiter{want: []byte("sign in"), seen: make(chan struct{})}
 	p.cmd = exec.Command(picket, "run", "--config", conf)
 	p.cmd.Stdout, p.cmd.Stderr = ready, os.Stderr
+	runtime.LockOSThread() // whose end is what the next line watches
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT}
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}

@@ -54,8 +54,8 @@ static void fork_exec(long n) {
   printf("%.1f\n", (now() - t) / n);
 }
 
-static void tcp(long n) { /* socket, connect, accept, reset */
-  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+static void tcp(long n, int fanout) { /* socket, connect, accept, reset */
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(fanout ? INADDR_ANY : INADDR_LOOPBACK)};
   socklen_t len = sizeof a;
   int l = socket(AF_INET, SOCK_STREAM, 0);
   if (l < 0 || bind(l, (void *)&a, sizeof a) || listen(l, 64) || getsockname(l, (void *)&a, &len)) die("listen");
@@ -63,6 +63,7 @@ static void tcp(long n) { /* socket, connect, accept, reset */
   double t = now();
   for (long i = 0; i < n; i++) {
     int c = socket(AF_INET, SOCK_STREAM, 0);
+    if (fanout) a.sin_addr.s_addr = htonl(0x7f010001 + i); /* all of 127.0.0.0/8 is here */
     if (c < 0 || connect(c, (void *)&a, sizeof a)) die("connect");
     int s = accept(l, 0, 0);
     if (s < 0) die("accept");
@@ -84,7 +85,8 @@ int main(int argc, char **argv) {
   long n = atol(argv[2]);
   if (!strcmp(argv[1], "open")) open_close(n);
   else if (!strcmp(argv[1], "exec")) fork_exec(n);
-  else if (!strcmp(argv[1], "connect")) tcp(n);
+  else if (!strcmp(argv[1], "connect")) tcp(n, 0);
+  else if (!strcmp(argv[1], "fanout")) tcp(n, 1);
   else if (!strcmp(argv[1], "getppid")) ppid(n);
   else return 2;
   return 0;
