@@ -37,20 +37,25 @@ type tree struct {
 	kids []tree
 	atom int32
 	cost int32
+	one  bool  // all atoms are of one slot, so that its value alone decides
+	slot int32 // that slot
+	bit  int32 // where a memo keeps what a value decides, for trees with kids
 }
 
 // atom is a test that all rules share.
 type atom struct {
 	*test
 	slot, other int32
+	bit         int32 // where a memo of its slot keeps the result
 }
 
 // slotSpec is a field that rules read.
 type slotSpec struct {
 	name  string
 	id    uint16
-	known bool // to the schema
-	all   bool // every text of the event
+	known bool  // to the schema
+	all   bool  // every text of the event
+	bits  int32 // that a memo of one of its values has
 }
 
 // Compile is Options{}.Compile.
@@ -192,7 +197,8 @@ func (e *expr) tests() int {
 // tree interns the tests of e, flattens it and puts what is cheap to tell first.
 func (c *compiler) tree(e *expr) tree {
 	if e.op == opLeaf {
-		return tree{atom: c.atom(e.test), cost: e.test.cost()}
+		n := c.atom(e.test)
+		return tree{atom: n, cost: e.test.cost(), one: e.test.kind != likeField, slot: c.engine.atoms[n].slot}
 	}
 	t := tree{op: e.op}
 	for _, kid := range e.kids {
@@ -206,8 +212,15 @@ func (c *compiler) tree(e *expr) tree {
 	if len(t.kids) == 1 && e.op != opNot {
 		return t.kids[0]
 	}
+	if t.slot = -1; len(t.kids) > 0 {
+		t.one, t.slot = true, t.kids[0].slot
+	}
 	for _, k := range t.kids {
 		t.cost += k.cost
+		t.one = t.one && k.one && k.slot == t.slot
+	}
+	if t.one {
+		t.bit = c.bit(t.slot)
 	}
 	slices.SortStableFunc(t.kids, func(a, b tree) int { return cmp.Compare(a.cost, b.cost) })
 	return t
@@ -236,9 +249,16 @@ func (c *compiler) atom(t *test) int32 {
 	if t.kind == likeField {
 		a.other = c.slot(t.other)
 	}
+	a.bit = c.bit(a.slot)
 	c.engine.atoms = append(c.engine.atoms, a)
 	c.atoms[key] = n
 	return n
+}
+
+// bit gives a memo of the slot's values room for one more result.
+func (c *compiler) bit(slot int32) int32 {
+	c.engine.slots[slot].bits++
+	return c.engine.slots[slot].bits - 1
 }
 
 func (c *compiler) slot(name string) int32 {

@@ -30,6 +30,9 @@ type Event interface {
 	Extra(name string) Value
 	// Logsources returns the log sources the event belongs to. A rule applies if it fits any.
 	Logsources() []Logsource
+	// An event may also have a method Plain() bool. Where it returns true, no field outside the
+	// schema has a value, and Extra is not asked for what only such fields could tell.
+
 	// EachText calls visit with each leaf value as text, for rules that search keywords, until
 	// visit returns false.
 	EachText(visit func(string) bool)

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"encoding/binary"
 	"unicode"
 	"unicode/utf8"
 )
@@ -16,8 +17,18 @@ func foldText(s string) string {
 	return string(appendFold(nil, s))
 }
 
-// folded reports whether folding certainly leaves s as it is.
+// each has a 1 in each of eight bytes.
+const each = 0x0101010101010101
+
+// folded reports whether folding certainly leaves s as it is. It looks at eight bytes at once: of
+// bytes below 128, adding 63 carries into the highest bit from 'A' on, adding 37 only behind 'Z'.
 func folded(s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		w := binary.LittleEndian.Uint64([]byte(s[:8]))
+		if (w|(w+63*each)&^(w+37*each))&(0x80*each) != 0 {
+			return false
+		}
+	}
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
 			return false
@@ -28,7 +39,16 @@ func folded(s string) bool {
 
 // appendFold appends s folded.
 func appendFold(dst []byte, s string) []byte {
-	for i := 0; i < len(s); {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := binary.LittleEndian.Uint64([]byte(s[i : i+8]))
+		if w&(0x80*each) != 0 {
+			break
+		}
+		upper := (w + 63*each) &^ (w + 37*each) & (0x80 * each)
+		dst = binary.LittleEndian.AppendUint64(dst, w|upper>>2) // 0x80>>2 is what tells 'a' from 'A'
+	}
+	for i < len(s) {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if 'A' <= c && c <= 'Z' {

@@ -7,7 +7,7 @@ func (e *Engine) Match(ev Event, hit func(*Rule)) {
 	s.begin(ev)
 	sources := ev.Logsources()
 	for _, src := range sources {
-		for _, n := range s.candidates(e.route(src)) {
+		for _, n := range s.candidates(s.route(src)) {
 			if len(sources) > 1 {
 				if s.seen[n] == s.gen {
 					continue
@@ -23,11 +23,33 @@ func (e *Engine) Match(ev Event, hit func(*Rule)) {
 	e.scratch.Put(s)
 }
 
-// holds reports whether t is true of the event.
+// holds reports whether t is true of the event. What the value of one field decides is decided once
+// for each value that is remembered.
 func (s *scratch) holds(t *tree) bool {
-	switch t.op {
-	case opLeaf:
+	if t.op == opLeaf {
 		return s.atom(t.atom)
+	}
+	if !t.one {
+		return s.decide(t)
+	}
+	f := s.slot(t.slot)
+	if len(f.elems) != 1 {
+		return s.decide(t)
+	}
+	m := s.remembered(f, &f.elems[0])
+	if m == nil {
+		return s.decide(t)
+	}
+	result, known := m.knows(t.bit)
+	if !known {
+		result = s.decide(t)
+		m.learn(t.bit, s.engine.slots[t.slot].bits, result)
+	}
+	return result
+}
+
+func (s *scratch) decide(t *tree) bool {
+	switch t.op {
 	case opNot:
 		return !s.holds(&t.kids[0])
 	case opAnd:
@@ -75,11 +97,24 @@ func (s *scratch) evaluate(a *atom) bool {
 	if len(f.elems) == 0 {
 		return false
 	}
-	if !a.cased && a.kind <= matchesPattern {
-		f.fold()
-	}
 	for i := range f.elems {
-		if a.holds(&f.elems[i]) {
+		e := &f.elems[i]
+		if m := s.remembered(f, e); m != nil {
+			result, known := m.knows(a.bit)
+			if !known {
+				e.folded = view(m.text)
+				result = a.holds(e)
+				m.learn(a.bit, s.engine.slots[a.slot].bits, result)
+			}
+			if result {
+				return true
+			}
+			continue
+		}
+		if !a.cased && a.kind <= matchesPattern {
+			f.fold()
+		}
+		if a.holds(e) {
 			return true
 		}
 	}

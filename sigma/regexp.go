@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -47,6 +48,9 @@ func (it *item) regexpTest(t *test, v value) *refusal {
 		return refuse(`the syntax is that of RE2: . ^ $ * + ? {n,m} [] () | and \d \w \s`, "regular expression: %s", msg)
 	}
 	t.kind, t.text, t.re = matchesRegexp, source, re
+	if tree, bad := syntax.Parse(source, syntax.Perl); bad == nil {
+		t.least = shortest(tree)
+	}
 	return nil
 }
 

@@ -2,32 +2,24 @@ package sigma
 
 import (
 	"maps"
-	"math/bits"
 	"slices"
 	"strings"
 )
 
 // route is the rules for events of one log source, with what tells which of them to evaluate.
 type route struct {
+	number int     // among the engine's routes, from 0
 	always []int32 // rules without a witness
 	fields []fieldIndex
+	known  int // fields[known:] are not the schema's
 }
 
 // fieldIndex finds the rules whose witness is in a field.
 type fieldIndex struct {
 	slot  int32
 	whole map[string][]int32
-	grams []*gramIndex
-}
-
-// gramIndex finds rules by a few neighbouring bytes of a text. One bit per hash answers for most
-// bytes of most events.
-type gramIndex struct {
-	size  int // of a gram in bytes, 2 to 4
-	mask  uint32
-	shift uint8
-	bits  []uint64
-	rules map[uint32][]int32
+	grams gramScan
+	runs  []*shiftIndex
 }
 
 // maxRoutes bounds the log sources whose route is kept at hand.
@@ -54,6 +46,7 @@ func (e *Engine) route(src Logsource) *route {
 	r, ok := e.shared[key.String()]
 	if !ok {
 		r = e.newRoute(groups)
+		r.number = len(e.shared)
 		e.shared[key.String()] = r
 	}
 	old := *e.routes.Load()
@@ -62,12 +55,17 @@ func (e *Engine) route(src Logsource) *route {
 	}
 	wider := make(map[Logsource]*route, len(old)+1)
 	maps.Copy(wider, old)
-	wider[Logsource{strings.Clone(src.Category), strings.Clone(src.Product), strings.Clone(src.Service)}] = r
+	wider[src.clone()] = r
 	e.routes.Store(&wider)
 	return r
 }
 
 func (l Logsource) words() []string { return []string{l.Category, l.Product, l.Service} }
+
+// clone returns a log source whose texts are its own.
+func (l Logsource) clone() Logsource {
+	return Logsource{strings.Clone(l.Category), strings.Clone(l.Product), strings.Clone(l.Service)}
+}
 
 func (e *Engine) newRoute(groups []Logsource) *route {
 	r := &route{}
@@ -103,8 +101,23 @@ func (e *Engine) newRoute(groups []Logsource) *route {
 	}
 	for i := range r.fields {
 		for _, g := range r.fields[i].grams {
-			g.seal()
+			if g != nil {
+				g.seal()
+			}
 		}
+	}
+	foreign := func(f fieldIndex) bool { return !e.slots[f.slot].known && !e.slots[f.slot].all }
+	slices.SortStableFunc(r.fields, func(a, b fieldIndex) int {
+		switch fa, fb := foreign(a), foreign(b); {
+		case fa == fb:
+			return 0
+		case fb:
+			return -1
+		}
+		return 1
+	})
+	for r.known < len(r.fields) && !foreign(r.fields[r.known]) {
+		r.known++
 	}
 	return r
 }
@@ -115,23 +128,18 @@ func (f *fieldIndex) add(w need, n int32, common map[string]int) {
 		f.whole[w.text] = appendOnce(f.whole[w.text], n)
 		return
 	}
-	size := min(len(w.text), 4)
-	gram := w.text[:size]
-	for i := 1; i+size <= len(w.text); i++ {
-		if g := w.text[i : i+size]; common[g] < common[gram] {
-			gram = g
+	if w.way != nil {
+		if k := len(f.runs); k == 0 || !f.runs[k-1].add(w.way, n) {
+			f.runs = append(f.runs, &shiftIndex{})
+			f.runs[k].add(w.way, n)
 		}
+		return
 	}
-	i := slices.IndexFunc(f.grams, func(g *gramIndex) bool { return g.size == size })
-	if i < 0 {
-		i = len(f.grams)
-		f.grams = append(f.grams, &gramIndex{size: size, mask: uint32(1<<(8*size) - 1), rules: map[uint32][]int32{}})
+	size := min(len(w.text), 4)
+	if f.grams[size] == nil {
+		f.grams[size] = newGramIndex(size)
 	}
-	key := uint32(0)
-	for _, c := range []byte(gram) {
-		key = key<<8 | uint32(c)
-	}
-	f.grams[i].rules[key] = appendOnce(f.grams[i].rules[key], n)
+	f.grams[size].add(w, n, common)
 }
 
 func appendOnce(list []int32, n int32) []int32 {
@@ -141,54 +149,43 @@ func appendOnce(list []int32, n int32) []int32 {
 	return append(list, n)
 }
 
-// seal sets the bits.
-func (g *gramIndex) seal() {
-	size := max(6, bits.Len(uint(len(g.rules)))+5)
-	g.shift = uint8(32 - size)
-	g.bits = make([]uint64, 1<<(size-6))
-	for key := range g.rules {
-		h := g.hash(key)
-		g.bits[h>>6] |= 1 << (h & 63)
+// find appends the rules whose witness is in text to dst. A rule may be appended several times.
+func (f *fieldIndex) find(dst []int32, text string) []int32 {
+	if len(f.whole) > 0 {
+		dst = append(dst, f.whole[text]...)
 	}
+	dst = f.grams.find(dst, text)
+	for _, x := range f.runs {
+		dst = x.find(dst, text)
+	}
+	return dst
 }
-
-func (g *gramIndex) hash(key uint32) uint32 { return key * 0x9e3779b1 >> g.shift }
 
 // candidates returns the rules that may fire, in the order of Rules.
 func (s *scratch) candidates(r *route) []int32 {
 	s.wanted = append(s.wanted[:0], r.always...)
-	for i := range r.fields {
-		index := &r.fields[i]
+	fields := r.fields
+	if s.plain {
+		fields = fields[:r.known]
+	}
+	for i := range fields {
+		index := &fields[i]
 		f := s.slot(index.slot)
-		if len(f.elems) == 0 {
-			continue
-		}
-		f.fold()
 		for j := range f.elems {
-			text := f.elems[j].folded
-			if len(index.whole) > 0 {
-				s.want(index.whole[text])
+			e := &f.elems[j]
+			if m := s.remembered(f, e); m != nil {
+				s.want(m.rules(r, index))
+				continue
 			}
-			for _, g := range index.grams {
-				g.scan(s, text)
-			}
+			f.fold()
+			s.found = index.find(s.found[:0], e.folded)
+			s.want(s.found)
 		}
 	}
 	if len(s.wanted) > len(r.always) {
 		slices.Sort(s.wanted)
 	}
 	return s.wanted
-}
-
-// scan wants the rules of all grams in text.
-func (g *gramIndex) scan(s *scratch, text string) {
-	key := uint32(0)
-	for i := range len(text) {
-		key = (key<<8 | uint32(text[i])) & g.mask
-		if h := g.hash(key); i >= g.size-1 && g.bits[h>>6]>>(h&63)&1 == 1 {
-			s.want(g.rules[key])
-		}
-	}
 }
 
 // want adds rules to the candidates, each once.

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -17,6 +18,11 @@ type scratch struct {
 	seen   []uint32 // by rule: generation in which it was evaluated
 	asked  []uint32 // by rule: generation in which it became a candidate
 	wanted []int32  // candidates
+	found  []int32  // rules of one value
+	plain  bool     // the event has no field outside the schema
+	seed   maphash.Seed
+	recent [8]recent
+	oldest int // of recent
 	slots  []slot
 	loaded []int32 // slots in use
 	texts  *slot   // being filled by collect
@@ -30,17 +36,33 @@ type slot struct {
 	kind   Kind
 	folded bool // elems have their folded text
 	elems  []elem
-	buf    []byte // folded texts; they point into it and its predecessors
+	buf    []byte  // folded texts; they point into it and its predecessors
+	memory *memory // nil where values are not remembered
 	digits [20]byte
 }
 
 // elem is one value of a field. A list has several, all others one.
-type elem struct{ raw, folded string }
+type elem struct {
+	raw, folded string
+	memo        *memo // what is remembered of the value
+	passed      bool  // the memory does not take it
+}
+
+// recent is a log source of late, and its route.
+type recent struct {
+	src Logsource
+	r   *route
+}
 
 func newScratch(e *Engine) *scratch {
 	s := &scratch{
 		engine: e, known: make([]uint32, len(e.atoms)), seen: make([]uint32, len(e.rules)), asked: make([]uint32, len(e.rules)),
-		slots: make([]slot, len(e.slots)), loaded: make([]int32, 0, len(e.slots)),
+		slots: make([]slot, len(e.slots)), loaded: make([]int32, 0, len(e.slots)), seed: maphash.MakeSeed(),
+	}
+	for i := range e.slots {
+		if spec := &e.slots[i]; (spec.known || spec.all) && spec.bits <= memoBits {
+			s.slots[i].memory = &memory{}
+		}
 	}
 	s.collect = s.add
 	return s
@@ -48,6 +70,8 @@ func newScratch(e *Engine) *scratch {
 
 func (s *scratch) begin(ev Event) {
 	s.event = ev
+	p, ok := ev.(interface{ Plain() bool })
+	s.plain = ok && p.Plain()
 	if s.gen++; s.gen == 1<<31 {
 		s.gen = 1
 		clear(s.known)
@@ -57,6 +81,19 @@ func (s *scratch) begin(ev Event) {
 			s.slots[i].gen = 0
 		}
 	}
+}
+
+// route returns the rules for events of src.
+func (s *scratch) route(src Logsource) *route {
+	for i := range s.recent {
+		if at := &s.recent[i]; at.r != nil && at.src == src {
+			return at.r
+		}
+	}
+	at := &s.recent[s.oldest]
+	s.oldest = (s.oldest + 1) % len(s.recent)
+	at.src, at.r = src.clone(), s.engine.route(src)
+	return at.r
 }
 
 // keep bounds the memory that a slot holds between events.
@@ -132,6 +169,10 @@ func (f *slot) fold() {
 	f.buf = f.buf[:0]
 	for i := range f.elems {
 		e := &f.elems[i]
+		if e.memo != nil {
+			e.folded = view(e.memo.text)
+			continue
+		}
 		if folded(e.raw) {
 			e.folded = e.raw
 			continue
@@ -164,7 +205,7 @@ func (t *test) holds(e *elem) bool {
 	case matchesPattern:
 		return t.pat.match(text)
 	case matchesRegexp:
-		return t.re.MatchString(e.raw)
+		return len(e.raw) >= t.least && t.re.MatchString(e.raw)
 	case inPrefix:
 		return t.inside(e.raw)
 	case ordered:

@@ -33,6 +33,7 @@ type test struct {
 	text  string // equals, contains, hasPrefix, hasSuffix, folded unless cased; matchesRegexp: source
 	pat   pattern
 	re    *regexp.Regexp
+	least int // bytes of a match of re
 	net   netip.Prefix
 	num   number
 	cmp   comparison

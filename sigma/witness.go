@@ -13,9 +13,12 @@ import (
 
 // need is one text of a witness, folded.
 type need struct {
-	slot  int32
-	text  string
-	whole bool // it is all of the field, not a part
+	slot   int32
+	text   string
+	whole  bool   // it is all of the field, not a part
+	prefix bool   // the field begins with it
+	suffix bool   // the field ends with it
+	way    factor // instead of a text
 }
 
 // least is the shortest part of a field worth looking for.
@@ -23,9 +26,17 @@ const least = 2
 
 // rarity guesses which share of events has the text.
 func (n need) rarity() float64 {
+	if n.way != nil {
+		return share([]factor{n.way})
+	}
 	share := math.Pow(0.62, float64(min(len(n.text), 12)))
-	if n.whole {
+	switch {
+	case n.whole:
 		share /= 10
+	case n.suffix:
+		share /= 5
+	case n.prefix:
+		share /= 2
 	}
 	return share
 }
@@ -88,8 +99,14 @@ func (a *atom) witness() []need {
 			return []need{{slot: a.slot, text: a.text, whole: true}}
 		}
 		return part(a.text)
-	case contains, hasPrefix, hasSuffix:
+	case contains:
 		return part(a.text)
+	case hasPrefix, hasSuffix:
+		needs := part(a.text)
+		if len(needs) == 1 && len(needs[0].text) == len(foldText(a.text)) {
+			needs[0].prefix, needs[0].suffix = a.kind == hasPrefix, a.kind == hasSuffix
+		}
+		return needs
 	case matchesPattern:
 		var best []need
 		for _, t := range a.pat {
@@ -103,7 +120,12 @@ func (a *atom) witness() []need {
 		if err != nil {
 			return nil
 		}
-		return a.required(re)
+		best := a.required(re)
+		var ways []need
+		for _, way := range trim(factors(re)) {
+			ways = append(ways, need{slot: a.slot, way: way})
+		}
+		return rarer(best, ways)
 	}
 	return nil
 }

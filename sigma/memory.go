@@ -1,0 +1,124 @@
+package sigma
+
+import "hash/maphash"
+
+// memory remembers what was found out about the values of a field that come again and again, such
+// as the executables of a host: which rules they lead to, and which tests are true of them. It has
+// one place for each hash, so that what an attacker makes up displaces and never adds.
+type memory struct {
+	places []memo
+	looks  uint32 // since the last judgement
+	found  uint32
+	rest   uint32 // values to let pass before it is tried again
+}
+
+// memo is what is known of one value of a field.
+type memo struct {
+	key    []byte // the value
+	text   []byte // folded
+	used   bool
+	gen    uint32    // of the event that last looked
+	routes []ofRoute // by number of the route
+	known  []uint64  // by bit of a test or tree: found out
+	truth  []uint64  // and true
+}
+
+// ofRoute is the rules that a value leads to in one route.
+type ofRoute struct {
+	done  bool
+	rules []int32
+}
+
+const (
+	memoPlaces  = 256     // of one field
+	memoLength  = 256     // of a value
+	memoTrial   = 2048    // looks after which a memory is judged
+	memoRest    = 1 << 16 // values that pass a memory that found less than half
+	memoBits    = 1 << 15 // most results about a value that are remembered
+	memoRoutes  = 16      // most routes of an engine with memories
+	memoUseless = memoTrial / 2
+)
+
+// remembered returns what is known of one value of a field, or nil where it is not remembered.
+func (s *scratch) remembered(f *slot, e *elem) *memo {
+	if f.memory == nil || len(e.raw) > memoLength {
+		return nil
+	}
+	if e.memo == nil && !e.passed {
+		if e.memo = f.memory.look(s.seed, s.gen, e.raw); e.memo == nil {
+			e.passed = true
+		}
+	}
+	return e.memo
+}
+
+// look returns the place of a value, made ready for it. It returns nil while the memory rests, and
+// where another value of the same event has the place.
+func (m *memory) look(seed maphash.Seed, gen uint32, value string) *memo {
+	if m.rest > 0 {
+		m.rest--
+		return nil
+	}
+	if m.looks++; m.looks == memoTrial {
+		if m.found < memoUseless {
+			m.rest = memoRest
+		}
+		m.looks, m.found = 0, 0
+	}
+	if m.places == nil {
+		m.places = make([]memo, memoPlaces)
+	}
+	p := &m.places[maphash.String(seed, value)%memoPlaces]
+	if p.used && string(p.key) == value {
+		m.found++
+		p.gen = gen
+		return p
+	}
+	if p.used && p.gen == gen {
+		return nil
+	}
+	p.used, p.gen = true, gen
+	p.key = append(p.key[:0], value...)
+	p.text = appendFold(p.text[:0], value)
+	for i := range p.routes {
+		p.routes[i].done = false
+	}
+	clear(p.known)
+	return p
+}
+
+// rules returns the rules that the value leads to.
+func (m *memo) rules(r *route, index *fieldIndex) []int32 {
+	for len(m.routes) <= r.number {
+		m.routes = append(m.routes, ofRoute{})
+	}
+	of := &m.routes[r.number]
+	if !of.done {
+		of.rules, of.done = index.find(of.rules[:0], view(m.text)), true
+	}
+	return of.rules
+}
+
+// knows returns what the value decides about the test or tree with this bit, if that was found out.
+func (m *memo) knows(bit int32) (result, known bool) {
+	word, mask := bit>>6, uint64(1)<<(bit&63)
+	if int(word) >= len(m.known) || m.known[word]&mask == 0 {
+		return false, false
+	}
+	return m.truth[word]&mask != 0, true
+}
+
+// learn keeps such a result. bits is how many there may be.
+func (m *memo) learn(bit, bits int32, result bool) {
+	if m.known == nil {
+		words := int(bits+63) / 64
+		m.known, m.truth = make([]uint64, words), make([]uint64, words)
+	}
+	word, mask := bit>>6, uint64(1)<<(bit&63)
+	m.known[word] |= mask
+	if result {
+		m.truth[word] |= mask
+	} else {
+		m.truth[word] &^= mask
+	}
+}
