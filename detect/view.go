@@ -153,6 +153,9 @@ func (v *view) Extra(name string) sigma.Value {
 	return sigma.Value{}
 }
 
+// Plain says that the event has no field outside the catalogue, as the sensor's have none.
+func (v *view) Plain() bool { return len(v.e.Extra) == 0 }
+
 // Logsources implements sigma.Event.
 func (v *view) Logsources() []sigma.Logsource { return sources[v.e.Kind] }
 

@@ -100,8 +100,14 @@ func soundFactors(t *testing.T, source, text string) {
 
 func FuzzFactors(f *testing.F) {
 	for _, c := range [][2]string{
-		{`-(W|R)\s?(\s|"|')([0-9a-fA-F]{2}\s?){2,20}`, `-W "0a0b"`}, {`(?i)\$\{e?n`, "${EN"}, {`\bx{2}`, "yxx xx"}, {`(?m)^a\s`, "b\na "},
-		{`(?i)k{3}`, "k\u212ak"}, {`[^a]b`, "\xffb"}, {`(a|b)+c|d{3,}`, "ddd"}, {`(?s)a.b`, "a\nb"},
+		{`-(W|R)\s?(\s|"|')([0-9a-fA-F]{2}\s?){2,20}`, `-W "0a0b"`},
+		{`(?i)\$\{e?n`, "${EN"},
+		{`\bx{2}`, "yxx xx"},
+		{`(?m)^a\s`, "b\na "},
+		{`(?i)k{3}`, "k\u212ak"},
+		{`[^a]b`, "\xffb"},
+		{`(a|b)+c|d{3,}`, "ddd"},
+		{`(?s)a.b`, "a\nb"},
 	} {
 		f.Add(c[0], c[1])
 	}

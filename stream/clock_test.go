@@ -20,7 +20,13 @@ func TestCoarseClock(t *testing.T) {
 		}
 		return false
 	}
-	if moves(coarseTick/4) && moves(coarseTick/4) && moves(coarseTick/4) {
+	moved := 0
+	for range 3 {
+		if moves(coarseTick / 4) {
+			moved++
+		}
+	}
+	if moved == 3 {
 		t.Error("the server's clock still ticks")
 	}
 	if !moves(10 * time.Second) {
