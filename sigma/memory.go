@@ -17,6 +17,7 @@ type memo struct {
 	key    []byte // the value
 	text   []byte // folded
 	used   bool
+	credit uint8     // times it came, less the other values that asked for its place
 	gen    uint32    // of the event that last looked
 	routes []ofRoute // by number of the route
 	known  []uint64  // by bit of a test or tree: found out
@@ -32,11 +33,11 @@ type ofRoute struct {
 const (
 	memoPlaces  = 256     // of one field
 	memoLength  = 256     // of a value
+	memoCredit  = 7       // most credit of a value
 	memoTrial   = 2048    // looks after which a memory is judged
-	memoRest    = 1 << 16 // values that pass a memory that found less than half
+	memoUseless = 512     // found in a trial, below which it rests
+	memoRest    = 1 << 16 // values that pass a memory that rests
 	memoBits    = 1 << 15 // most results about a value that are remembered
-	memoRoutes  = 16      // most routes of an engine with memories
-	memoUseless = memoTrial / 2
 )
 
 // remembered returns what is known of one value of a field, or nil where it is not remembered.
@@ -53,7 +54,7 @@ func (s *scratch) remembered(f *slot, e *elem) *memo {
 }
 
 // look returns the place of a value, made ready for it. It returns nil while the memory rests, and
-// where another value of the same event has the place.
+// where another value keeps the place.
 func (m *memory) look(seed maphash.Seed, gen uint32, value string) *memo {
 	if m.rest > 0 {
 		m.rest--
@@ -71,10 +72,14 @@ func (m *memory) look(seed maphash.Seed, gen uint32, value string) *memo {
 	p := &m.places[maphash.String(seed, value)%memoPlaces]
 	if p.used && string(p.key) == value {
 		m.found++
-		p.gen = gen
+		p.gen, p.credit = gen, min(p.credit+1, memoCredit)
 		return p
 	}
 	if p.used && p.gen == gen {
+		return nil
+	}
+	if p.credit > 0 { // what comes once does not displace what comes again
+		p.credit--
 		return nil
 	}
 	p.used, p.gen = true, gen

@@ -101,8 +101,8 @@ async function walkFake() {
     await page.waitForFunction(() => document.querySelector('input[aria-label^=Query]').value === 'process.cmdline:');
   });
   await step('a search is started while another runs', async () => {
-    let let_go;
-    const held = new Promise((done) => { let_go = done; });
+    let letGo;
+    const held = new Promise((done) => { letGo = done; });
     await page.route(/\/api\/v1\/events\?/, async (r) => {
       if (!r.request().url().includes('q=weights')) await held;
       await r.continue().catch(() => {}); // the page gave it up
@@ -112,7 +112,7 @@ async function walkFake() {
     await page.keyboard.press('Enter');
     await page.waitForURL(/q=weights/);
     await page.locator('.events .open').first().waitFor();
-    let_go();
+    letGo();
     await page.unrouteAll({ behavior: 'ignoreErrors' });
   });
   await step('narrow window', async () => {
