@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Fuzzes what reads rules and events: the parser, the condition grammar and the matcher for as long as
+# $1 says (a minute if not given), the others for ten seconds each. What it finds is left in the
+# package's testdata/fuzz, to be committed with the fix.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+long=${1:-60s}
+
+# fuzz PACKAGE TARGET TIME shows the last line, or all of it where something was found.
+fuzz() {
+	local said
+	if said=$(go test "./$1" -run '^$' -fuzz "^$2\$" -fuzztime "$3" 2>&1); then
+		printf '%-30s %-6s %s\n' "$1 $2" "$3" "$(grep -o 'execs: [0-9]*' <<<"$said" | tail -1)"
+	else
+		printf '%s\n' "$said"
+		return 1
+	fi
+}
+
+for target in Parse Condition Match; do
+	fuzz sigma "Fuzz$target" "$long"
+done
+for target in "sigma FuzzFactors"; do
+	fuzz $target 10s
+done
