@@ -33,6 +33,7 @@ type ofRoute struct {
 const (
 	memoPlaces  = 256     // of one field
 	memoLength  = 256     // of a value
+	memoLeast   = 16      // shorter values are looked through as fast as they are looked up
 	memoCredit  = 7       // most credit of a value
 	memoTrial   = 2048    // looks after which a memory is judged
 	memoUseless = 512     // found in a trial, below which it rests
@@ -42,7 +43,7 @@ const (
 
 // remembered returns what is known of one value of a field, or nil where it is not remembered.
 func (s *scratch) remembered(f *slot, e *elem) *memo {
-	if f.memory == nil || len(e.raw) > memoLength {
+	if f.memory == nil || len(e.raw) > memoLength || len(e.raw) < memoLeast {
 		return nil
 	}
 	if e.memo == nil && !e.passed {

@@ -60,7 +60,7 @@ detection:
 		if n%50 == 0 {
 			s += strings.Repeat("y", memoLength) + "zz"
 		}
-		return s + strings.Repeat("Q", n%3) + fmt.Sprint(n)
+		return strings.Repeat("p", n%2*memoLeast) + s + strings.Repeat("Q", n%3) + fmt.Sprint(n)
 	}
 	for round, kinds := range []int{5, 200, 5, 100_000, 5} {
 		for range 3000 {
