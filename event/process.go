@@ -54,7 +54,10 @@ type Process struct {
 	ExitCode   int32
 	ExitSignal int32
 
-	images []string
+	// What Images, Command and AncestorNames return, once sealed.
+	images    []string
+	command   string
+	ancestors []string
 }
 
 // Cred holds the credentials of a process.
@@ -96,8 +99,11 @@ func (p *Process) Images() []string {
 	return p.imageList()
 }
 
-// Seal computes what Images returns, once, so that reading a process allocates nothing.
-func (p *Process) Seal() { p.images = p.imageList() }
+// Seal computes what Images, Command and AncestorNames return, once, so that reading a process
+// allocates nothing. Its ancestors must be in place.
+func (p *Process) Seal() {
+	p.images, p.command, p.ancestors = p.imageList(), p.joinCommand(), p.listAncestors()
+}
 
 func (p *Process) imageList() []string {
 	switch {
