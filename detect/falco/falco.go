@@ -34,6 +34,7 @@ const (
 // Result says what became of one Falco rule.
 type Result struct {
 	Rule     string        `json:"rule"`
+	Name     string        `json:"name"` // the rule's in lower case with underscores, like no other's: a file's name
 	File     string        `json:"file"`
 	Line     int           `json:"line"`
 	Status   Status        `json:"status"`
@@ -49,11 +50,8 @@ type Translation struct {
 	ID       string `json:"id"`
 	Category string `json:"category"`           // of the log source
 	Inactive bool   `json:"inactive,omitempty"` // no sensor here reports that log source
-	YAML     string `json:"-"`                  // one document, without ---
+	YAML     string `json:"yaml,omitempty"`     // one document, without ---
 }
-
-// Slug returns the rule's name in lower case with underscores, fit for a file name.
-func (r *Result) Slug() string { return slug(r.Rule) }
 
 // Ruleset holds the rules, macros and lists of the files that were loaded.
 type Ruleset struct {

@@ -15,10 +15,26 @@ import (
 // Translate returns what became of each rule, in the order of the files.
 func (rs *Ruleset) Translate() []Result {
 	out := make([]Result, len(rs.rules))
+	taken := map[string]bool{}
 	for i, r := range rs.rules {
-		out[i] = r.translate()
+		out[i] = r.translate(free(slug(r.name), taken))
+		for j := range out[i].Rules {
+			taken[out[i].Rules[j].Name] = true
+		}
 	}
 	return out
+}
+
+// free returns name, with a number behind it where it is taken, and takes it.
+func free(name string, taken map[string]bool) string {
+	if name == "" {
+		name = "rule"
+	}
+	for n, base := 2, name; taken[name]; n++ {
+		name = fmt.Sprintf("%s_%d", base, n)
+	}
+	taken[name] = true
+	return name
 }
 
 // part is the translation of a rule for one log source.
@@ -32,8 +48,8 @@ type losses struct {
 	noisier, narrower, required, inactive []string
 }
 
-func (r *ruleDef) translate() Result {
-	res := Result{Rule: r.name, File: r.place.file, Line: r.place.line, Disabled: r.disabled}
+func (r *ruleDef) translate(name string) Result {
+	res := Result{Rule: r.name, Name: name, File: r.place.file, Line: r.place.line, Disabled: r.disabled}
 	refuse := func(format string, args ...any) Result {
 		res.Status, res.Rules = Refused, nil
 		res.Reasons = append(res.Reasons, fmt.Sprintf(format, args...))
@@ -57,7 +73,7 @@ func (r *ruleDef) translate() Result {
 		return refuse("its condition is never true as it stands")
 	}
 	for _, p := range parts {
-		t, err := r.write(p, len(parts) > 1, &lost)
+		t, err := r.write(p, name, len(parts) > 1, &lost)
 		if err != nil {
 			return refuse("the Sigma rule made of it is faulty: %s", shorten(err.Error(), 200))
 		}
@@ -162,7 +178,7 @@ var levels = map[string]string{
 var statuses = map[string]string{"maturity_stable": "stable", "maturity_incubating": "test", "maturity_sandbox": "experimental", "maturity_deprecated": "deprecated"}
 
 // write makes the Sigma rule of one part and checks that it can be read.
-func (r *ruleDef) write(p *part, several bool, lost *losses) (Translation, error) {
+func (r *ruleDef) write(p *part, name string, several bool, lost *losses) (Translation, error) {
 	s := p.sources[0]
 	var suffixes []string
 	whole := s.whole
@@ -173,7 +189,7 @@ func (r *ruleDef) write(p *part, several bool, lost *losses) (Translation, error
 	}
 	whole = whole || s.category == "network_connection" && len(p.sources) == 2
 	suffix := strings.Join(suffixes, "_")
-	t := Translation{Name: slug(r.name), ID: ruleID(r.name, suffix), Category: s.category, Inactive: s.family == foreign}
+	t := Translation{Name: name, ID: ruleID(r.name, suffix), Category: s.category, Inactive: s.family == foreign}
 	title := r.name
 	if several {
 		t.Name, title = t.Name+"_"+suffix, title+" ("+strings.Join(suffixes, ", ")+")"
