@@ -95,8 +95,8 @@ func (s *source) compare(c *check, neg bool) *cond {
 
 // transform applies the transformers of the left side, innermost first, to what is looked up.
 func (cmp *comparison) transform(look *check) (why string) {
-	for i := len(cmp.change) - 1; i >= 0; i-- {
-		switch change := cmp.change[i]; change {
+	for i, change := range slices.Backward(cmp.change) {
+		switch change {
 		case "tolower", "toupper":
 			to := map[string]func(string) string{"tolower": strings.ToLower, "toupper": strings.ToUpper}[change]
 			if slices.Contains([]string{"regex", "glob", "iglob", "bcontains", "bstartswith", "exists"}, cmp.op) || cmp.other != nil {

@@ -278,7 +278,7 @@ func (c *check) setField(t token) *fault {
 
 // right reads the single value after an operator, or val(field).
 func (p *parser) right(c *check) *fault {
-	t, bad := p.lexer.value()
+	t, bad := p.value()
 	if bad != nil {
 		return bad
 	}
@@ -312,7 +312,7 @@ func (p *parser) fieldValue(c *check) *fault {
 
 // list reads (a, b, c), or the name of one list.
 func (p *parser) list(c *check) *fault {
-	t, bad := p.lexer.value()
+	t, bad := p.value()
 	if bad != nil {
 		return bad
 	}
@@ -325,7 +325,7 @@ func (p *parser) list(c *check) *fault {
 	}
 	open := t
 	for {
-		if t, bad = p.lexer.value(); bad != nil {
+		if t, bad = p.value(); bad != nil {
 			return bad
 		}
 		if t.kind == tokClose && len(c.values) == 0 {

@@ -19,6 +19,7 @@ type detection struct {
 const (
 	maxMaps    = 24
 	maxEntries = 96
+	maxNames   = 200 // selections among which one like another is looked for
 )
 
 // selections is a list of maps, any of which will do.
@@ -56,7 +57,7 @@ func (d *detection) positive(parts []*cond) (line []string) {
 	}
 	line = d.maps("selection", tests)
 	for _, p := range rest {
-		line = append(line, d.name(p, label(p, "any_of"), false))
+		line = append(line, d.name(p, label(p, "any_of")))
 	}
 	return line
 }
@@ -124,7 +125,7 @@ func (d *detection) filters(parts []*cond) (line []string) {
 				simple = append(simple, d.add(base, s))
 				continue
 			}
-			line = append(line, "not "+d.name(x, strings.TrimPrefix(base, "filter_"), true))
+			line = append(line, "not "+d.name(x, strings.TrimPrefix(base, "filter_")))
 		}
 	}
 	switch len(simple) {
@@ -155,13 +156,13 @@ func exclusions(x *cond) []*cond {
 }
 
 // name returns how the condition line asks for c: an identifier, or an expression of several.
-func (d *detection) name(c *cond, base string, inner bool) string {
+func (d *detection) name(c *cond, base string) string {
 	if s, ok := disjunction(c); ok {
 		return d.add(base, s)
 	}
 	switch c.op {
 	case isNot:
-		return "not " + d.name(c.kids[0], label(c.kids[0], base), true)
+		return "not " + d.name(c.kids[0], label(c.kids[0], base))
 	case isAnd:
 		var tests, rest []*cond
 		for _, k := range c.kids {
@@ -173,7 +174,7 @@ func (d *detection) name(c *cond, base string, inner bool) string {
 		}
 		line := d.maps(base, tests)
 		for _, k := range rest {
-			line = append(line, d.name(k, label(k, base), true))
+			line = append(line, d.name(k, label(k, base)))
 		}
 		return "(" + strings.Join(line, " and ") + ")"
 	}
@@ -183,11 +184,11 @@ func (d *detection) name(c *cond, base string, inner bool) string {
 		if _, ok := disjunction(k); ok && k.label == "" {
 			flat = append(flat, k)
 		} else {
-			line = append(line, d.name(k, label(k, base), true))
+			line = append(line, d.name(k, label(k, base)))
 		}
 	}
 	if len(flat) > 0 {
-		line = append([]string{d.name(either(flat...), base, true)}, line...)
+		line = append([]string{d.name(either(flat...), base)}, line...)
 	}
 	return "(" + strings.Join(line, " or ") + ")"
 }
@@ -272,8 +273,8 @@ func (d *detection) add(base string, s selections) string {
 	if len(s) == 1 {
 		n = n.Content[0]
 	}
-	for name, have := range d.nodes {
-		if strings.TrimRight(name, "_0123456789") == strings.TrimRight(base, "_0123456789") && same(have, n) {
+	for _, name := range d.names[:min(len(d.names), maxNames)] {
+		if have := d.nodes[name]; strings.TrimRight(name, "_0123456789") == strings.TrimRight(base, "_0123456789") && same(have, n) {
 			return name
 		}
 	}

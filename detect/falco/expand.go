@@ -10,7 +10,7 @@ import (
 // Bounds on a condition once its macros and lists are written out.
 const (
 	maxSize     = 50_000
-	maxExpanded = 1000 // depth
+	maxExpanded = 300 // depth
 )
 
 // errBroken says that a definition has a fault that was noted where it stands.

@@ -1,6 +1,7 @@
 package falco
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -181,12 +182,7 @@ func (s *source) argument(arg string) (target, bool, string) {
 	if s.family == process && arg == "exe" {
 		return fields["proc.exe"], true, ""
 	}
-	for _, a := range s.args {
-		if a == arg {
-			return target{}, true, reason("evt.arg." + arg)
-		}
-	}
-	if s.args == nil {
+	if s.args == nil || slices.Contains(s.args, arg) {
 		return target{}, true, reason("evt.arg." + arg)
 	}
 	return target{}, false, "" // another call's argument

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"picket/event"
 )
 
 // condOp says what a condition of Sigma is, before it is written as named selections.
@@ -26,6 +28,7 @@ type cond struct {
 	leaf  *leaf
 	lost  *loss
 	label string // the macro that it came from
+	sum   string // what id returned
 }
 
 // leaf is one entry of a Sigma selection.
@@ -61,30 +64,34 @@ func (l *leaf) has(mod string) bool { return slices.Contains(l.mods, mod) }
 
 // merges reports whether two leaves of one key can be one with the values of both under an or.
 func (l *leaf) merges() bool {
-	for _, m := range []string{"neq", "exists", "all", "lt", "lte", "gt", "gte"} {
-		if l.has(m) {
-			return false
-		}
-	}
-	return l.tag != "!!null"
+	alone := slices.ContainsFunc([]string{"neq", "exists", "all", "lt", "lte", "gt", "gte"}, l.has)
+	return !alone && l.tag != "!!null"
 }
 
-// text tells conditions apart.
-func (c *cond) text() string {
+// id is the same for conditions that ask the same in the same words. It is a digest, so that a
+// large condition is not written out again for each part that holds it.
+func (c *cond) id() string {
+	switch c.op {
+	case isTrue:
+		return "true"
+	case isFalse:
+		return "false"
+	}
+	if c.sum != "" {
+		return c.sum
+	}
+	parts := []string{string('0' + rune(c.op))}
 	switch c.op {
 	case isLeaf:
-		return fmt.Sprintf("%s:%q:%s", c.leaf.key(), c.leaf.values, c.leaf.tag)
+		parts = append(append(parts, c.leaf.key(), c.leaf.tag), c.leaf.values...)
 	case isLost:
-		return "lost:" + c.lost.check.String()
+		parts = append(parts, c.lost.check.name(), fmt.Sprintf("%p %t", c.lost.check, c.lost.neg))
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d(", c.op)
 	for _, kid := range c.kids {
-		b.WriteString(kid.text())
-		b.WriteByte(',')
+		parts = append(parts, kid.id())
 	}
-	b.WriteByte(')')
-	return b.String()
+	c.sum = event.HashID(parts...)
+	return c.sum
 }
 
 // both returns the conjunction, simplified.
@@ -101,8 +108,8 @@ func join(o condOp, kids []*cond) *cond {
 	var flat []*cond
 	seen := map[string]bool{}
 	add := func(k *cond) {
-		if t := k.text(); !seen[t] {
-			seen[t] = true
+		if id := k.id(); !seen[id] {
+			seen[id] = true
 			flat = append(flat, k)
 		}
 	}
@@ -135,29 +142,40 @@ func join(o condOp, kids []*cond) *cond {
 // mergeLeaves makes one leaf of those that test one field in one way: alternatives under an or,
 // unwanted values under an and.
 func mergeLeaves(o condOp, kids []*cond) []*cond {
-	first := map[string]int{}
+	type group struct {
+		leaf leaf
+		at   int
+		seen map[string]bool
+		n    int
+	}
+	groups := map[string]*group{}
 	var out []*cond
 	for _, k := range kids {
 		if k.op != isLeaf || o == isOr && !k.leaf.merges() || o == isAnd && !k.leaf.has("neq") {
 			out = append(out, k)
 			continue
 		}
-		i, ok := first[k.leaf.key()]
-		if !ok || out[i].leaf.tag != k.leaf.tag {
-			first[k.leaf.key()] = len(out)
+		key := k.leaf.key() + k.leaf.tag
+		g := groups[key]
+		if g == nil {
+			g = &group{leaf: leaf{field: k.leaf.field, mods: k.leaf.mods, tag: k.leaf.tag}, at: len(out), seen: map[string]bool{}}
+			groups[key] = g
 			out = append(out, k)
-			continue
 		}
-		merged := *out[i].leaf
-		merged.values = slices.Clone(merged.values)
+		g.n++
 		for _, v := range k.leaf.values {
-			if !slices.Contains(merged.values, v) {
-				merged.values = append(merged.values, v)
+			if !g.seen[v] {
+				g.seen[v] = true
+				g.leaf.values = append(g.leaf.values, v)
 			}
 		}
-		out[i] = &cond{op: isLeaf, leaf: &merged, label: out[i].label}
-		if o == isOr && merged.has("cidr") && slices.Contains(merged.values, everyIPv4) && slices.Contains(merged.values, everyIPv6) {
-			out[i] = always
+	}
+	for _, g := range groups {
+		switch {
+		case o == isOr && g.leaf.has("cidr") && !g.leaf.has("neq") && g.seen[everyIPv4] && g.seen[everyIPv6]:
+			out[g.at] = always
+		case g.n > 1:
+			out[g.at] = &cond{op: isLeaf, leaf: &g.leaf, label: out[g.at].label}
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package falco
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // tokenKind says what a token of a condition is.
@@ -95,8 +96,8 @@ func (l *lexer) next() (token, *fault) {
 		}
 		return l.take(tokWord, n), nil
 	}
-	return t, &fault{l.pos, fmt.Sprintf("unexpected character %q", []rune(l.text[l.pos:min(l.pos+4, len(l.text))])[0]),
-		"a condition is made of comparisons, macros, and, or, not and parentheses"}
+	r, _ := utf8.DecodeRuneInString(l.text[l.pos:])
+	return t, &fault{l.pos, fmt.Sprintf("unexpected character %q", r), "a condition is made of comparisons, macros, and, or, not and parentheses"}
 }
 
 // argument returns the length of the [argument] of a field that begins at from, 0 where none does.

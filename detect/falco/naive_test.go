@@ -29,9 +29,9 @@ func (v naive) holds(n *node) bool {
 
 func (v naive) compare(c *check) bool {
 	values := v.field(c)
-	for i := len(c.change) - 1; i >= 0; i-- {
+	for _, change := range slices.Backward(c.change) {
 		for j, s := range values {
-			switch c.change[i] {
+			switch change {
 			case "tolower":
 				values[j] = strings.ToLower(s)
 			case "toupper":
@@ -121,7 +121,7 @@ func (v naive) one(c *check, op, s, w string) bool {
 }
 
 func components(path string) (out []string) {
-	for _, c := range strings.Split(path, "/") {
+	for c := range strings.SplitSeq(path, "/") {
 		if c != "" {
 			out = append(out, c)
 		}

@@ -135,7 +135,7 @@ func (r *ruleDef) parts(sources []*source, res *Result) (parts []*part, lost los
 		}
 		res.remark(s, c)
 		i := slices.IndexFunc(parts, func(p *part) bool {
-			return p.sources[0].category == s.category && p.cond.text() == c.text()
+			return p.sources[0].category == s.category && p.cond.id() == c.id()
 		})
 		if i >= 0 {
 			parts[i].sources = append(parts[i].sources, s)
@@ -163,7 +163,7 @@ func (res *Result) remark(s *source, c *cond) {
 		}
 	}
 	add(s.remark)
-	if s.name == "write" && strings.Contains(c.text(), `"file.create"`) {
+	if s.name == "write" && c.tests("event.kind") {
 		add("O_CREAT is taken as: the open made the file")
 	}
 }
@@ -253,6 +253,11 @@ func (s *source) selector(kinds []string) *leaf {
 		return &leaf{field: "evt.type", values: s.types}
 	}
 	return &leaf{field: "event.kind", values: kinds}
+}
+
+// tests reports whether the condition reads a field.
+func (c *cond) tests(field string) bool {
+	return c.op == isLeaf && c.leaf.field == field || slices.ContainsFunc(c.kids, func(k *cond) bool { return k.tests(field) })
 }
 
 // saysKind reports whether the condition asks for one kind of event already.
