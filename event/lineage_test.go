@@ -59,6 +59,39 @@ func TestDerivedFields(t *testing.T) {
 	}
 }
 
+func TestPermissionsAndCapabilities(t *testing.T) {
+	for mode, want := range map[uint32]string{
+		0o100755: "rwxr-xr-x", 0o4755: "rwsr-xr-x", 0o2745: "rwxr-Sr-x", 0o2755: "rwxr-sr-x", 0o1777: "rwxrwxrwt", 0o7000: "--S--S--T", 0o100000: "---------", 0: "",
+	} {
+		if got := (&File{Mode: mode}).Permissions(); got != want {
+			t.Errorf("%o is %q, want %q", mode, got, want)
+		}
+	}
+	f, _ := Lookup("process.capabilities")
+	for mask, want := range map[uint64][]string{
+		0: nil, 1: {"CAP_CHOWN"}, 1<<21 | 1<<1: {"CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"}, 1<<40 | 1<<63: {"CAP_CHECKPOINT_RESTORE"}, 1<<2 - 1: {"CAP_CHOWN", "CAP_DAC_OVERRIDE"},
+	} {
+		p := &Process{Cred: Cred{CapEff: mask}}
+		if d := cmp.Diff(want, (&Event{Process: p}).Value(f.Field).List); d != "" {
+			t.Errorf("%x: %s", mask, d)
+		}
+		p.Seal()
+		child := &Process{Parent: p, Cred: p.Cred}
+		child.Seal()
+		if d := cmp.Diff(want, (&Event{Process: child}).Value(f.Field).List); d != "" {
+			t.Errorf("child of %x: %s", mask, d)
+		}
+		other := &Process{Parent: p}
+		other.Seal()
+		if v := (&Event{Process: other}).Value(f.Field); v.Kind != Absent {
+			t.Errorf("child of %x without capabilities has %v", mask, v.List)
+		}
+	}
+	if names := capNames(1<<41 - 1); len(names) != 41 || names[40] != "CAP_CHECKPOINT_RESTORE" {
+		t.Errorf("all capabilities are %d", len(names))
+	}
+}
+
 func TestAncestors(t *testing.T) {
 	e, err := ParseRecord([]byte(`{"process.lineage":"sh < nginx < runc","process.parent.exe":"/bin/dash","process.original_name":"id"}`))
 	if err != nil {

@@ -58,6 +58,7 @@ type Process struct {
 	images    []string
 	command   string
 	ancestors []string
+	caps      *capSets
 }
 
 // Cred holds the credentials of a process.
@@ -99,10 +100,11 @@ func (p *Process) Images() []string {
 	return p.imageList()
 }
 
-// Seal computes what Images, Command and AncestorNames return, once, so that reading a process
-// allocates nothing. Its ancestors must be in place.
+// Seal computes what Images, Command and AncestorNames return and the names of capabilities, once,
+// so that reading a process allocates nothing. Its ancestors must be in place.
 func (p *Process) Seal() {
-	p.images, p.command, p.ancestors = p.imageList(), p.joinCommand(), p.listAncestors()
+	p.images, p.command, p.ancestors, p.caps = p.imageList(), p.joinCommand(), p.listAncestors(), nil
+	p.caps = p.capSets()
 }
 
 func (p *Process) imageList() []string {

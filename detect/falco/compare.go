@@ -61,6 +61,9 @@ func (s *source) compare(c *check, neg bool) *cond {
 		}
 		return &cond{op: isLost, lost: &loss{c, why, neg}}
 	}
+	if len(c.values) == 0 && c.op != "exists" && c.other == nil {
+		return never // in an empty list
+	}
 	if fact, ok := s.fact(c, neg); ok {
 		return fact
 	}
@@ -143,9 +146,6 @@ func (cmp *comparison) build() (*cond, string) {
 	t := cmp.target
 	if cmp.op == "exists" {
 		return cmp.present(), ""
-	}
-	if len(cmp.texts) == 0 {
-		return never, "" // in an empty list
 	}
 	if t.one != "" {
 		return cmp.single()
@@ -387,6 +387,9 @@ func (cmp *comparison) network(name string) (*cond, string) {
 // textual returns the comparison of a text.
 func (cmp *comparison) textual(name string) (*cond, string) {
 	texts := cmp.texts
+	if cmp.target.words && (cmp.op != "contains" && cmp.op != "icontains" || strings.Contains(texts[0], " ")) {
+		return nil, "only one of several words can be looked for"
+	}
 	place := map[string]string{
 		"contains": "contains", "icontains": "contains", "startswith": "startswith", "istartswith": "startswith",
 		"endswith": "endswith", "iendswith": "endswith",

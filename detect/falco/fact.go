@@ -13,6 +13,13 @@ var errnos = map[string]int{
 	"ENETUNREACH": 101, "ETIMEDOUT": 110, "ECONNREFUSED": 111, "EHOSTUNREACH": 113, "EALREADY": 114, "EINPROGRESS": 115,
 }
 
+// modeBits are the patterns of file.permissions in which a bit is set.
+var modeBits = map[string][]string{
+	"S_IRUSR": {"r*"}, "S_IWUSR": {"?w*"}, "S_IXUSR": {"??x*", "??s*"}, "S_ISUID": {"??s*", "??S*"},
+	"S_IRGRP": {"???r*"}, "S_IWGRP": {"????w*"}, "S_IXGRP": {"?????x*", "?????s*"}, "S_ISGID": {"?????s*", "?????S*"},
+	"S_IROTH": {"??????r*"}, "S_IWOTH": {"*w?"}, "S_IXOTH": {"*x", "*t"}, "S_ISVTX": {"*t", "*T"},
+}
+
 // fact answers comparisons of what the log source itself says, of the result of the call, and of
 // fields whose values are settled. It reports false where the comparison is of something else.
 func (s *source) fact(c *check, neg bool) (*cond, bool) {
@@ -47,10 +54,19 @@ func (s *source) fact(c *check, neg bool) (*cond, bool) {
 		return settled(strconv.FormatBool(s.name == "write"))
 	case "evt.is_open_read":
 		return settled(strconv.FormatBool(s.name == "read"))
+	case "evt.is_open_exec":
+		if s.name == "write" {
+			return s.opensProgram(c.op, texts)
+		}
+		return settled("false")
 	case "evt.rawres", "evt.res", "evt.failed", "fd.num":
 		return s.outcome(c, texts)
 	case "fd.typechar", "fd.type", "fd.sockfamily":
 		return s.objectType(c, texts)
+	case "evt.arg.mode":
+		if s.name == "chmod" && c.op == "contains" && modeBits[texts[0]] != nil {
+			return &cond{op: isLeaf, leaf: &leaf{field: "file.permissions", mods: []string{"cased"}, values: modeBits[texts[0]]}}, true
+		}
 	case "evt.arg.flags":
 		creates := (c.op == "contains" || c.op == "=") && texts[0] == "O_CREAT"
 		if creates && s.name == "read" {
@@ -77,6 +93,26 @@ func count(op string, texts []string) (*cond, bool) {
 		return never, true
 	}
 	return nil, false
+}
+
+// opensProgram tells whether an open made a file that may be run.
+func (s *source) opensProgram(op string, texts []string) (*cond, bool) {
+	want, ok := truth(texts)
+	if !ok || op != "=" && op != "!=" {
+		return nil, false
+	}
+	var runs []string
+	for _, bit := range []string{"S_IXUSR", "S_IXGRP", "S_IXOTH"} {
+		runs = append(runs, modeBits[bit]...)
+	}
+	made := both(
+		&cond{op: isLeaf, leaf: &leaf{field: "event.kind", values: []string{"file.create"}}},
+		&cond{op: isLeaf, leaf: &leaf{field: "file.permissions", mods: []string{"cased"}, values: runs}},
+	)
+	if want != (op == "=") {
+		made = negate(made)
+	}
+	return made, true
 }
 
 // outcome compares the result of a call: here the error number, which is absent where it worked.

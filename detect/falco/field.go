@@ -24,6 +24,8 @@ type target struct {
 	absent string
 	// blank is set where an empty text is kept apart from none.
 	blank bool
+	// words is set where Falco has several words in one text, and a list stands here.
+	words bool
 	// one is set where a value must be this one; other values cannot be told.
 	one string
 }
@@ -56,6 +58,8 @@ var fields = map[string]target{
 	"container.id":            {names: []string{"container.id"}, absent: "host"},
 	"k8s.pod.uid":             {names: []string{"k8s.pod.uid"}},
 	"evt.hostname":            {names: []string{"host"}},
+	"thread.cap_effective":    {names: []string{"process.capabilities"}, words: true},
+	"thread.cap_permitted":    {names: []string{"process.capabilities_permitted"}, words: true},
 	"proc.is_exe_lower_layer": {names: []string{"process.layer"}, kind: boolean, one: "lower"},
 	"proc.is_exe_upper_layer": {names: []string{"process.layer"}, kind: boolean, one: "upper"},
 	"proc.is_exe_from_memfd":  {names: []string{"process.memfd"}, kind: boolean},
@@ -109,10 +113,9 @@ var missing = []struct{ prefix, why string }{
 	{"proc.aname", "ancestors are known up to the seventh"},
 	{"proc.a", "of ancestors only names are known here"},
 	{"evt.buffer", "what was read or written is not looked at"},
-	{"evt.is_open_exec", "the mode given to an open is not tested here"},
 	{"evt.arg.flags", "the flags of the call are not kept"},
 	{"evt.arg.", "that argument of the call is not kept"},
-	{"thread.cap_", "only effective capabilities are known here, by name"},
+	{"thread.cap_", "only effective and permitted capabilities are known here"},
 }
 
 // reason says why a field cannot be told.

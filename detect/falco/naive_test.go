@@ -245,6 +245,15 @@ func (v naive) field(c *check) []string {
 		return number(int64(int32(p.LoginUID)))
 	case "user.name":
 		return some(p.User)
+	case "thread.cap_effective", "thread.cap_permitted":
+		mask := map[string]uint64{"thread.cap_effective": p.Cred.CapEff, "thread.cap_permitted": p.Cred.CapPerm}[c.field]
+		var names []string
+		for bit, name := range map[int]string{1: "CAP_DAC_OVERRIDE", 2: "CAP_DAC_READ_SEARCH", 12: "CAP_NET_ADMIN", 16: "CAP_SYS_MODULE", 21: "CAP_SYS_ADMIN"} {
+			if mask>>bit&1 == 1 {
+				names = append(names, name)
+			}
+		}
+		return some(strings.Join(names, " "))
 	case "container.id":
 		if p.Container == nil {
 			return some("host")
@@ -290,6 +299,17 @@ func (v naive) object(c *check, some func(string) []string, number func(int64) [
 			return some(e.File.Path)
 		}
 		return nil
+	case "evt.arg.mode":
+		if e.Kind == event.FileChmod {
+			var bits []string
+			for i, name := range strings.Fields("S_IXOTH S_IWOTH S_IROTH S_IXGRP S_IWGRP S_IRGRP S_IXUSR S_IWUSR S_IRUSR S_ISVTX S_ISGID S_ISUID") {
+				if e.File.Mode>>i&1 == 1 {
+					bits = append(bits, name)
+				}
+			}
+			return some(strings.Join(bits, "|"))
+		}
+		return nil
 	case "evt.arg.flags":
 		if e.Kind == event.FileCreate {
 			return some("O_WRONLY|O_CREAT")
@@ -302,6 +322,8 @@ func (v naive) object(c *check, some func(string) []string, number func(int64) [
 			return flag(e.Kind == event.FileRead)
 		case "evt.is_open_write":
 			return flag(e.Kind == event.FileWrite || e.Kind == event.FileCreate)
+		case "evt.is_open_exec":
+			return flag(e.Kind == event.FileCreate && e.File.Mode&0o111 != 0)
 		case "fd.num":
 			if e.Errno != 0 {
 				return number(-1)

@@ -162,9 +162,11 @@ func (res *Result) remark(s *source, c *cond) {
 			res.Remarks = append(res.Remarks, text)
 		}
 	}
-	add(s.remark)
+	for _, text := range s.remarks {
+		add(text)
+	}
 	if s.name == "write" && c.tests("event.kind") {
-		add("O_CREAT is taken as: the open made the file")
+		add("only an open that made the file counts as one that creates")
 	}
 }
 

@@ -110,6 +110,8 @@ func (v *vocabulary) process(depth int) *event.Process {
 		Start: time.Unix(1000, 0).Add(-time.Duration(v.rnd.IntN(10)) * time.Second),
 	}
 	p.Cred.EUID = uint32(v.rnd.IntN(2) * 1000)
+	p.Cred.CapEff = []uint64{0, 1 << 21, 1<<21 | 1<<1, 1<<17 - 1, 1<<41 - 1}[v.rnd.IntN(5)]
+	p.Cred.CapPerm = []uint64{0, 1 << 12, p.Cred.CapEff}[v.rnd.IntN(3)]
 	if p.CWD == "" {
 		p.CWD = "/"
 	}
@@ -194,6 +196,9 @@ func (v *vocabulary) event() *event.Event {
 	switch e.Kind.Class() {
 	case "file":
 		e.File.Path = v.path()
+		if e.Kind == event.FileChmod || e.Kind == event.FileCreate {
+			e.File.Mode = 0o100000 | v.rnd.Uint32N(1<<12)
+		}
 		if e.Kind == event.FileRename {
 			e.File.Old = v.path()
 		}
@@ -248,6 +253,7 @@ func agree(t *testing.T, r *ruleDef, res Result, rounds int) (hits int) {
 }
 
 func TestTranslationMeansTheSame(t *testing.T) {
+	const rounds = 1000
 	for _, cond := range []string{
 		`evt.type=execve and proc.name in (sh, Bash)`,
 		`evt.type=execve and proc.name != sh`,
@@ -280,9 +286,14 @@ func TestTranslationMeansTheSame(t *testing.T) {
 		`evt.type in (open, openat) and (fd.directory in (/, /etc) or fd.filename = .profile)`,
 		`evt.type in (open, openat) and evt.is_open_read=true and fd.num = -1 and evt.res startswith E`,
 		`evt.type=openat and evt.arg.flags contains O_CREAT and fd.name contains "/."`,
+		`evt.type in (open, openat, openat2) and evt.is_open_exec=true`,
+		`evt.type in (open, openat, openat2) and evt.is_open_exec!=true and evt.is_open_write=true`,
 		`evt.type=openat and basename(fd.name) = passwd`,
 		`evt.type in (rename, unlink) and (evt.arg.oldpath contains x or evt.arg.path startswith /etc or fd.name = /x)`,
 		`evt.type=chmod and evt.arg.filename startswith /etc and evt.failed=false`,
+		`evt.type=chmod and evt.arg.mode contains S_ISUID and not evt.arg.mode contains "S_IXOTH"`,
+		`evt.type in (chmod, fchmodat) and (evt.arg.mode contains S_IXGRP or evt.arg.mode contains S_IWOTH or evt.arg.mode contains S_ISVTX)`,
+		`evt.type=execve and thread.cap_effective contains CAP_SYS_ADMIN and not thread.cap_permitted icontains net_admin`,
 		`(evt.type=connect and (evt.rawres >= 0 or evt.res = EINPROGRESS)) and (fd.typechar=4 or fd.typechar=6)`,
 		`evt.type in (connect, accept, listen) and fd.typechar=6 and fd.sport in (22, 443)`,
 		`evt.type in (connect, accept) and fd.ip != "0.0.0.0" and fd.net != "127.0.0.0/8" and not fd.snet in ("10.0.0.0/8")`,
@@ -302,8 +313,8 @@ func TestTranslationMeansTheSame(t *testing.T) {
 			t.Errorf("%s: %s: %v", cond, res.Status, res.Reasons)
 			continue
 		}
-		if hits := agree(t, rs.rules[0], res, 3000); hits == 0 || hits == 3000 {
-			t.Errorf("%s: fired on %d of 3000 events, which proves nothing", cond, hits)
+		if hits := agree(t, rs.rules[0], res, rounds); hits == 0 || hits == rounds {
+			t.Errorf("%s: fired on %d of %d events, which proves nothing", cond, hits, rounds)
 		}
 	}
 }

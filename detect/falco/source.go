@@ -2,6 +2,7 @@ package falco
 
 import (
 	"slices"
+	"strings"
 
 	"picket/event"
 )
@@ -27,7 +28,7 @@ type source struct {
 	kinds    []event.Kind // the kinds of the category that are meant
 	whole    bool         // kinds are all that the category has, so that the rule need not say it
 	args     []string     // evt.arg.X that Falco has for these events
-	remark   string
+	remarks  []string
 }
 
 // sources returns the log sources that have events here. Those of one Falco event may be several:
@@ -41,7 +42,7 @@ func sources() []*source {
 		{name: "write", category: "file_event", family: opened, types: open, usual: 3, kinds: []event.Kind{event.FileCreate, event.FileWrite}, args: []string{"fd", "dirfd", "name", "flags", "mode", "dev", "ino"}},
 		{
 			name: "read", category: "file_access", family: opened, types: open[:3], usual: 3, kinds: []event.Kind{event.FileRead}, whole: true, args: []string{"fd", "dirfd", "name", "flags", "mode", "dev", "ino"},
-			remark: "reads are seen below watched directories only",
+			remarks: []string{"reads are seen below watched directories only"},
 		},
 		{name: "rename", category: "file_rename", family: named, types: []string{"rename", "renameat", "renameat2"}, usual: 3, kinds: []event.Kind{event.FileRename}, whole: true, args: []string{"res", "oldpath", "newpath", "olddirfd", "newdirfd", "flags"}},
 		{name: "delete", category: "file_delete", family: named, types: []string{"unlink", "unlinkat"}, usual: 2, kinds: []event.Kind{event.FileDelete}, whole: true, args: []string{"res", "path", "name", "dirfd", "flags"}},
@@ -78,6 +79,7 @@ func sourcesOf(tree *node) []*source {
 	active := sources()
 	for _, s := range active {
 		if slices.ContainsFunc(s.types, func(t string) bool { return types[t] }) {
+			s.widen(types)
 			out = append(out, s)
 		}
 	}
@@ -99,6 +101,21 @@ func sourcesOf(tree *node) []*source {
 		out[i].usual++
 	}
 	return out
+}
+
+// widen notes where a condition names some of the calls that are not told apart here.
+func (s *source) widen(types map[string]bool) {
+	var asked, taken []string
+	for i, t := range s.types {
+		if types[t] {
+			asked = append(asked, t)
+		} else if i < s.usual {
+			taken = append(taken, t)
+		}
+	}
+	if len(taken) > 0 {
+		s.remarks = append(s.remarks, strings.Join(asked, ", ")+" is not told apart from "+strings.Join(taken, ", ")+" (noisier)")
+	}
 }
 
 // eventTypes gathers the values that evt.type is compared with.
