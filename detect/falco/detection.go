@@ -178,19 +178,32 @@ func (d *detection) name(c *cond, base string) string {
 		}
 		return "(" + strings.Join(line, " and ") + ")"
 	}
-	var line []string
-	var flat []*cond
-	for _, k := range c.kids {
-		if _, ok := disjunction(k); ok && k.label == "" {
-			flat = append(flat, k)
-		} else {
-			line = append(line, d.name(k, label(k, base)))
+	return "(" + strings.Join(d.alternatives(c, base), " or ") + ")"
+}
+
+// alternatives names the parts of an or: those that came from no macro share lists of maps as far
+// as these stay short.
+func (d *detection) alternatives(c *cond, base string) (line []string) {
+	var list selections
+	flush := func() {
+		if len(list) > 0 {
+			line = append(line, d.add(base, list))
 		}
+		list = nil
 	}
-	if len(flat) > 0 {
-		line = append([]string{d.name(either(flat...), base)}, line...)
+	for _, k := range c.kids {
+		s, ok := disjunction(k)
+		if !ok || k.label != "" {
+			line = append(line, d.name(k, label(k, base)))
+			continue
+		}
+		if !slices.Concat(list, s).small() {
+			flush()
+		}
+		list = append(list, s...)
 	}
-	return "(" + strings.Join(line, " or ") + ")"
+	flush()
+	return line
 }
 
 // disjunction returns c as a list of maps, if it can be and stays short.

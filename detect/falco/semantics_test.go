@@ -319,6 +319,29 @@ func TestTranslationMeansTheSame(t *testing.T) {
 	}
 }
 
+// Alternatives that are too many for one list of maps, and conditions that no list of maps can
+// hold, become several selections.
+func TestLargeConditionsMeanTheSame(t *testing.T) {
+	var pairs, nested []string
+	for i := range 100 {
+		pairs = append(pairs, fmt.Sprintf("(proc.name=n%d and proc.args contains a%d)", i%2, i))
+		nested = append(nested, fmt.Sprintf("(proc.name=n%d and not (proc.args contains a%d and (user.uid=0 or not proc.pname=p%d)))", i%2, i, i))
+	}
+	for _, cond := range []string{strings.Join(pairs, " or "), strings.Join(nested, " or "), "not (" + strings.Join(pairs, " or ") + ")"} {
+		rs, err := Load(File{"x.yaml", fmt.Appendf(nil, "- rule: R\n  condition: %q\n", "evt.type=execve and ("+cond+")")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := rs.Translate()[0]
+		if res.Status != Carried {
+			t.Fatalf("%s: %q", res.Status, res.Reasons)
+		}
+		if hits := agree(t, rs.rules[0], res, 500); hits == 0 || hits == 500 {
+			t.Errorf("fired on %d of 500 events", hits)
+		}
+	}
+}
+
 func TestPublicRulesMeanTheSame(t *testing.T) {
 	rs := loadPublic(t)
 	quiet := 0
