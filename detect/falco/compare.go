@@ -154,8 +154,7 @@ func (cmp *comparison) build() (*cond, string) {
 		return cmp.withAbsent()
 	}
 	if cmp.op == "!=" && len(t.names) > 1 { // both ends of a connection differ
-		equal, why := cmp.with("=").build()
-		return negate(equal), why
+		return cmp.differs()
 	}
 	kids := make([]*cond, len(t.names))
 	for i, name := range t.names {
@@ -166,6 +165,15 @@ func (cmp *comparison) build() (*cond, string) {
 		kids[i] = k
 	}
 	return either(kids...), ""
+}
+
+// differs returns the opposite of the comparison for equality.
+func (cmp *comparison) differs() (*cond, string) {
+	equal, why := cmp.with("=").build()
+	if why != "" {
+		return nil, why
+	}
+	return negate(equal), ""
 }
 
 // with returns the comparison with another operator.
@@ -264,8 +272,7 @@ func (cmp *comparison) withAbsent() (*cond, string) {
 		if cmp.texts[0] == none {
 			return exists(name), ""
 		}
-		k, why := plain.with("=").build()
-		return negate(k), why
+		return plain.differs()
 	}
 	k, why := plain.build()
 	if why == "" && evaluate(cmp.op, none, cmp.texts) {
@@ -444,6 +451,17 @@ func (cmp *comparison) equal(name string) *cond {
 	var kids []*cond
 	if none {
 		kids = append(kids, absent(name))
+	}
+	var cut []string
+	texts = slices.DeleteFunc(texts, func(v string) bool {
+		is := cmp.target.cut > 0 && len(v) == cmp.target.cut
+		if is {
+			cut = append(cut, v)
+		}
+		return is
+	})
+	if len(cut) > 0 {
+		kids = append(kids, textLeaf(name, []string{"startswith"}, cut, cmp.fold))
 	}
 	if len(texts) > 0 {
 		kids = append(kids, textLeaf(name, nil, texts, cmp.fold))

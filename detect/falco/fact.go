@@ -59,7 +59,12 @@ func (s *source) fact(c *check, neg bool) (*cond, bool) {
 			return s.opensProgram(c.op, texts)
 		}
 		return settled("false")
-	case "evt.rawres", "evt.res", "evt.failed", "fd.num":
+	case "fd.num":
+		if s.family == network && (c.op == ">=" || c.op == ">") && len(texts) == 1 && (texts[0] == "0" || texts[0] == "-1") {
+			return always, true // there is a socket, whatever became of the call
+		}
+		return s.outcome(c, texts)
+	case "evt.rawres", "evt.res", "evt.failed":
 		return s.outcome(c, texts)
 	case "fd.typechar", "fd.type", "fd.sockfamily":
 		return s.objectType(c, texts)
@@ -117,7 +122,8 @@ func (s *source) opensProgram(op string, texts []string) (*cond, bool) {
 
 // outcome compares the result of a call: here the error number, which is absent where it worked.
 func (s *source) outcome(c *check, texts []string) (*cond, bool) {
-	if len(texts) != 1 || c.field == "fd.num" && s.family != opened && s.family != network {
+	descriptor := c.field == "fd.num"
+	if len(texts) != 1 || descriptor && (s.family != opened || s.name == "chmod") {
 		return nil, false
 	}
 	const field = "event.errno"
@@ -135,9 +141,9 @@ func (s *source) outcome(c *check, texts []string) (*cond, bool) {
 		return outcomeName(c.op, text)
 	case err != nil:
 		return nil, false
-	case c.op == ">=" && n == 0, c.op == ">" && n == -1, c.op == "!=" && n == -1 && c.field == "fd.num":
+	case c.op == ">=" && n == 0, c.op == ">" && n == -1, c.op == "!=" && n == -1 && descriptor:
 		return worked, true
-	case c.op == "<" && n == 0, c.op == "<=" && n == -1, c.op == "=" && n == -1 && c.field == "fd.num":
+	case c.op == "<" && n == 0, c.op == "<=" && n == -1, c.op == "=" && n == -1 && descriptor:
 		return failed, true
 	case c.field == "evt.rawres" && s.family != opened && n == 0 && c.op == "=":
 		return worked, true

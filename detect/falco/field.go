@@ -24,6 +24,8 @@ type target struct {
 	absent string
 	// blank is set where an empty text is kept apart from none.
 	blank bool
+	// cut is how much of the value Falco shows, 0 for all.
+	cut int
 	// words is set where Falco has several words in one text, and a list stands here.
 	words bool
 	// one is set where a value must be this one; other values cannot be told.
@@ -55,7 +57,8 @@ var fields = map[string]target{
 	"user.name":               {names: []string{"process.user"}},
 	"user.loginuid":           {names: []string{"process.login_uid"}, kind: numeric, absent: "-1"},
 	"group.gid":               {names: []string{"process.gid_number"}, kind: numeric},
-	"container.id":            {names: []string{"container.id"}, absent: "host"},
+	"container.id":            {names: []string{"container.id"}, absent: "host", cut: 12},
+	"container.full_id":       {names: []string{"container.id"}},
 	"k8s.pod.uid":             {names: []string{"k8s.pod.uid"}},
 	"evt.hostname":            {names: []string{"host"}},
 	"thread.cap_effective":    {names: []string{"process.capabilities"}, words: true},

@@ -258,7 +258,7 @@ func (v naive) field(c *check) []string {
 		if p.Container == nil {
 			return some("host")
 		}
-		return some(p.Container.ID)
+		return some(p.Container.ID[:min(12, len(p.Container.ID))])
 	}
 	return v.object(c, some, number, flag)
 }
@@ -376,6 +376,8 @@ func (v naive) end(field string, some func(string) []string, number func(int64) 
 	}
 	six := v.e.Net.Remote.Addr().Is6() && v.e.Net.Remote.IsValid() || v.e.Net.Local.Addr().Is6()
 	switch field {
+	case "fd.num":
+		return number(3)
 	case "fd.typechar":
 		return some(map[bool]string{true: "6", false: "4"}[six])
 	case "fd.type":

@@ -66,6 +66,12 @@ func (r *ruleDef) translate(name string) Result {
 		return refuse("it names no evt.type, so it would run on every event: add one")
 	}
 	parts, lost := r.parts(sources, &res)
+	if other := (&source{family: foreign, types: []string{"another"}}); other.translate(r.tree, false, map[memoKey]*cond{}).op != isFalse {
+		if len(parts) == 0 {
+			return refuse("it is about events of types that it does not name: add evt.type")
+		}
+		res.Reasons = append(res.Reasons, "events of types that it does not name are left out (narrower)")
+	}
 	if len(parts) == 0 {
 		if len(lost.required) > 0 {
 			return refuse("requires %s", strings.Join(lost.required, "; "))

@@ -146,7 +146,7 @@ func (v *vocabulary) process(depth int) *event.Process {
 	}
 	p.Cmdline = strings.Join(p.Args, " ")
 	if v.rnd.IntN(2) == 0 {
-		p.Container = &event.Container{ID: v.word("container.id", "abc")}
+		p.Container = &event.Container{ID: v.word("container.id", "abc", "0123456789abcdef")}
 		if p.Container.ID == "host" || p.Container.ID == "" {
 			p.Container = nil
 		}
@@ -277,6 +277,9 @@ func TestTranslationMeansTheSame(t *testing.T) {
 		`evt.type=execve and proc.tty != 0 and container.id != host`,
 		`evt.type=execve and proc.tty = 0 and container.id = host`,
 		`evt.type=execve and container.id in (host, abc) and not container.id = abcx`,
+		`evt.type=execve and container.id = 0123456789ab`,
+		`evt.type=execve and container.id != 0123456789ab and proc.name=sh`,
+		`evt.type in (connect, accept) and fd.num>=0 and fd.sport=22`,
 		`evt.type=execve and not user.name in ("<NA>","N/A","")`,
 		`evt.type=execve and user.name != ""`,
 		`evt.type=execve and proc.is_exe_upper_layer=true and proc.is_exe_from_memfd=false`,

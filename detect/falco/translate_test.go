@@ -172,6 +172,8 @@ func TestReasons(t *testing.T) {
 		"evt.type=connect and fd.name contains 80":                                 "not carried: requires fd.name (a connection has no text form here: test its addresses and ports)",
 		"evt.type=ptrace and evt.arg.request contains X":                           "inactive: no event source here: ptrace",
 		"evt.type in (setns, unshare, execve)":                                     "partly: no event source here: setns, unshare",
+		"evt.type!=execve and proc.name=sh":                                        "not carried: it is about events of types that it does not name: add evt.type",
+		"evt.type=connect and fd.sport=22 or proc.name=sh":                         "partly: events of types that it does not name are left out (narrower)",
 		"evt.type=execveat":                                                        "carried: execveat is not told apart from execve (noisier)",
 		"evt.type in (execve, connect) and fd.sip.name=x":                          "not carried: requires fd.sip.name (names of addresses are not looked up)",
 		"(evt.type=execve or (evt.type=connect and fd.sip.name=x)) and user.uid=0": "partly: events lost, which require: fd.sip.name (names of addresses are not looked up) (narrower)",
@@ -217,6 +219,7 @@ func TestUnchanged(t *testing.T) {
 
 func FuzzCondition(f *testing.F) {
 	for _, c := range []string{
+		`evt.type in(connect)and fd.net!=0 or user.loginuid != x`,
 		`evt.type=execve and proc.name in (a, "b c") and not (fd.name glob '/x*' or user.uid >= 0)`,
 		`evt.type in (open, connect) and fd.net != "10.0.0.0/8" and evt.rawres >= 0 and evt.arg.flags contains O_CREAT`,
 		`not not (tolower(proc.name) = val(proc.pname)) and proc.aname[2] exists or evt.type=ptrace`,
