@@ -87,7 +87,7 @@ func TestFaultsOfFiles(t *testing.T) {
 		"- 1":                         "x.yaml:1:3: an entry is not a map of keys",
 		"- thing: x":                  "x.yaml:1:3: unknown kind of entry",
 		"- rule: x\n  rule: y":        "x.yaml:2:3: rule is given twice",
-		"- rule: x\n  conditon: y":    `x.yaml:2:3: unknown key "conditon" of a rule`,
+		"- rule: x\n  kondition: y":   `x.yaml:2:3: unknown key "kondition" of a rule`,
 		"- rule: x":                   `x.yaml:1:3: rule "x" has no condition`,
 		"- rule: ''":                  "x.yaml:1:9: the rule has no name",
 		"- macro: x":                  "x.yaml:1:3: macro x has no condition",
