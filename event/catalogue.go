@@ -66,10 +66,28 @@ var catalogue = []Info{
 	proc("process.invoked", "", Text, "path that was passed to execve",
 		func(p *Process) Value { return text(p.Invoked) }, func(p *Process, s string) error { p.Invoked = s; p.images = nil; return nil }),
 	proc("process.original_name", "OriginalFileName", Text, "comm: the kernel's 15-character name",
-		func(p *Process) Value { return text(p.Comm) }, func(p *Process, s string) error { p.Comm = s; return nil }),
+		func(p *Process) Value { return text(p.Comm) }, func(p *Process, s string) error { p.Comm, p.command = s, ""; return nil }),
 	proc("process.cmdline", "CommandLine", Text, "arguments joined by one space",
 		func(p *Process) Value { return text(p.Cmdline) },
-		func(p *Process, s string) error { p.Cmdline = s; p.Args = strings.Fields(s); return nil }),
+		func(p *Process, s string) error { p.Cmdline, p.command = s, ""; p.Args = strings.Fields(s); return nil }),
+	derived(proc("process.argv0", "", Text, "the first argument, which a program may choose freely",
+		func(p *Process) Value { return text(p.Argv0()) }, nil), "process.cmdline"),
+	derived(proc("process.args", "", Text, "arguments after the first, joined by one space; empty where there is but one",
+		func(p *Process) Value {
+			if p.Cmdline == "" {
+				return Value{}
+			}
+			return Value{Kind: Text, Str: p.Arguments()}
+		}, nil), "process.cmdline"),
+	derived(proc("process.command", "", Text, "the kernel's name and the arguments after the first, joined by one space",
+		func(p *Process) Value { return text(p.Command()) }, nil), "process.cmdline"),
+	derived(top("process.age", "", Integer, "nanoseconds from the process's start to the event",
+		func(e *Event) Value {
+			if e.Process == nil || e.Process.Start.IsZero() || e.Time.IsZero() {
+				return Value{}
+			}
+			return integer(int64(e.Time.Sub(e.Process.Start)))
+		}, nil), "process.start"),
 	proc("process.cwd", "CurrentDirectory", Text, "working directory",
 		func(p *Process) Value { return text(p.CWD) }, func(p *Process, s string) error { p.CWD = s; return nil }),
 	proc("process.tty", "", Text, "terminal",
@@ -90,7 +108,13 @@ var catalogue = []Info{
 	proc("process.session", "", Integer, "session id",
 		func(p *Process) Value { return count(p.SessionID) }, numberP(func(p *Process, n int64) { p.SessionID = uint32(n) })),
 	proc("process.cap_effective", "", Integer, "effective capabilities as a bit mask",
-		func(p *Process) Value { return count(p.Cred.CapEff) }, numberP(func(p *Process, n int64) { p.Cred.CapEff = uint64(n) })),
+		func(p *Process) Value { return count(p.Cred.CapEff) }, numberP(func(p *Process, n int64) { p.Cred.CapEff, p.caps = uint64(n), nil })),
+	proc("process.cap_permitted", "", Integer, "permitted capabilities as a bit mask",
+		func(p *Process) Value { return count(p.Cred.CapPerm) }, numberP(func(p *Process, n int64) { p.Cred.CapPerm, p.caps = uint64(n), nil })),
+	derived(proc("process.capabilities", "", List, "effective capabilities by name, such as CAP_SYS_ADMIN",
+		func(p *Process) Value { return list(p.capSets().effective) }, nil), "process.cap_effective"),
+	derived(proc("process.capabilities_permitted", "", List, "permitted capabilities by name",
+		func(p *Process) Value { return list(p.capSets().permitted) }, nil), "process.cap_permitted"),
 	proc("process.layer", "", Text, "overlay layer of the executable: upper was written since the container started",
 		func(p *Process) Value { return text(p.Layer.String()) }, func(p *Process, s string) error { p.Layer = parseLayer(s); return nil }),
 	proc("process.memfd", "", Boolean, "the executable never had a name on disk",
@@ -119,9 +143,20 @@ var catalogue = []Info{
 	parent("process.parent.exe", "ParentImage", Text, "the parent's executable",
 		func(p *Process) Value { return list(p.Images()) }, func(p *Process, s string) error { p.Exe = s; p.images = nil; return nil }),
 	parent("process.parent.cmdline", "ParentCommandLine", Text, "the parent's arguments",
-		func(p *Process) Value { return text(p.Cmdline) }, func(p *Process, s string) error { p.Cmdline = s; return nil }),
+		func(p *Process) Value { return text(p.Cmdline) }, func(p *Process, s string) error { p.Cmdline, p.command = s, ""; return nil }),
 	parent("process.parent.user", "ParentUser", Text, "the parent's user name",
 		func(p *Process) Value { return text(p.User) }, func(p *Process, s string) error { p.User = s; return nil }),
+
+	parent("process.parent.original_name", "", Text, "the parent's comm, or its name where comm is not known",
+		func(p *Process) Value { return text(p.kernelName()) }, func(p *Process, s string) error { p.Comm, p.command = s, ""; return nil }),
+	derived(parent("process.parent.argv0", "", Text, "the parent's first argument",
+		func(p *Process) Value { return text(p.Argv0()) }, nil), "process.parent.cmdline"),
+	derived(parent("process.parent.command", "", Text, "the parent's comm and arguments after the first, joined by one space",
+		func(p *Process) Value { return text(p.Command()) }, nil), "process.parent.cmdline"),
+	proc("process.ancestors", "", List, "comm of each ancestor, nearest first; as text: sh < nginx < runc",
+		func(p *Process) Value { return list(p.AncestorNames()) },
+		func(p *Process, s string) error { p.ancestors = nil; p.setAncestors(s); return nil }),
+	ancestor(2), ancestor(3), ancestor(4), ancestor(5), ancestor(6), ancestor(7),
 
 	cont("container.id", "ContainerId", "container id", func(c *Container) *string { return &c.ID }),
 	cont("container.runtime", "", "container runtime", func(c *Container) *string { return &c.Runtime }),
@@ -171,6 +206,13 @@ var catalogue = []Info{
 
 	top("file.path", "TargetFilename", Text, "file's path, resolved by the kernel",
 		func(e *Event) Value { return text(e.File.Path) }, func(e *Event, s string) error { e.File.Path = s; return nil }),
+	derived(top("file.directory", "", Text, "directory that the file is in",
+		func(e *Event) Value {
+			i := strings.LastIndexByte(e.File.Path, '/')
+			return text(e.File.Path[:max(i, min(i+1, 1))]) // of /a the directory is /
+		}, nil), "file.path"),
+	derived(top("file.name", "", Text, "last part of the file's path",
+		func(e *Event) Value { return text(e.File.Path[strings.LastIndexByte(e.File.Path, '/')+1:]) }, nil), "file.path"),
 	top("file.old_path", "SourceFilename", Text, "path before a rename",
 		func(e *Event) Value { return text(e.File.Old) }, func(e *Event, s string) error { e.File.Old = s; return nil }),
 	top("file.inode", "", Integer, "inode number",
@@ -181,6 +223,8 @@ var catalogue = []Info{
 		func(e *Event) Value { return count(e.File.Size) }, number(func(e *Event, n int64) { e.File.Size = n })),
 	top("file.mode", "", Integer, "file mode bits",
 		func(e *Event) Value { return count(e.File.Mode) }, number(func(e *Event, n int64) { e.File.Mode = uint32(n) })),
+	derived(top("file.permissions", "", Text, "permissions in the file's mode, or given to it, as ls -l writes them: rwsr-xr-x",
+		func(e *Event) Value { return text(e.File.Permissions()) }, nil), "file.mode"),
 	top("file.layer", "", Text, "overlay layer of the file",
 		func(e *Event) Value { return text(e.File.Layer.String()) }, func(e *Event, s string) error { e.File.Layer = parseLayer(s); return nil }),
 
@@ -295,6 +339,13 @@ func top(name, sigma string, t ValueKind, doc string, get func(*Event) Value, se
 		name = "sigma." + sigma
 	}
 	return Info{Name: name, Sigma: sigma, Type: t, Doc: doc, get: get, set: set}
+}
+
+// derived marks a field as another view of one that is recorded: it is neither recorded nor set.
+func derived(f Info, from string) Info {
+	f.derived = true
+	f.set = func(*Event, string) error { return fmt.Errorf("%s follows from %s: set that", f.Name, from) }
+	return f
 }
 
 func proc(name, sigma string, t ValueKind, doc string, get func(*Process) Value, set func(*Process, string) error) Info {

@@ -67,6 +67,8 @@ type Info struct {
 
 	get func(*Event) Value
 	set func(*Event, string) error
+
+	derived bool // from fields that are recorded, so that it need not be
 }
 
 // Value returns the content of f in e.

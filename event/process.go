@@ -54,7 +54,11 @@ type Process struct {
 	ExitCode   int32
 	ExitSignal int32
 
-	images []string
+	// What Images, Command and AncestorNames return, once sealed.
+	images    []string
+	command   string
+	ancestors []string
+	caps      *capSets
 }
 
 // Cred holds the credentials of a process.
@@ -96,8 +100,12 @@ func (p *Process) Images() []string {
 	return p.imageList()
 }
 
-// Seal computes what Images returns, once, so that reading a process allocates nothing.
-func (p *Process) Seal() { p.images = p.imageList() }
+// Seal computes what Images, Command and AncestorNames return and the names of capabilities, once,
+// so that reading a process allocates nothing. Its ancestors must be in place.
+func (p *Process) Seal() {
+	p.images, p.command, p.ancestors, p.caps = p.imageList(), p.joinCommand(), p.listAncestors(), nil
+	p.caps = p.capSets()
+}
 
 func (p *Process) imageList() []string {
 	switch {

@@ -26,8 +26,8 @@ func (e *Event) AppendRecord(dst []byte) []byte {
 	dst = append(dst, '"')
 	for i := range catalogue {
 		f := &catalogue[i]
-		if strings.HasPrefix(f.Name, "sigma.") || f.Name == "message" {
-			continue // another name of net.local and net.remote; the message is _msg
+		if f.derived || strings.HasPrefix(f.Name, "sigma.") || f.Name == "message" || f.Name == "process.ancestors" {
+			continue // another name of net.local and net.remote; the message is _msg, the ancestors the lineage
 		}
 		v := f.get(e)
 		if v.Kind == Absent {
@@ -142,6 +142,8 @@ func (e *Event) setNamed(name, s string) (err error) {
 		return nil
 	case "event.id", "class":
 		return nil
+	case "process.lineage":
+		e.process().setAncestors(s)
 	}
 	if f, ok := Lookup(name); ok {
 		return f.set(e, s)

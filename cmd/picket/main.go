@@ -89,6 +89,11 @@ var examples = map[string]string{
 	"server enrol":    "picket server enrol gpu-node-7 > gpu-node-7.json",
 	"config check":    "picket config check ./picket.yaml",
 	"findings show":   "picket findings show 9c1e",
+
+	"rule import": "picket rule import falco /etc/falco/falco_rules.yaml > falco.yml",
+	"rule import falco": "picket rule import falco /etc/falco/falco_rules.yaml > falco.yml\n" +
+		"picket rule import falco falco_rules.yaml falco_rules.local.yaml --out ./falco-rules\n" +
+		"picket rule import falco falco_rules.yaml --output json | jq '.[] | select(.status == \"not carried\")'",
 }
 
 // run parses args and runs a command. It returns the exit code: 0 for success, 1 for a failure,

@@ -16,6 +16,8 @@ type ruleCmd struct {
 	List ruleListCmd `cmd:"" help:"List the rules that an agent on this host loads."`
 	Lint ruleLintCmd `cmd:"" help:"Find mistakes in threat folders and name file and line."`
 	Test ruleTestCmd `cmd:"" help:"Run the sample events of threat folders: hits must fire, misses must not."`
+
+	Import ruleImportCmd `cmd:"" help:"Translate the rules of another program."`
 }
 
 // threatArgs name threat folders: directories, or names of threats that are loaded.
