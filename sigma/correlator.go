@@ -341,11 +341,7 @@ func (c *Correlator[T]) closeWindow(p *part[T], g *group[T]) bool {
 	lo := g.points[0].at
 	hi := lo + p.span
 	if g.holds(p, lo) {
-		last := lo
-		for _, pt := range g.points {
-			last = max(last, pt.at)
-		}
-		c.tell(p, g, lo, last)
+		c.tell(p, g, lo, g.newest)
 	}
 	g.reopen(p, hi)
 	c.weigh(p, g)

@@ -273,6 +273,7 @@ func (g *group[T]) await(p *part[T], pt point) {
 			g.later = insert(g.later, g.points[n])
 		}
 		g.points = g.points[:n]
+		g.newest = min(g.newest, pt.at+p.span)
 	}
 	g.newest = max(g.newest, pt.at)
 	g.total += pt.count
@@ -282,7 +283,7 @@ func (g *group[T]) await(p *part[T], pt point) {
 // reopen makes a window of what came behind the one that ended with hi.
 func (g *group[T]) reopen(p *part[T], hi int64) {
 	later := g.later
-	g.points, g.later, g.latest, g.total = g.points[:0], nil, nil, 0
+	g.points, g.later, g.latest, g.total, g.newest = g.points[:0], nil, nil, 0, 0
 	for i := range g.kept {
 		k := &g.kept[i]
 		k.list = slices.DeleteFunc(k.list, func(c moment[T]) bool { return c.at <= hi })
