@@ -12,7 +12,7 @@ func (p *part[T]) condense(points []point) []point {
 	width := max(p.span/buckets, 1)
 	switch p.def.Type {
 	case ValuePercentile:
-		for len(points) > maxPoints/2 {
+		for len(points) > maxSamples/2 {
 			before := len(points)
 			if points = halve(points, width); len(points) == before {
 				return points
@@ -20,7 +20,7 @@ func (p *part[T]) condense(points []point) []point {
 		}
 		return points
 	case ValueCount, Temporal:
-		return lastOfEach(points, width)
+		return firstInBucket(points, width)
 	}
 	out := points[:0]
 	for _, pt := range points {
@@ -35,8 +35,27 @@ func (p *part[T]) condense(points []point) []point {
 	return out
 }
 
-// lastOfEach drops the repeats of a value within one bucket.
-func lastOfEach(points []point, width int64) []point {
+// firstOfEach drops the repeats of a value.
+func firstOfEach(points []point) []point {
+	seen := make(map[uint64]bool, len(points))
+	return slices.DeleteFunc(points, func(pt point) bool {
+		again := seen[pt.value]
+		seen[pt.value] = true
+		return again
+	})
+}
+
+// distinct returns how many values the points have.
+func distinct(points []point) int {
+	seen := make(map[uint64]bool, len(points))
+	for _, pt := range points {
+		seen[pt.value] = true
+	}
+	return len(seen)
+}
+
+// firstInBucket drops the repeats of a value within one bucket.
+func firstInBucket(points []point, width int64) []point {
 	seen := map[[2]uint64]bool{}
 	return slices.DeleteFunc(points, func(pt point) bool {
 		k := [2]uint64{uint64(pt.at / width), pt.value}
@@ -46,37 +65,46 @@ func lastOfEach(points []point, width int64) []point {
 	})
 }
 
-// halve leaves one of two neighbouring values of a bucket, with the weight of both: in turns the
-// smaller and the greater, so that percentiles stay.
+// halve leaves half of the points of each bucket, evenly spaced by rank, which weigh as much as all.
+// Where the first of them stands is left to chance, so that percentiles stay on the whole; the chance
+// is drawn from the points, so that the same input gives the same output.
 func halve(points []point, width int64) []point {
 	out := points[:0]
 	for from := 0; from < len(points); {
 		to := from
+		total := uint64(0)
 		for to < len(points) && points[to].at/width == points[from].at/width {
+			total += points[to].count
 			to++
 		}
 		bucket := slices.Clone(points[from:to])
 		from = to
-		if len(bucket) < 4 {
+		left := uint64(len(bucket) / 2)
+		if left < 4 {
 			out = append(out, bucket...)
 			continue
 		}
 		first := bucket[0].at
 		slices.SortStableFunc(bucket, byValue)
-		for i := 0; i < len(bucket); i += 2 {
-			pt := bucket[i]
-			if i+1 < len(bucket) {
-				other := bucket[i+1]
-				if i/2%2 == 1 {
-					pt.value = other.value
-				}
-				pt.count += other.count
+		step := total / left
+		offset := chance(bucket[0], bucket[len(bucket)-1]) % step
+		for i := range left {
+			pt := point{at: first, value: math.Float64bits(nth(bucket, i*step+offset)), count: step}
+			if i == left-1 {
+				pt.count += total % left
 			}
-			pt.at = first
 			out = append(out, pt)
 		}
 	}
 	return out
+}
+
+// chance mixes the bits of two points.
+func chance(a, b point) uint64 {
+	x := uint64(a.at) ^ a.value*0x9e3779b97f4a7c15 ^ b.value*0xc2b2ae3d27d4eb4f ^ a.count<<32 ^ b.count
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
 func byValue(a, b point) int {

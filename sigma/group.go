@@ -32,15 +32,18 @@ type group[T any] struct {
 	queued int64 // the same as the queue knows it: not later
 	place  int   // in the queue
 	bytes  int
+	tidy   int // points up to which repeats stay
 }
 
 // What bounds the points of a group.
 const (
-	maxPoints = 512 // of numbers; more are told together
-	buckets   = 64  // of a window, when points are told together
-	fewValues = 48  // up to which distinct values are looked for one by one
-	maxChains = 4   // matches of one step of a sequence
-	maxLater  = 4096
+	maxPoints  = 512  // of counts and sums; more are told together
+	maxSamples = 1024 // of numbers that percentiles are taken of
+	buckets    = 64   // of a window, when points are told together
+	fewValues  = 48   // up to which distinct values are looked for one by one
+	fewEvents  = 128  // of a window that is judged when it closes, before repeats are left out
+	maxChains  = 4    // matches of one step of a sequence
+	maxLater   = 4096
 )
 
 // holds reports whether the window that begins with lo fulfils the condition. An empty one never
@@ -53,7 +56,10 @@ func (g *group[T]) holds(p *part[T], lo int64) bool {
 func (g *group[T]) figure(p *part[T], lo int64) float64 {
 	switch p.def.Type {
 	case ValueCount, Temporal:
-		if g.latest != nil {
+		switch {
+		case !p.atOnce:
+			return float64(distinct(g.points))
+		case g.latest != nil:
 			return float64(len(g.latest))
 		}
 		return float64(len(g.points))
@@ -126,7 +132,11 @@ func insert(points []point, pt point) []point {
 func (g *group[T]) add(p *part[T], pt point) {
 	switch p.def.Type {
 	case ValueCount, Temporal:
-		g.addDistinct(p, pt)
+		if p.atOnce {
+			g.addDistinct(p, pt)
+		} else {
+			g.addValue(p, pt)
+		}
 	case TemporalOrdered:
 		g.addStep(pt)
 	case EventCount:
@@ -140,7 +150,14 @@ func (g *group[T]) add(p *part[T], pt point) {
 		}
 		g.points = insert(g.points, pt)
 	}
-	if len(g.points) > maxPoints && (p.def.Type == EventCount || p.def.numeric()) {
+	most := maxPoints
+	switch p.def.Type {
+	case ValuePercentile:
+		most = maxSamples
+	case ValueCount, Temporal, TemporalOrdered:
+		most = math.MaxInt // bounded by what the condition needs
+	}
+	if len(g.points) > most {
 		g.points = p.condense(g.points)
 	}
 	g.schedule(p)
@@ -164,14 +181,7 @@ func (g *group[T]) addDistinct(p *part[T], pt point) {
 			if g.points[i].at > pt.at {
 				return
 			}
-			if p.atOnce {
-				g.points = slices.Delete(g.points, i, i+1)
-			} else {
-				return // in the window already
-			}
-		}
-		if !p.atOnce && len(g.points) >= p.enough {
-			return
+			g.points = slices.Delete(g.points, i, i+1)
 		}
 		g.points = insert(g.points, pt)
 		if len(g.points) > p.enough {
@@ -182,8 +192,7 @@ func (g *group[T]) addDistinct(p *part[T], pt point) {
 		}
 		return
 	}
-	at, known := g.latest[pt.value]
-	if known && (at >= pt.at || !p.atOnce) || !p.atOnce && len(g.latest) >= p.enough {
+	if at, known := g.latest[pt.value]; known && at >= pt.at {
 		return
 	}
 	g.latest[pt.value] = pt.at
@@ -195,6 +204,20 @@ func (g *group[T]) addDistinct(p *part[T], pt point) {
 	if len(g.points) > 2*len(g.latest)+fewValues {
 		g.points = slices.DeleteFunc(g.points, func(pt point) bool { return g.latest[pt.value] != pt.at })
 	}
+}
+
+// addValue notes that a value was seen in a window that is judged when it closes. If there are many
+// events the first of each value is kept, and no more values than the condition needs.
+func (g *group[T]) addValue(p *part[T], pt point) {
+	g.points = insert(g.points, pt)
+	if len(g.points) <= max(g.tidy, fewEvents) {
+		return
+	}
+	g.points = firstOfEach(g.points)
+	if len(g.points) > p.enough {
+		g.points = g.points[:p.enough]
+	}
+	g.tidy = 2 * len(g.points)
 }
 
 func (g *group[T]) index() {
@@ -268,7 +291,6 @@ func (g *group[T]) await(p *part[T], pt point) {
 		n := len(g.points)
 		for n > 0 && g.points[n-1].at > pt.at+p.span {
 			n--
-			g.forget(g.points[n])
 			g.total -= g.points[n].count
 			g.later = insert(g.later, g.points[n])
 		}
@@ -283,7 +305,7 @@ func (g *group[T]) await(p *part[T], pt point) {
 // reopen makes a window of what came behind the one that ended with hi.
 func (g *group[T]) reopen(p *part[T], hi int64) {
 	later := g.later
-	g.points, g.later, g.latest, g.total, g.newest = g.points[:0], nil, nil, 0, 0
+	g.points, g.later, g.total, g.newest, g.tidy = g.points[:0], nil, 0, 0, 0
 	for i := range g.kept {
 		k := &g.kept[i]
 		k.list = slices.DeleteFunc(k.list, func(c moment[T]) bool { return c.at <= hi })

@@ -179,7 +179,7 @@ func (c *Correlator[T]) load(p *part[T], s *savedGroup) error {
 	if err := c.loadKept(p, g, s); err != nil {
 		return err
 	}
-	if (p.def.Type == ValueCount || p.def.Type == Temporal) && len(g.points) > fewValues {
+	if (p.def.Type == ValueCount || p.def.Type == Temporal) && p.atOnce && len(g.points) > fewValues {
 		g.index()
 	}
 	p.groups[g.key] = g
