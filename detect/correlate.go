@@ -111,8 +111,7 @@ func evidence(f *sigma.Firing[*match]) []match {
 // latest that still come one after another, else the last of each.
 func chain(f *sigma.Firing[*match]) (out []sigma.Contributor[*match]) {
 	if f.Correlation.Type != sigma.TemporalOrdered {
-		for i := len(f.Contributors) - 1; i >= 0; i-- {
-			c := f.Contributors[i]
+		for _, c := range slices.Backward(f.Contributors) {
 			if !slices.ContainsFunc(out, func(have sigma.Contributor[*match]) bool { return have.Part == c.Part }) {
 				out = append(out, c)
 			}
@@ -121,7 +120,7 @@ func chain(f *sigma.Firing[*match]) (out []sigma.Contributor[*match]) {
 		return out
 	}
 	next := len(f.Contributors)
-	for part := len(f.Correlation.Rules) - 1; part >= 0; part-- {
+	for part := range slices.Backward(f.Correlation.Rules) {
 		i := next - 1
 		for i >= 0 && f.Contributors[i].Part != part {
 			i--

@@ -12,7 +12,7 @@ import (
 // but a rule of ours must have. It finds nothing where a threat is complete.
 func Lint(t Threat) []*sigma.Error {
 	var out sigma.Errors
-	for _, p := range t.Collection.Lint(Schema()) {
+	for _, p := range t.Lint(Schema()) {
 		out = append(out, fault(p.Meta.SourceFile, p.Line, 1, p.Msg, p.Hint))
 	}
 	for _, r := range t.Rules {

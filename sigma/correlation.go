@@ -3,6 +3,7 @@ package sigma
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -200,12 +201,9 @@ func (r *reader) truth(key string, n *yaml.Node) bool {
 
 // joined lists words with commas.
 func joined[S ~string](words []S) string {
-	s := ""
+	texts := make([]string, len(words))
 	for i, w := range words {
-		if i > 0 {
-			s += ", "
-		}
-		s += string(w)
+		texts[i] = string(w)
 	}
-	return s
+	return strings.Join(texts, ", ")
 }

@@ -65,7 +65,7 @@ func stir(c *Correlator[string], rules []*Rule, text string) {
 	for i := range 30 {
 		at := time.Unix(int64(i*i), 0)
 		ev := numbered{hostile{text: text[:i*len(text)/30]}, int64(i)}
-		c.Observe(Observation{Event: ev, Time: at, Weight: uint64(i % 4), Rules: rules[i%max(len(rules), 1) : len(rules)]}, fire)
+		c.Observe(Observation{Event: ev, Time: at, Weight: uint64(i % 4), Rules: rules[i%max(len(rules), 1):]}, fire)
 	}
 	c.Advance(time.Unix(1e6, 0), fire)
 	c.Stats()
@@ -81,7 +81,7 @@ func textTokens() CorrelatorOptions[string] {
 }
 
 func FuzzCorrelation(f *testing.F) {
-	for _, doc := range bytes.Split([]byte(everyCorrelation), []byte("---\n")) {
+	for doc := range bytes.SplitSeq([]byte(everyCorrelation), []byte("---\n")) {
 		f.Add(append([]byte("name: a\nlogsource: {}\ndetection: {s: {f: x}, condition: s}\n---\n"), doc...), "x")
 	}
 	f.Add([]byte(everyCorrelation), "text")

@@ -40,7 +40,7 @@ type moment struct {
 func moments(t testing.TB, text string) []moment {
 	t.Helper()
 	var out []moment
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		p := strings.SplitN(word, ":", 3)
 		seconds, err := strconv.ParseFloat(p[0], 64)
 		if err != nil || len(p) < 2 {
@@ -56,7 +56,7 @@ func moments(t testing.TB, text string) []moment {
 		}
 		fields := map[string]any{}
 		if len(p) == 3 && p[2] != "" {
-			for _, f := range strings.Split(p[2], ",") {
+			for f := range strings.SplitSeq(p[2], ",") {
 				name, value, _ := strings.Cut(f, "=")
 				if fields[name] = value; value == "null" {
 					fields[name] = nil
@@ -131,8 +131,10 @@ func TestCorrelations(t *testing.T) {
 		{"event_count", "an event stands for several", count, "0:a*3:u=x", "x@0[x]"},
 		{"value_count", "distinct values", one("value_count", "condition: {field: v, gte: 2}"), "0:a:u=x,v=p 1:a:u=x,v=P 2:a:u=x,v=q", "x@2[x]"},
 		{"value_count", "last seen counts", one("value_count", "condition: {field: v, gte: 2}"), "0:a:u=x,v=p 8:a:u=x,v=p 12:a:u=x,v=q", "x@12[x]"},
-		{"value_count", "tuples, of events that have all of the fields", one("value_count", "condition: {field: [v, w], gte: 2}"),
-			"0:a:u=x,v=1,w=2 1:a:u=x,v=1 2:a:u=x,v=1,w=2 3:a:u=x,v=12,w= 4:a:u=x,v=1,w=3", "x@3[x]"},
+		{
+			"value_count", "tuples, of events that have all of the fields", one("value_count", "condition: {field: [v, w], gte: 2}"),
+			"0:a:u=x,v=1,w=2 1:a:u=x,v=1 2:a:u=x,v=1,w=2 3:a:u=x,v=12,w= 4:a:u=x,v=1,w=3", "x@3[x]",
+		},
 		{"value_sum", "reaches", one("value_sum", "condition: {field: v, gt: 10}"), "0:a:u=x,v=4 1:a:u=x,v=6 2:a:u=x,v=1", "x@2[x]"},
 		{"value_sum", "respects what an event stands for", one("value_sum", "condition: {field: v, gt: 10}"), "0:a*3:u=x,v=4", "x@0[x]"},
 		{"value_sum", "what is no number is skipped", one("value_sum", "condition: {field: v, gte: 3}"), "0:a:u=x,v=z 1:a:u=x 2:a:u=x,v=3", "x@2[x]"},
@@ -152,14 +154,20 @@ func TestCorrelations(t *testing.T) {
 		{"temporal_ordered", "what begins last leaves most time", one("temporal_ordered", "generate: true"), "0:a:u=x 5:a:u=x 6:b:u=x 15:c:u=x", "x@15[x]"},
 
 		{"rules", "by id", "name: x\ncorrelation: {type: event_count, rules: [id-a], timespan: 10s, condition: {gte: 1}}\n", "0:a: 1:b:", "x@0[]"},
-		{"group-by", "a window for each tuple, in any case", "name: x\ncorrelation: {type: event_count, rules: [a], group-by: [u, v], timespan: 10s, condition: {gte: 2}}\n",
-			"0:a:u=x,v=1 1:a:u=x,v=2 2:a:u=X,v=1 3:a:u=x1,v=", "x@2[x 1]"},
+		{
+			"group-by", "a window for each tuple, in any case", "name: x\ncorrelation: {type: event_count, rules: [a], group-by: [u, v], timespan: 10s, condition: {gte: 2}}\n",
+			"0:a:u=x,v=1 1:a:u=x,v=2 2:a:u=X,v=1 3:a:u=x1,v=", "x@2[x 1]",
+		},
 		{"group-by", "a missing field is not an empty one", count, "0:a: 1:a: 2:a: 3:a:u=null 4:a:u= 5:a:u= 6:a:u=", "x@6[]"},
 		{"group-by", "absent is one group", "name: x\ncorrelation: {type: event_count, rules: [a], timespan: 10s, condition: {gte: 2}}\n", "0:a:u=x 1:a:u=y", "x@1[]"},
-		{"aliases", "a rule not listed uses the alias as field", "name: x\ncorrelation: {type: temporal, rules: [a, b, c], group-by: [who], timespan: 10s, aliases: {who: {a: u, b: v}}}\n",
-			"0:a:u=x 1:b:v=x 2:c:who=x", "x@2[x]"},
-		{"aliases", "in the field of the condition", "name: x\ncorrelation: {type: value_count, rules: [a, b], timespan: 10s, aliases: {what: {a: u, b: v}}, condition: {field: what, gte: 2}}\n",
-			"0:a:u=x 1:b:v=x 2:b:v=y", "x@2[]"},
+		{
+			"aliases", "a rule not listed uses the alias as field", "name: x\ncorrelation: {type: temporal, rules: [a, b, c], group-by: [who], timespan: 10s, aliases: {who: {a: u, b: v}}}\n",
+			"0:a:u=x 1:b:v=x 2:c:who=x", "x@2[x]",
+		},
+		{
+			"aliases", "in the field of the condition", "name: x\ncorrelation: {type: value_count, rules: [a, b], timespan: 10s, aliases: {what: {a: u, b: v}}, condition: {field: what, gte: 2}}\n",
+			"0:a:u=x 1:b:v=x 2:b:v=y", "x@2[]",
+		},
 		{"timespan", "inclusive", count, "0:a:u=x 1:a:u=x 10:a:u=x", "x@10[x]"},
 		{"timespan", "exclusive of more", count, "0:a:u=x 1:a:u=x 10.001:a:u=x", ""},
 		{"timespan", "sliding, not aligned", count, "8:a:u=x 9:a:u=x 11:a:u=x", "x@11[x]"},

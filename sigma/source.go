@@ -41,7 +41,7 @@ func (c *Correlator[T]) part(l *linker, def *Correlation, made map[*Correlation]
 		}
 		p.keys, p.values = append(p.keys, keys), append(p.values, values)
 	}
-	h := sha256.New()
+	var section []byte
 	for slot, name := range def.Rules {
 		f := feed[T]{p, slot}
 		if in := inner[slot]; in != nil {
@@ -50,15 +50,16 @@ func (c *Correlator[T]) part(l *linker, def *Correlation, made map[*Correlation]
 				p.delay = max(p.delay, in.delay+in.span)
 			}
 			in.outer = append([]feed[T]{f}, in.outer...)
-			fmt.Fprintf(h, "%s\n", in.section)
+			section = append(section, in.section...)
 			continue
 		}
 		rule := l.rules[name]
 		c.feeds[rule] = append(c.feeds[rule], f)
-		fmt.Fprintf(h, "%q %q\n", rule.ID, rule.Name)
+		section = fmt.Appendf(section, "%q %q\n", rule.ID, rule.Name)
 	}
-	fmt.Fprintf(h, "%q %q %q %q %q %v %d %+v", def.ID, def.Name, def.Type, def.Rules, def.GroupBy, def.Aliases, def.Timespan, def.Condition)
-	p.section = hex.EncodeToString(h.Sum(nil)[:16])
+	section = fmt.Appendf(section, "%q %q %q %q %q %v %d %+v", def.ID, def.Name, def.Type, def.Rules, def.GroupBy, def.Aliases, def.Timespan, def.Condition)
+	sum := sha256.Sum256(section)
+	p.section = hex.EncodeToString(sum[:16])
 	return p, nil
 }
 

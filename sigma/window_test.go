@@ -152,12 +152,12 @@ func (n *naiveCorrelator) holds(in []moment) bool {
 // randomCondition returns a condition that a window of a few events sometimes fulfils.
 func randomCondition(r *rand.Rand, kind string) string {
 	lo := 1 + r.IntN(4)
-	switch {
-	case kind == "temporal_ordered":
+	switch kind {
+	case "temporal_ordered":
 		return ""
-	case kind == "temporal":
+	case "temporal":
 		lo = 1 + r.IntN(3)
-	case kind == "value_sum":
+	case "value_sum":
 		lo *= 4
 	}
 	bounds := []string{
