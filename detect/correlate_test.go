@@ -3,12 +3,18 @@ package detect
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"picket/event"
+	"picket/sigma"
 )
 
 // countingRule is a building block that fires on programs of a user, and a correlation in its file.
@@ -155,8 +161,39 @@ func TestFiltersOfAThreat(t *testing.T) {
 	if hidden := e.Suppressions(); len(hidden) != 1 || hidden[0].Count != 1 || hidden[0].Filter.Reason != "builds" {
 		t.Errorf("%+v", hidden)
 	}
+	reg := prometheus.NewPedanticRegistry()
+	register(reg, e)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "picket_detect_suppressed_total" }); i < 0 || families[i].Metric[0].GetCounter().GetValue() != 1 {
+		t.Errorf("the suppression is not shown: %v", families)
+	}
 	_, err = LoadThreats(folderOf(map[string]string{"ci.yml": fmt.Sprintf(filter, "shel")}))
 	if err == nil || !strings.Contains(err.Error(), `t/ci.yml:6:12: there is no rule "shel" to filter`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestExamplesOfTheManualAreInOrder(t *testing.T) {
+	manual, err := os.ReadFile(filepath.Join("..", "docs", "threats.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found sigma.Collection
+	for i, block := range strings.Split(string(manual), "```yaml\n") {
+		if i == 0 {
+			continue
+		}
+		src, _, _ := strings.Cut(block, "```")
+		parsed, err := sigma.Parse("threats.md", []byte(src))
+		if err != nil {
+			t.Error(err)
+		}
+		found.Add(parsed)
+	}
+	if len(found.Correlations) == 0 || len(found.Filters) == 0 {
+		t.Errorf("%d correlations, %d filters", len(found.Correlations), len(found.Filters))
 	}
 }

@@ -136,6 +136,9 @@ func (e *Engine) Reload(threats []Threat) error {
 	}
 	old := e.set.follow.Stats()
 	e.stats.Evicted, e.stats.Late = e.stats.Evicted+old.Evicted, e.stats.Late+old.Late
+	for _, one := range old.ByCorrelation {
+		e.stats.Uncounted += one.Missing + one.NotNumeric
+	}
 	e.set = set
 	e.log.Info("rules loaded", "rules", len(set.rules), "correlations", len(set.correlations))
 	return nil
@@ -297,6 +300,9 @@ type Stats struct {
 	Groups   int    `json:"groups"`  // open windows of correlations
 	Evicted  uint64 `json:"evicted"` // open windows given up for want of room
 	Late     uint64 `json:"late"`    // matches that came too late to count in correlations
+	// Uncounted are matches that lack a field which a correlation groups by or counts.
+	Uncounted  uint64 `json:"uncounted"`
+	GroupBytes int    `json:"group_bytes"` // held by open windows, about
 }
 
 // Stats returns the counts so far.
@@ -306,7 +312,11 @@ func (e *Engine) Stats() Stats {
 	s := e.stats
 	s.Rules = len(e.set.all)
 	c := e.set.follow.Stats()
-	s.Groups, s.Evicted, s.Late = c.Groups, s.Evicted+c.Evicted, s.Late+c.Late
+	s.Groups, s.GroupBytes = c.Groups, c.Bytes
+	s.Evicted, s.Late = s.Evicted+c.Evicted, s.Late+c.Late
+	for _, one := range c.ByCorrelation {
+		s.Uncounted += one.Missing + one.NotNumeric
+	}
 	return s
 }
 

@@ -166,9 +166,6 @@ func (c *Correlator[T]) Correlations() []*Correlation {
 	return out
 }
 
-// Uses reports whether a correlation is made of matches of rule.
-func (c *Correlator[T]) Uses(rule *Rule) bool { return len(c.feeds[rule]) > 0 }
-
 // Observe counts an event and calls fire with the correlations that it, or the time it tells,
 // completes: inner ones before those made of them. It reports whether the event may have changed
 // what Snapshot returns.
