@@ -75,10 +75,10 @@ func (l *loader) attack(file string, src []byte) *Attack {
 func (a *Attack) check(t *Threat) (problems sigma.Errors) {
 	names := map[string]bool{}
 	for _, r := range t.Rules {
-		names[ruleName(r)] = true
+		names[ruleName(&r.Meta)] = true
 	}
-	for _, s := range t.Sequences {
-		names[s.Name] = true
+	for _, c := range t.Correlations {
+		names[ruleName(&c.Meta)] = true
 	}
 	for _, r := range a.Rules {
 		if !names[r] {
@@ -105,4 +105,17 @@ func text(n *yaml.Node) string {
 		return ""
 	}
 	return n.Value
+}
+
+// child returns the value of a key of a mapping, nil if it has none.
+func child(n *yaml.Node, key string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }

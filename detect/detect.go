@@ -1,6 +1,6 @@
 // Package detect turns events into findings: it matches each event against the Sigma rules of the
-// loaded threats, follows sequences of matches within a container or lineage, and says in one
-// sentence what happened.
+// loaded threats, follows correlations of matches, such as a sequence within a container or lineage,
+// and says in one sentence what happened.
 //
 // An Engine is a function of the events it is given: it has no clock, does no I/O and starts no
 // goroutine. The same events give the same findings with the same ids.
@@ -21,14 +21,13 @@
 //	net.send                       network_send
 //	sensor.health                  sensor_health
 //
-// Rules of the levels informational and low are building blocks: sequences are made of them, and
-// by themselves they are counted but yield no finding (Options.MinLevel).
+// Rules of the levels informational and low are building blocks: correlations are made of them, and
+// by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in
+// one file with the correlations made of them, unless one of these says generate.
 package detect
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -66,18 +65,20 @@ type Engine struct {
 
 	hit   func(*sigma.Rule) // appends to fired; made once, so that Match allocates nothing
 	fired []*sigma.Rule
+	made  []madeMatch // of the event at hand
 }
 
 // ruleset is what Reload replaces as a whole.
 type ruleset struct {
-	match   *sigma.Engine
-	rules   map[*sigma.Rule]*rule
-	all     []*rule // rules and sequences, by name
-	windows []*window
-	demand  map[event.Kind]bool
+	match        *sigma.Engine
+	follow       *sigma.Correlator[*match]
+	rules        map[*sigma.Rule]*rule
+	correlations map[*sigma.Correlation]*rule
+	all          []*rule // rules and correlations, by name
+	demand       map[event.Kind]bool
 }
 
-// rule is a Sigma rule or a sequence, made ready.
+// rule is a Sigma rule or a correlation, made ready.
 type rule struct {
 	info       event.Rule
 	severity   event.Severity
@@ -87,14 +88,7 @@ type rule struct {
 	playbook   string
 	sequence   bool
 	alerts     bool // yields findings by itself
-	feeds      []feed
 	hits       uint64
-}
-
-// feed names a step of a sequence that a rule is.
-type feed struct {
-	window *window
-	step   int
 }
 
 // New returns an engine with the given threats. It fails only where the rules do not fit
@@ -119,7 +113,7 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Reload replaces the rules. Open sequences, and the hit counts of rules that stay, are kept. On
+// Reload replaces the rules. Open windows, and the hit counts of rules that stay, are kept. On
 // an error the engine goes on with the rules it had.
 func (e *Engine) Reload(threats []Threat) error {
 	set, err := e.build(threats)
@@ -133,71 +127,65 @@ func (e *Engine) Reload(threats []Threat) error {
 			r.hits = e.set.all[i].hits
 		}
 	}
-	for _, w := range set.windows {
-		for _, old := range e.set.windows {
-			if old.rule.info.ID == w.rule.info.ID && slices.Equal(old.def.Rules, w.def.Rules) && slices.Equal(old.def.GroupBy, w.def.GroupBy) {
-				w.restore(old.state())
-			}
-		}
+	state, err := e.set.follow.Snapshot()
+	if err == nil {
+		err = set.follow.Restore(state)
+	}
+	if err != nil {
+		e.log.Error("open correlations are lost", "error", err)
+	}
+	old := e.set.follow.Stats()
+	e.stats.Evicted, e.stats.Late = e.stats.Evicted+old.Evicted, e.stats.Late+old.Late
+	for _, one := range old.ByCorrelation {
+		e.stats.Uncounted += one.Missing + one.NotNumeric
 	}
 	e.set = set
-	e.log.Info("rules loaded", "rules", len(set.rules), "sequences", len(set.windows))
+	e.log.Info("rules loaded", "rules", len(set.rules), "correlations", len(set.correlations))
 	return nil
 }
 
 func (e *Engine) build(threats []Threat) (*ruleset, error) {
-	set := &ruleset{rules: map[*sigma.Rule]*rule{}, demand: map[event.Kind]bool{}}
-	byName := map[string]*rule{}
-	var list []*sigma.Rule
+	set := &ruleset{rules: map[*sigma.Rule]*rule{}, correlations: map[*sigma.Correlation]*rule{}, demand: map[event.Kind]bool{}}
+	var all sigma.Collection
+	for _, t := range threats {
+		all.Add(&t.Collection)
+	}
+	silent := sigma.BuildingBlocks(all.Rules, all.Correlations)
 	for _, t := range threats {
 		for _, r := range t.Rules {
-			name := ruleName(r)
-			made := e.makeRule(event.Rule{ID: r.ID, Name: name, Title: r.Title, Threat: t.Name, Author: r.Author, Tags: r.Tags}, r.Level)
-			made.file = r.SourceFile
-			if made.info.ID == "" {
-				made.info.ID = name
-			}
-			if s, playbook, err := summaryOf(r.Custom); err == nil {
-				made.summary, made.playbook = s, playbook
-			}
-			set.rules[r], byName[name], byName[made.info.ID] = made, made, made
-			list, set.all = append(list, r), append(set.all, made)
+			made := e.makeRule(t.Name, &r.Meta)
+			made.alerts = made.severity >= e.min && !silent[&r.Meta]
+			set.rules[r], set.all = made, append(set.all, made)
 			for k := event.KindNone + 1; k.String() != ""; k++ {
 				if covered(r.Logsource, k) {
 					set.demand[k] = true
 				}
 			}
 		}
-	}
-	for _, t := range threats {
-		for _, s := range t.Sequences {
-			made := e.makeRule(event.Rule{ID: s.ID, Name: s.Name, Title: s.Title, Threat: t.Name, Author: s.Author, Tags: s.Tags}, s.Level)
-			made.file, made.sequence = s.SourceFile, true
-			w := newWindow(made, s)
-			for i, name := range s.Rules {
-				part := byName[name]
-				if part == nil {
-					return nil, fmt.Errorf("%s:%d: sequence %s: there is no rule %q", s.SourceFile, s.Line, s.Name, name)
-				}
-				part.feeds = append(part.feeds, feed{w, i})
-			}
-			set.windows, set.all = append(set.windows, w), append(set.all, made)
+		for _, c := range t.Correlations {
+			made := e.makeRule(t.Name, &c.Meta)
+			made.sequence, made.alerts = true, !silent[&c.Meta]
+			set.correlations[c], set.all = made, append(set.all, made)
 		}
-	}
-	for _, r := range set.all { // later steps first: an event that is two steps does not follow itself
-		slices.SortStableFunc(r.feeds, func(a, b feed) int { return cmp.Compare(b.step, a.step) })
 	}
 	slices.SortFunc(set.all, func(a, b *rule) int { return cmp.Compare(a.info.Name, b.info.Name) })
 	var err error
-	if set.match, err = sigma.Compile(list, Schema()); err != nil {
+	if set.match, err = (sigma.Options{Filters: all.Filters}).Compile(all.Rules, Schema()); err != nil {
 		return nil, err
 	}
-	return set, nil
+	set.follow, err = e.correlator(all.Rules, all.Correlations)
+	return set, err
 }
 
-func (e *Engine) makeRule(info event.Rule, level string) *rule {
-	severity := event.ParseSeverity(level)
-	return &rule{info: info, severity: severity, techniques: Techniques(info.Tags), alerts: severity >= e.min}
+// makeRule makes what a rule and a correlation have in common ready.
+func (e *Engine) makeRule(threat string, m *sigma.Meta) *rule {
+	name := ruleName(m)
+	info := event.Rule{ID: cmp.Or(m.ID, name), Name: name, Title: m.Title, Threat: threat, Author: m.Author, Tags: m.Tags}
+	made := &rule{info: info, severity: event.ParseSeverity(m.Level), techniques: Techniques(m.Tags), file: m.SourceFile}
+	if s, playbook, err := summaryOf(m.Custom); err == nil {
+		made.summary, made.playbook = s, playbook
+	}
+	return made
 }
 
 // Process matches one event and returns the findings it completes, nil for none. It keeps
@@ -207,6 +195,7 @@ func (e *Engine) Process(ev *event.Event) []event.Finding {
 	defer e.mu.Unlock()
 	e.stats.Events++
 	e.view.e, e.fired = ev, e.fired[:0]
+	e.set.match.Advance(ev.Time)
 	e.set.match.Match(e.view, e.hit)
 	if len(e.fired) == 0 {
 		return nil
@@ -221,20 +210,11 @@ func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
 		ev.Host = cmp.Or(ev.Host, e.host)
 		ev.Process = cmp.Or(ev.Process, &event.Process{})
 	}
-	var sequences []event.Finding
+	e.view.e, e.made = ev, e.made[:0]
 	for _, fired := range e.fired {
 		r := e.set.rules[fired]
 		r.hits++
 		e.stats.Matches++
-		for _, to := range r.feeds {
-			e.changed = true
-			f, evicted := to.window.feed(to.step, r, ev)
-			e.stats.Evicted += uint64(evicted)
-			if f != nil {
-				to.window.rule.hits++
-				sequences = append(sequences, *f)
-			}
-		}
 		if !r.alerts {
 			continue
 		}
@@ -243,26 +223,37 @@ func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
 			e.stats.Repeats++
 			continue
 		}
-		m := r.matchOf(ev)
-		out = append(out, r.finding([]match{m}, count, sentence(m.Clause)))
+		m := e.match(fired)
+		out = append(out, r.finding([]match{*m}, count, sentence(m.Clause)))
 	}
-	out = append(out, sequences...)
+	seen := sigma.Observation{Event: groupView{e.view}, Time: ev.Time, Weight: uint64(ev.Count), Rules: e.fired}
+	if e.set.follow.Observe(seen, func(f *sigma.Firing[*match]) { out = e.tell(out, f) }) {
+		e.changed = true
+	}
 	e.stats.Findings += uint64(len(out))
 	return out
 }
 
-// Advance tells that the time is now, for windows that close without an event. No detector has
-// anything to say about silence yet, so it returns no findings.
-func (e *Engine) Advance(now time.Time) []event.Finding {
+// tell appends the finding that a correlation which fired makes, if any.
+func (e *Engine) tell(out []event.Finding, f *sigma.Firing[*match]) []event.Finding {
+	if made := e.correlated(f); made != nil {
+		return append(out, *made)
+	}
+	return out
+}
+
+// Advance tells that the time is now, for windows that close without an event, and returns the
+// findings of those that did.
+func (e *Engine) Advance(now time.Time) (out []event.Finding) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, w := range e.set.windows {
-		before := len(w.groups)
-		w.expire(now)
-		e.changed = e.changed || len(w.groups) != before
+	e.set.match.Advance(now)
+	if e.set.follow.Advance(now, func(f *sigma.Firing[*match]) { out = e.tell(out, f) }) {
+		e.changed = true
 	}
 	e.repeats.advance(now)
-	return nil
+	e.stats.Findings += uint64(len(out))
+	return out
 }
 
 // Demand returns the kinds of event that a rule is about; the sensor need not report others for
@@ -281,7 +272,7 @@ func (e *Engine) Demand() map[event.Kind]bool {
 type RuleInfo struct {
 	event.Rule
 	Level    event.Severity `json:"level"`
-	Sequence bool           `json:"sequence"` // a correlation of other rules
+	Sequence bool           `json:"sequence"` // a correlation of other rules, of whatever type
 	Alerts   bool           `json:"alerts"`   // yields findings by itself; else a building block
 	Playbook string         `json:"playbook,omitempty"`
 	File     string         `json:"file"`
@@ -294,7 +285,7 @@ func (e *Engine) Rules() []RuleInfo {
 	defer e.mu.Unlock()
 	out := make([]RuleInfo, len(e.set.all))
 	for i, r := range e.set.all {
-		out[i] = RuleInfo{Rule: r.info, Level: r.severity, Sequence: r.sequence, Alerts: r.alerts || r.sequence, Playbook: r.playbook, File: r.file, Hits: r.hits}
+		out[i] = RuleInfo{Rule: r.info, Level: r.severity, Sequence: r.sequence, Alerts: r.alerts, Playbook: r.playbook, File: r.file, Hits: r.hits}
 	}
 	return out
 }
@@ -306,8 +297,12 @@ type Stats struct {
 	Matches  uint64 `json:"matches"`
 	Findings uint64 `json:"findings"`
 	Repeats  uint64 `json:"repeats"` // matches kept quiet because a finding had just said it
-	Groups   int    `json:"groups"`  // open sequences
-	Evicted  uint64 `json:"evicted"` // open sequences given up for want of room
+	Groups   int    `json:"groups"`  // open windows of correlations
+	Evicted  uint64 `json:"evicted"` // open windows given up for want of room
+	Late     uint64 `json:"late"`    // matches that came too late to count in correlations
+	// Uncounted are matches that lack a field which a correlation groups by or counts.
+	Uncounted  uint64 `json:"uncounted"`
+	GroupBytes int    `json:"group_bytes"` // held by open windows, about
 }
 
 // Stats returns the counts so far.
@@ -316,13 +311,30 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	s := e.stats
 	s.Rules = len(e.set.all)
-	for _, w := range e.set.windows {
-		s.Groups += len(w.groups)
+	c := e.set.follow.Stats()
+	s.Groups, s.GroupBytes = c.Groups, c.Bytes
+	s.Evicted, s.Late = s.Evicted+c.Evicted, s.Late+c.Late
+	for _, one := range c.ByCorrelation {
+		s.Uncounted += one.Missing + one.NotNumeric
 	}
 	return s
 }
 
-// Snapshot returns the open sequences, to be given to Restore when the agent starts again. It
+// Correlations returns what each correlation did and holds.
+func (e *Engine) Correlations() []sigma.CorrelationStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.set.follow.Stats().ByCorrelation
+}
+
+// Suppressions returns what filters hid since the rules were loaded.
+func (e *Engine) Suppressions() []sigma.Suppression {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.set.match.Suppressions()
+}
+
+// Snapshot returns the open windows of correlations, to be given to Restore when the agent starts again. It
 // reports false, and returns nothing, where they are as at the last Snapshot.
 func (e *Engine) Snapshot() ([]byte, bool) {
 	e.mu.Lock()
@@ -330,38 +342,21 @@ func (e *Engine) Snapshot() ([]byte, bool) {
 	if !e.changed {
 		return nil, false
 	}
-	s := snapshot{Version: snapshotVersion, Sequences: map[string][]group{}}
-	for _, w := range e.set.windows {
-		if len(w.groups) > 0 {
-			s.Sequences[w.rule.info.ID] = w.state()
-		}
-	}
-	b, err := json.Marshal(s)
+	b, err := e.set.follow.Snapshot()
 	if err != nil {
-		e.log.Error("cannot write down open sequences", "error", err)
+		e.log.Error("cannot write down open correlations", "error", err)
 		return nil, false
 	}
 	e.changed = false
 	return b, true
 }
 
-// Restore takes over the open sequences of a Snapshot, in place of those the engine has. Those
-// of rules that are gone or have other steps are left out.
+// Restore takes over the open windows of a Snapshot, in place of those the engine has. Those of
+// correlations that are gone or mean something else now are left out.
 func (e *Engine) Restore(data []byte) error {
-	var s snapshot
-	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("restore open sequences: %w", err)
-	}
-	if s.Version != snapshotVersion {
-		return errors.New("restore open sequences: written by another version of the program")
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, w := range e.set.windows {
-		w.reset()
-		w.restore(s.Sequences[w.rule.info.ID])
-	}
-	return nil
+	return e.set.follow.Restore(data)
 }
 
 // sentence ends a clause.

@@ -25,7 +25,7 @@ func TestShippedThreatsAreCompleteAndTrue(t *testing.T) {
 			t.Error(p)
 		}
 		results := Test(threat)
-		if len(results) < 2*(len(threat.Rules)+len(threat.Sequences)) {
+		if len(results) < 2*(len(threat.Rules)+len(threat.Correlations)) {
 			t.Errorf("%s: only %d samples", threat.Name, len(results))
 		}
 		for _, r := range results {

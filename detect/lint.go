@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,22 +12,16 @@ import (
 // but a rule of ours must have. It finds nothing where a threat is complete.
 func Lint(t Threat) []*sigma.Error {
 	var out sigma.Errors
-	for _, p := range sigma.Lint(t.Rules, Schema()) {
-		out = append(out, fault(p.Rule.SourceFile, p.Line, 1, p.Msg, p.Hint))
+	for _, p := range t.Lint(Schema()) {
+		out = append(out, fault(p.Meta.SourceFile, p.Line, 1, p.Msg, p.Hint))
 	}
 	for _, r := range t.Rules {
-		out = append(out, lintRule(&t, lintable{
-			file: r.SourceFile, name: ruleName(r), id: r.ID, level: r.Level, description: r.Description,
-			tags: r.Tags, falsePositives: r.FalsePositives, lineOf: r.LineOf,
-		})...)
+		out = append(out, lintRule(&t, &r.Meta)...)
 	}
-	for _, s := range t.Sequences {
-		out = append(out, lintRule(&t, lintable{
-			file: s.SourceFile, name: s.Name, id: s.ID, level: s.Level, description: s.Description,
-			tags: s.Tags, falsePositives: s.FalsePositives, lineOf: func(part string) int { return cmp.Or(s.at[part], s.Line) },
-		})...)
+	for _, c := range t.Correlations {
+		out = append(out, lintRule(&t, &c.Meta)...)
 	}
-	if len(t.Rules)+len(t.Sequences) == 0 {
+	if len(t.Rules)+len(t.Correlations)+len(t.Filters) == 0 {
 		out = append(out, fault(t.Source, 1, 1, "has no rule", ""))
 	}
 	switch {
@@ -40,44 +33,38 @@ func Lint(t Threat) []*sigma.Error {
 	return out
 }
 
-// lintable is what a rule and a sequence have in common.
-type lintable struct {
-	file, name, id, level, description string
-	tags, falsePositives               []string
-	lineOf                             func(string) int
-}
-
-func lintRule(t *Threat, r lintable) (out sigma.Errors) {
+func lintRule(t *Threat, m *sigma.Meta) (out sigma.Errors) {
 	add := func(part, msg, hint string) {
-		out = append(out, fault(r.file, r.lineOf(part), 1, msg, hint))
+		out = append(out, fault(m.SourceFile, m.LineOf(part), 1, msg, hint))
 	}
-	if r.name != fileName(r.file) {
-		add("name", fmt.Sprintf("the rule is called %q, its file %q", r.name, fileName(r.file)), "give both one name: findings, samples and attacks use it")
+	name := ruleName(m)
+	if name != fileName(m.SourceFile) {
+		add("name", fmt.Sprintf("the rule is called %q, its file %q", name, fileName(m.SourceFile)), "give both one name: findings, samples and attacks use it")
 	}
-	if r.id == "" {
+	if m.ID == "" {
 		add("id", "has no id", "add a fresh UUID, so that findings keep their identity when the file moves")
 	}
-	if r.level == "" {
+	if m.Level == "" {
 		add("level", "has no level", "informational, low, medium, high or critical")
 	}
-	if r.description == "" {
+	if m.Description == "" {
 		add("description", "has no description", "say what it sees and why that is bad")
 	}
-	if len(r.falsePositives) == 0 {
+	if len(m.FalsePositives) == 0 {
 		add("falsepositives", "has no falsepositives", "say what harmless things fire it")
 	}
-	if len(Techniques(r.tags)) == 0 {
+	if len(Techniques(m.Tags)) == 0 {
 		add("tags", "has no tag of ATT&CK or ATLAS", "such as attack.t1041 or atlas.aml.t0025")
 	}
-	for _, tag := range r.tags {
+	for _, tag := range m.Tags {
 		if msg := lintTag(tag); msg != "" {
 			add("tags", msg, "such as attack.exfiltration, attack.t1041 or atlas.aml.t0025")
 		}
 	}
-	hit := slices.ContainsFunc(t.Samples, func(s Sample) bool { return s.Rule == r.name && s.Hit })
-	miss := slices.ContainsFunc(t.Samples, func(s Sample) bool { return s.Rule == r.name && !s.Hit })
-	if (!hit || !miss) && !t.admits(r.name) {
-		add("title", "has no sample event that hits, or none that misses", "write both into "+r.name+".events, or name the rule under \"Known gaps\" in README.md")
+	hit := slices.ContainsFunc(t.Samples, func(s Sample) bool { return s.Rule == name && s.Hit })
+	miss := slices.ContainsFunc(t.Samples, func(s Sample) bool { return s.Rule == name && !s.Hit })
+	if (!hit || !miss) && !t.admits(name) {
+		add("title", "has no sample event that hits, or none that misses", "write both into "+name+".events, or name the rule under \"Known gaps\" in README.md")
 	}
 	return out
 }

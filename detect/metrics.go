@@ -1,6 +1,13 @@
 package detect
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"picket/sigma"
+)
 
 // register shows an engine's counts. They are read when they are asked for, so that matching an
 // event pays nothing for them.
@@ -15,10 +22,13 @@ func register(reg prometheus.Registerer, e *Engine) {
 	counter("matches_total", "Rules that fired, building blocks included.", func(s Stats) float64 { return float64(s.Matches) })
 	counter("findings_total", "Findings made.", func(s Stats) float64 { return float64(s.Findings) })
 	counter("repeats_total", "Matches kept quiet because a finding had just said it.", func(s Stats) float64 { return float64(s.Repeats) })
-	counter("evicted_total", "Open sequences given up for want of room.", func(s Stats) float64 { return float64(s.Evicted) })
-	gauge("rules", "Rules and sequences loaded.", func(s Stats) float64 { return float64(s.Rules) })
-	gauge("groups", "Open sequences.", func(s Stats) float64 { return float64(s.Groups) })
-	reg.MustRegister(ruleHits{e})
+	counter("evicted_total", "Open windows of correlations given up for want of room.", func(s Stats) float64 { return float64(s.Evicted) })
+	counter("late_total", "Matches that came too late to count in correlations.", func(s Stats) float64 { return float64(s.Late) })
+	counter("uncounted_total", "Matches that correlations could not count, for want of a field or of a number in it.", func(s Stats) float64 { return float64(s.Uncounted) })
+	gauge("rules", "Rules and correlations loaded.", func(s Stats) float64 { return float64(s.Rules) })
+	gauge("groups", "Open windows of correlations.", func(s Stats) float64 { return float64(s.Groups) })
+	gauge("group_bytes", "What the open windows of correlations hold, about.", func(s Stats) float64 { return float64(s.GroupBytes) })
+	reg.MustRegister(ruleHits{e}, suppressed{e})
 }
 
 // ruleHits shows how often each rule fired.
@@ -34,4 +44,28 @@ func (c ruleHits) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range c.e.Rules() {
 		ch <- prometheus.MustNewConstMetric(ruleHitsDesc, prometheus.CounterValue, float64(r.Hits), r.Name, r.Threat)
 	}
+}
+
+// suppressed shows how often each filter hid each rule.
+type suppressed struct{ e *Engine }
+
+var suppressedDesc = prometheus.NewDesc("picket_detect_suppressed_total", "How often a filter hid a match of a rule.", []string{"rule", "filter"}, nil)
+
+// Describe implements prometheus.Collector.
+func (suppressed) Describe(ch chan<- *prometheus.Desc) { ch <- suppressedDesc }
+
+// Collect implements prometheus.Collector.
+func (c suppressed) Collect(ch chan<- prometheus.Metric) {
+	sums := map[[2]string]uint64{} // nothing keeps two filters from having one name
+	for _, s := range c.e.Suppressions() {
+		sums[[2]string{ruleName(&s.Rule.Meta), filterName(s.Filter)}] += s.Count
+	}
+	for names, n := range sums {
+		ch <- prometheus.MustNewConstMetric(suppressedDesc, prometheus.CounterValue, float64(n), names[0], names[1])
+	}
+}
+
+// filterName returns what a filter is called: its name, its id, or where it stands.
+func filterName(f *sigma.Filter) string {
+	return cmp.Or(f.Name, f.ID, fmt.Sprintf("%s:%d", fileName(f.SourceFile), f.Line))
 }

@@ -135,11 +135,11 @@ func TestPublicRulesAreTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rules, err := sigma.Parse(h.Name, src)
+		parsed, err := sigma.Parse(h.Name, src)
+		public.Add(parsed)
 		if err != nil {
 			t.Errorf("%s: %v", h.Name, err)
 		}
-		public.Rules = append(public.Rules, rules...)
 	}
 	if len(public.Rules) < 150 {
 		t.Fatalf("%d rules", len(public.Rules))

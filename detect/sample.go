@@ -3,10 +3,12 @@ package detect
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"picket/event"
+	"picket/sigma"
 )
 
 // Sample is a group of example events of a rule, from the file <rule>.events beside it:
@@ -16,8 +18,9 @@ import (
 //	# miss: why it must not
 //	{"event.kind":"process.start",…}
 //
-// Of a single-event rule, each event is tried by itself. Of a sequence, the events of a group
-// happen one after another, a second apart unless they carry _time.
+// Of a single-event rule, each event is tried by itself. Of a correlation, the events of a group
+// happen one after another, a second apart unless they carry _time, and then nothing happens until
+// all windows are closed.
 type Sample struct {
 	Rule   string // the file's name without its ending
 	Hit    bool
@@ -146,12 +149,12 @@ func Test(t Threat) []Result {
 
 func (t Threat) has(rule string) (isSequence, ok bool) {
 	for _, r := range t.Rules {
-		if ruleName(r) == rule {
+		if ruleName(&r.Meta) == rule {
 			return false, true
 		}
 	}
-	for _, s := range t.Sequences {
-		if s.Name == rule {
+	for _, c := range t.Correlations {
+		if ruleName(&c.Meta) == rule {
 			return true, true
 		}
 	}
@@ -159,17 +162,27 @@ func (t Threat) has(rule string) (isSequence, ok bool) {
 }
 
 func (r Result) judge(t Threat, events []*event.Event) Result {
+	t.Filters = slices.DeleteFunc(slices.Clone(t.Filters), func(f *sigma.Filter) bool {
+		_, err := sigma.Options{Filters: []*sigma.Filter{f}}.Compile(t.Rules, Schema())
+		return err != nil // it is about rules of other threats
+	})
 	engine, err := New(Options{Threats: []Threat{t}, MinLevel: event.Informational})
 	if err != nil {
 		r.Problem = "the threat does not load: " + err.Error()
 		return r
 	}
-	fired := false
+	var last time.Time
 	for _, e := range events {
-		for _, f := range engine.Process(e) {
-			fired = fired || f.Rule.Name == r.Rule
+		engine.Process(e)
+		if e.Time.After(last) {
+			last = e.Time
 		}
 	}
+	for _, c := range t.Correlations {
+		last = last.Add(2*c.Timespan + time.Hour)
+		engine.Advance(last)
+	}
+	fired := slices.ContainsFunc(engine.Rules(), func(info RuleInfo) bool { return info.Name == r.Rule && info.Hits > 0 })
 	r.OK = fired == r.Hit
 	switch {
 	case r.OK:

@@ -1,32 +1,32 @@
 package detect
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"picket/event"
 	"picket/sigma"
 )
 
 // Threat is one way of attack that is covered: a folder with a README.md that says what the
 // attacker does, Sigma rules, sample events for each rule, and an attack that the lab plays.
 type Threat struct {
-	Name      string // the folder's
-	Title     string // first heading of the README
-	Readme    string
-	Gaps      string // the README's section "Known gaps": what stays dark
-	Rules     []*sigma.Rule
-	Sequences []*Sequence
-	Samples   []Sample
-	Attack    *Attack // nil where the folder has no attack.yml
-	Source    string  // where the folder was read from
+	Name   string // the folder's
+	Title  string // first heading of the README
+	Readme string
+	Gaps   string // the README's section "Known gaps": what stays dark
+	sigma.Collection
+	Samples []Sample
+	Attack  *Attack // nil where the folder has no attack.yml
+	Source  string  // where the folder was read from
 }
 
 // maxFile bounds the size of a file in a threat's folder: rules are written by hand.
@@ -198,38 +198,69 @@ func (t *Threat) describe(readme string) {
 	t.Gaps = strings.TrimSpace(gaps.String())
 }
 
-// rules reads the documents of one rule file: Sigma rules, and correlations of the form that a
-// Sequence has.
+// rules reads the documents of one rule file.
 func (l *loader) rules(t *Threat, file string, src []byte) {
-	sequences, lines, faults := parseSequences(l.at(file), src)
-	l.faults = append(l.faults, faults...)
-	t.Sequences = append(t.Sequences, sequences...)
-	if len(lines) > 0 && lines[0].only && len(lines) == 1 {
-		return
+	parsed, err := sigma.Parse(l.at(file), src)
+	if err != nil {
+		l.faults = append(l.faults, asFaults(err, l.at(file), 1)...)
 	}
-
-	rules, err := sigma.Parse(l.at(file), src)
-	var list sigma.Errors
-	if err != nil && !errors.As(err, &list) {
-		list = sigma.Errors{fault(l.at(file), 1, 1, err.Error(), "")}
-	}
-	for _, e := range list {
-		if errors.Is(e, sigma.ErrUnsupported) && slices.ContainsFunc(lines, func(s span) bool { return s.holds(e.Line) }) {
-			continue // a correlation, read above
-		}
-		l.faults = append(l.faults, e)
-	}
-	for _, r := range rules {
+	for _, r := range parsed.Rules {
+		r.Name = ruleName(&r.Meta)
 		if _, err := sigma.Compile([]*sigma.Rule{r}, Schema()); err != nil {
 			l.faults = append(l.faults, asFaults(err, r.SourceFile, r.Line)...)
 			continue
 		}
-		if _, _, err := summaryOf(r.Custom); err != nil {
-			l.faults = append(l.faults, fault(r.SourceFile, err.line, err.col, err.msg, err.hint))
-			continue
+		if l.fits(&r.Meta) {
+			t.Rules = append(t.Rules, r)
 		}
-		t.Rules = append(t.Rules, r)
 	}
+	for _, c := range parsed.Correlations {
+		c.Name = ruleName(&c.Meta)
+		if l.correlation(c) && l.fits(&c.Meta) {
+			t.Correlations = append(t.Correlations, c)
+		}
+	}
+	t.Filters = append(t.Filters, parsed.Filters...)
+}
+
+// fits reports whether our own field of a rule is in order.
+func (l *loader) fits(m *sigma.Meta) bool {
+	if _, _, err := summaryOf(m.Custom); err != nil {
+		l.faults = append(l.faults, fault(m.SourceFile, err.line, err.col, err.msg, err.hint))
+		return false
+	}
+	return true
+}
+
+// correlation reports whether what a finding needs of c is there: an id, a title, a level and fields
+// that events have.
+func (l *loader) correlation(c *sigma.Correlation) bool {
+	before := len(l.faults)
+	add := func(part, msg, hint string) {
+		l.faults = append(l.faults, fault(c.SourceFile, c.LineOf(part), 1, msg, hint))
+	}
+	if c.ID == "" {
+		add("", "a correlation needs an id", "add id: with a fresh UUID")
+	}
+	if c.Title == "" {
+		add("", "a correlation needs a title", "")
+	}
+	if event.ParseSeverity(c.Level).String() != c.Level {
+		add("level", fmt.Sprintf("level %q is not known", c.Level), "informational, low, medium, high or critical")
+	}
+	check := func(part string, names ...string) {
+		for _, name := range names {
+			if _, ok := event.Lookup(name); !ok && c.Aliases[name] == nil {
+				add(part, fmt.Sprintf("there is no field %q", name), "such as container.id or process.user")
+			}
+		}
+	}
+	check("correlation.group-by", c.GroupBy...)
+	check("correlation.condition.field", c.Condition.Fields...)
+	for _, name := range slices.Sorted(maps.Keys(c.Aliases)) {
+		check("correlation.aliases", slices.Sorted(maps.Values(c.Aliases[name]))...)
+	}
+	return len(l.faults) == before
 }
 
 func asFaults(err error, file string, line int) sigma.Errors {
@@ -243,69 +274,52 @@ func asFaults(err error, file string, line int) sigma.Errors {
 }
 
 // crossCheck drops what only shows once all threats are read: two rules with one id or name, and
-// sequences that name a rule which is not there.
+// correlations and filters that name a rule which is not there.
 func crossCheck(threats []Threat) sigma.Errors {
 	var faults sigma.Errors
 	seen := map[string]string{} // id and name to where it was first
-	taken := func(file string, line int, names ...string) bool {
-		for _, n := range names {
+	taken := func(m *sigma.Meta) bool {
+		for _, n := range []string{m.ID, ruleName(m)} {
 			if first, ok := seen[n]; ok && n != "" {
-				faults = append(faults, fault(file, line, 1, fmt.Sprintf("%q is taken by %s", n, first), "give each rule its own id and name"))
+				faults = append(faults, fault(m.SourceFile, m.Line, 1, fmt.Sprintf("%q is taken by %s", n, first), "give each rule its own id and name"))
 				return true
 			}
 		}
-		for _, n := range names {
-			seen[n] = fmt.Sprintf("%s:%d", file, line)
-		}
+		seen[m.ID] = fmt.Sprintf("%s:%d", m.SourceFile, m.Line)
+		seen[ruleName(m)] = seen[m.ID]
 		return false
 	}
+	var all sigma.Collection
 	for i := range threats {
 		t := &threats[i]
-		t.Rules = slices.DeleteFunc(t.Rules, func(r *sigma.Rule) bool { return taken(r.SourceFile, r.Line, r.ID, ruleName(r)) })
-		t.Sequences = slices.DeleteFunc(t.Sequences, func(s *Sequence) bool { return taken(s.SourceFile, s.Line, s.ID, s.Name) })
+		t.Rules = slices.DeleteFunc(t.Rules, func(r *sigma.Rule) bool { return taken(&r.Meta) })
+		t.Correlations = slices.DeleteFunc(t.Correlations, func(c *sigma.Correlation) bool { return taken(&c.Meta) })
+		all.Add(&t.Collection)
 	}
-	rules := map[string]bool{}
-	for _, t := range threats {
-		for _, r := range t.Rules {
-			rules[r.ID], rules[ruleName(r)] = true, true
-		}
+	follow, err := sigma.NewCorrelator(all.Rules, all.Correlations, sigma.CorrelatorOptions[struct{}]{Schema: Schema()})
+	if err != nil {
+		faults = append(faults, asFaults(err, "", 1)...)
 	}
+	good := follow.Correlations()
 	for i := range threats {
 		t := &threats[i]
-		t.Sequences = slices.DeleteFunc(t.Sequences, func(s *Sequence) bool {
-			for _, name := range s.Rules {
-				if !rules[name] {
-					faults = append(faults, fault(s.SourceFile, s.at["rules"], 1, fmt.Sprintf("there is no rule %q", name), "name a rule by its name or id"))
-					return true
-				}
+		t.Correlations = slices.DeleteFunc(t.Correlations, func(c *sigma.Correlation) bool { return !slices.Contains(good, c) })
+		t.Filters = slices.DeleteFunc(t.Filters, func(f *sigma.Filter) bool {
+			_, err := sigma.Options{Filters: []*sigma.Filter{f}}.Compile(all.Rules, Schema())
+			if err != nil {
+				faults = append(faults, asFaults(err, f.SourceFile, f.Line)...)
 			}
-			return false
+			return err != nil
 		})
 	}
 	return faults
 }
 
 // ruleName returns what a rule is called: its name, or the name of its file.
-func ruleName(r *sigma.Rule) string {
-	if r.Name != "" {
-		return r.Name
-	}
-	return fileName(r.SourceFile)
-}
+func ruleName(m *sigma.Meta) string { return cmp.Or(m.Name, fileName(m.SourceFile)) }
 
 // fileName returns the last part of a path, without its ending.
 func fileName(file string) string {
 	base := path.Base(file)
 	return strings.TrimSuffix(base, path.Ext(base))
 }
-
-// span is the lines of one YAML document that is a correlation.
-type span struct {
-	from, to int
-	only     bool // the file holds nothing else
-}
-
-func (s span) holds(line int) bool { return line >= s.from && line <= s.to }
-
-// countLines returns how many lines src has.
-func countLines(src []byte) int { return bytes.Count(src, []byte("\n")) + 1 }

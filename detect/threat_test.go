@@ -95,15 +95,16 @@ func TestFaultsOfAThreatAreLocated(t *testing.T) {
 		"unknown summary":   {rule("level: high", "level: high\npicket: {summary: '${proces.name}'}"), `t/shell.yml:15:19: there is no field "proces.name"`, 0},
 		"open summary":      {rule("level: high", "level: high\npicket: {summary: '${who'}"), "is not closed", 0},
 		"unknown custom":    {rule("level: high", "level: high\npicket: {summaries: x}"), "picket.summaries is not known", 0},
-		"unknown rule":      {seq("[shell, shell]", "[shell, shel]"), `t/shells.yml:8:1: there is no rule "shel"`, 1},
+		"unknown rule":      {seq("[shell, shell]", "[shell, shel]"), `t/shells.yml:8:12: there is no rule "shel"`, 1},
 		"one rule":          {seq("[shell, shell]", "[shell]"), "t/shells.yml:8:", 1},
-		"other type":        {seq("temporal_ordered", "event_count"), `t/shells.yml:7:11: correlation type "event_count"`, 1},
+		"no condition":      {seq("temporal_ordered", "event_count"), `t/shells.yml:7:5: event_count needs a condition`, 1},
+		"other type":        {seq("temporal_ordered", "temporal_odrered"), `t/shells.yml:7:11: unknown type of correlation "temporal_odrered"`, 1},
 		"timespan":          {seq("1m", "1M"), `t/shells.yml:10:15: timespan "1M"`, 1},
-		"timespan zero":     {seq("1m", "0m"), `timespan "0m"`, 1},
-		"timespan huge":     {seq("1m", "999999999d"), "longer than 7 days", 1},
-		"group field":       {seq("container.id", "container.idd"), `t/shells.yml:9:15: there is no field "container.idd"`, 1},
-		"condition":         {seq("    timespan", "    condition: {gte: 2}\n    timespan"), `t/shells.yml:10:5: "condition" is not evaluated`, 1},
-		"no timespan":       {seq("    timespan: 1m\n", ""), "correlation has no timespan", 1},
+		"timespan zero":     {seq("1m", "0m"), `timespan "0m" is no time at all`, 1},
+		"timespan huge":     {seq("1m", "999999999d"), "longer than 90 days", 1},
+		"group field":       {seq("container.id", "container.idd"), `t/shells.yml:9:1: there is no field "container.idd"`, 1},
+		"condition":         {seq("    timespan", "    condition: {gte: 2}\n    timespan"), `t/shells.yml:10:16: temporal_ordered takes no condition`, 1},
+		"no timespan":       {seq("    timespan: 1m\n", ""), "the correlation has no timespan", 1},
 		"level":             {seq("level: high", "level: hgih"), `level "hgih"`, 1},
 		"sample not JSON":   {map[string]string{"shell.events": "# hit: x\n{\n"}, "t/shell.events:2:1: not a JSON object", 1},
 		"sample value":      {map[string]string{"shell.events": "# hit: x\n{\"event.kind\":\"process.eaten\"}\n"}, "t/shell.events:2:1: field event.kind", 1},
@@ -123,7 +124,7 @@ func TestFaultsOfAThreatAreLocated(t *testing.T) {
 			if len(list) != 1 {
 				t.Fatalf("%d threats", len(list))
 			}
-			if n := len(list[0].Rules) + len(list[0].Sequences); n != c.rules {
+			if n := len(list[0].Rules) + len(list[0].Correlations); n != c.rules {
 				t.Errorf("%d rules load, want %d", n, c.rules)
 			}
 			if _, err := New(Options{Threats: list}); err != nil {

@@ -13,6 +13,8 @@ type Options struct {
 	// Placeholders are the values of %name% in rules with the modifier expand. Several values
 	// are alternatives; wildcards in them are active.
 	Placeholders map[string][]string
+	// Filters hide matches of the rules they name.
+	Filters []*Filter
 }
 
 // Engine matches events against a set of rules. It does not change and is safe for concurrent use.
@@ -29,6 +31,10 @@ type Engine struct {
 	routes  atomic.Pointer[map[Logsource]*route]
 	widen   sync.Mutex        // held to add a route
 	shared  map[string]*route // by the groups they join
+
+	filters map[int32][]attached // by rule
+	dated   bool                 // a filter expires
+	now     atomic.Int64         // as Advance said
 }
 
 // tree is a rule, down to atoms.
@@ -64,7 +70,8 @@ func Compile(rules []*Rule, schema Schema) (*Engine, error) {
 }
 
 // Compile makes an engine of rules. The engine always holds the rules that are in order; the
-// error, if any, is an Errors about the others: unknown placeholders and ids used twice.
+// error, if any, is an Errors about the others: unknown placeholders, ids used twice and filters of
+// rules that are not there.
 func (o Options) Compile(rules []*Rule, schema Schema) (*Engine, error) {
 	c := &compiler{
 		engine: &Engine{groups: map[Logsource][]int32{}, shared: map[string]*route{}}, schema: schema, values: o.Placeholders,
@@ -72,6 +79,9 @@ func (o Options) Compile(rules []*Rule, schema Schema) (*Engine, error) {
 	}
 	for _, rule := range rules {
 		c.add(rule)
+	}
+	for _, f := range o.Filters {
+		c.filter(f)
 	}
 	e := c.engine
 	e.routes.Store(&map[Logsource]*route{})
@@ -136,7 +146,7 @@ func (c *compiler) warn(rule *Rule) {
 	for _, it := range rule.items() {
 		for _, name := range it.fields() {
 			if _, ok := c.field(name); !ok {
-				c.engine.warnings = append(c.engine.warnings, unknownField(rule, it, name))
+				c.engine.warnings = append(c.engine.warnings, unknownField(&rule.Meta, it, name))
 			}
 		}
 	}

@@ -1,14 +1,9 @@
 package sigma
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
-
-// ErrUnsupported is wrapped by the error of a document that is valid Sigma, but of a kind this
-// version does not evaluate: correlations and filters.
-var ErrUnsupported = errors.New("not supported by this version")
 
 // Error is one fault of a rule file.
 type Error struct {
@@ -17,8 +12,6 @@ type Error struct {
 	Msg       string // what is wrong, lower case
 	Hint      string // what to do about it, may be empty
 	Source    string // the line at fault, may be empty
-
-	err error
 }
 
 // Error returns position, message, the source line and the hint, on one line each.
@@ -33,9 +26,6 @@ func (e *Error) Error() string {
 	}
 	return b.String()
 }
-
-// Unwrap returns what the error stands for, such as ErrUnsupported, or nil.
-func (e *Error) Unwrap() error { return e.err }
 
 // Errors are all faults found, in the order of the files.
 type Errors []*Error

@@ -69,7 +69,8 @@ func TestRefused(t *testing.T) {
 		"s: {f: x}\ncondition: " + strings.Repeat("(", 100) + "s":    "nested too deeply",
 		"s: {f: x}\ncondition: " + strings.Repeat("not ", 100) + "s": "nested too deeply",
 	} {
-		rules, err := sigma.Parse("f.yml", []byte(rule(detection)))
+		parsed, err := sigma.Parse("f.yml", []byte(rule(detection)))
+		rules := parsed.Rules
 		var es sigma.Errors
 		if !errors.As(err, &es) || len(rules) > 0 {
 			t.Errorf("%s: accepted", detection)
@@ -122,7 +123,8 @@ func bomb() string {
 
 func TestTooManyTests(t *testing.T) {
 	list := "s: {f: [" + strings.Repeat("x, ", 9000) + "x]}\ncondition: s" + strings.Repeat(" and s", 20)
-	rules, err := sigma.Parse("f.yml", []byte(rule(list)))
+	parsed, err := sigma.Parse("f.yml", []byte(rule(list)))
+	rules := parsed.Rules
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +146,8 @@ func TestErrorShowsTheLine(t *testing.T) {
 }
 
 func TestPlaceholderWithoutValues(t *testing.T) {
-	rules, err := sigma.Parse("f.yml", []byte(rule("s: {f|expand: 'a%who%'}\ncondition: s")+"---\n"+rule("s: {f: x}\ncondition: s")))
+	parsed, err := sigma.Parse("f.yml", []byte(rule("s: {f|expand: 'a%who%'}\ncondition: s")+"---\n"+rule("s: {f: x}\ncondition: s")))
+	rules := parsed.Rules
 	if err != nil {
 		t.Fatal(err)
 	}

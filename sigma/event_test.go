@@ -81,7 +81,8 @@ func indent(s string) string {
 
 func compile(t testing.TB, src string, o sigma.Options) *sigma.Engine {
 	t.Helper()
-	rules, err := sigma.Parse("test.yml", []byte(src))
+	parsed, err := sigma.Parse("test.yml", []byte(src))
+	rules := parsed.Rules
 	if err != nil {
 		t.Fatalf("parse: %v\n%s", err, src)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 func Example() {
-	rules, err := sigma.Parse("shell.yml", []byte(`
+	parsed, err := sigma.Parse("shell.yml", []byte(`
 title: Shell started by a model server
 level: high
 logsource: {category: process_creation, product: linux}
@@ -22,7 +22,7 @@ detection:
 		fmt.Println(err)
 		return
 	}
-	engine, err := sigma.Compile(rules, schema)
+	engine, err := sigma.Compile(parsed.Rules, schema)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -49,7 +49,7 @@ detection:
 }
 
 func ExampleOptions_Compile() {
-	rules, _ := sigma.Parse("admin.yml", []byte(`
+	parsed, _ := sigma.Parse("admin.yml", []byte(`
 title: Work of an administrator
 logsource: {category: process_creation}
 detection:
@@ -58,13 +58,13 @@ detection:
   condition: who
 `))
 	o := sigma.Options{Placeholders: map[string][]string{"administrators": {"root", "adm-*"}}}
-	engine, _ := o.Compile(rules, schema)
+	engine, _ := o.Compile(parsed.Rules, schema)
 	engine.Match(event(map[string]any{"User": "adm-lena"}), func(r *sigma.Rule) { fmt.Println(r.Title) })
 	// Output: Work of an administrator
 }
 
 func ExampleLint() {
-	rules, _ := sigma.Parse("rule.yml", []byte(`title: Curl
+	parsed, _ := sigma.Parse("rule.yml", []byte(`title: Curl
 id: 5013198a-7f2b-4a25-8c42-b2e2f3a0a7b5
 level: low
 logsource: {category: process_creation}
@@ -73,7 +73,7 @@ detection:
     image|endswith: /curl
   condition: curl
 `))
-	for _, p := range sigma.Lint(rules, schema) {
+	for _, p := range sigma.Lint(parsed.Rules, schema) {
 		fmt.Println(p)
 	}
 	// Output: rule.yml:7: field image is not known, so it is never present (field names are case-sensitive)

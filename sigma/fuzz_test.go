@@ -16,7 +16,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
-		rules, err := Parse("f.yml", []byte(src))
+		parsed, err := Parse("f.yml", []byte(src))
+		rules := parsed.Rules
 		if err != nil && err.Error() == "" {
 			t.Error("an error without words")
 		}
@@ -142,7 +143,8 @@ func TestHugeValues(t *testing.T) {
 }
 
 func engineOf(t testing.TB, src string) *Engine {
-	rules, err := Parse("f.yml", []byte(src))
+	parsed, err := Parse("f.yml", []byte(src))
+	rules := parsed.Rules
 	if err != nil {
 		t.Fatal(err)
 	}

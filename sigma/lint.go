@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Problem is something legal about a rule that is probably not meant.
+// Problem is something legal about a rule, correlation or filter that is probably not meant.
 type Problem struct {
-	Rule *Rule
+	Meta *Meta
 	Line int
 	Msg  string
 	Hint string
@@ -18,7 +18,7 @@ type Problem struct {
 
 // String returns position, message and hint on one line.
 func (p Problem) String() string {
-	s := fmt.Sprintf("%s:%d: %s", p.Rule.SourceFile, p.Line, p.Msg)
+	s := fmt.Sprintf("%s:%d: %s", p.Meta.SourceFile, p.Line, p.Msg)
 	if p.Hint != "" {
 		s += " (" + p.Hint + ")"
 	}
@@ -30,27 +30,35 @@ func (p Problem) String() string {
 // Problems come rule by rule, in the order of lines.
 func Lint(rules []*Rule, schema Schema) []Problem {
 	var all []Problem
-	ids, names := map[string]*Rule{}, map[string]*Rule{}
+	ids, names := map[string]*Meta{}, map[string]*Meta{}
 	for _, rule := range rules {
-		l := &linter{rule: rule, schema: schema}
+		l := &linter{meta: &rule.Meta, schema: schema}
 		l.metadata()
 		l.unique("id", rule.ID, ids)
 		l.unique("name", rule.Name, names)
-		l.detection()
-		slices.SortStableFunc(l.found, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-		all = append(all, l.found...)
+		if rule.Logsource == (Logsource{}) {
+			l.note(rule.LineOf("logsource"), "name a category, product or service", "the rule is evaluated on every event")
+		}
+		l.detection(rule)
+		all = append(all, l.sorted()...)
 	}
 	return all
 }
 
 type linter struct {
-	rule   *Rule
+	meta   *Meta
 	schema Schema
 	found  []Problem
 }
 
 func (l *linter) note(line int, hint, format string, args ...any) {
-	l.found = append(l.found, Problem{Rule: l.rule, Line: line, Msg: fmt.Sprintf(format, args...), Hint: hint})
+	l.found = append(l.found, Problem{Meta: l.meta, Line: line, Msg: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// sorted returns what was found, in the order of lines.
+func (l *linter) sorted() []Problem {
+	slices.SortStableFunc(l.found, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	return l.found
 }
 
 var (
@@ -61,7 +69,7 @@ var (
 )
 
 func (l *linter) metadata() {
-	r := l.rule
+	r := l.meta
 	if r.Title == "" {
 		l.note(r.LineOf("title"), "say in a few words what happened", "the rule has no title")
 	}
@@ -86,35 +94,32 @@ func (l *linter) metadata() {
 			l.note(r.LineOf("tags"), "known are "+strings.Join(tagSpaces, ", "), "tag %s is in no known namespace", tag)
 		}
 	}
-	if r.Logsource == (Logsource{}) {
-		l.note(r.LineOf("logsource"), "name a category, product or service", "the rule is evaluated on every event")
-	}
 }
 
 // unique notes that value was used before.
-func (l *linter) unique(what, value string, seen map[string]*Rule) {
+func (l *linter) unique(what, value string, seen map[string]*Meta) {
 	if value == "" {
 		return
 	}
 	if first, ok := seen[value]; ok {
-		l.note(l.rule.LineOf(what), "give each rule its own", "%s %s is used before, in %s:%d", what, value, first.SourceFile, first.LineOf(what))
+		l.note(l.meta.LineOf(what), "give each rule its own", "%s %s is used before, in %s:%d", what, value, first.SourceFile, first.LineOf(what))
 		return
 	}
-	seen[value] = l.rule
+	seen[value] = l.meta
 }
 
-func (l *linter) detection() {
-	for _, s := range l.rule.searches {
+func (l *linter) detection(rule *Rule) {
+	for _, s := range rule.searches {
 		if !s.used {
 			l.note(s.pos.line, "use it in the condition, or remove it", "identifier %s is not used", s.name)
 		}
 	}
-	for _, it := range l.rule.items() {
+	for _, it := range rule.items() {
 		l.item(it)
 	}
-	if l.rule.cond != nil && l.rule.cond.verdict() != maybe {
-		what := map[truth]string{never: "can never fire", always: "fires on every event"}[l.rule.cond.verdict()]
-		l.note(l.rule.LineOf("detection.condition"), "a part of the condition contradicts or excludes another", "the rule %s", what)
+	if rule.cond != nil && rule.cond.verdict() != maybe {
+		what := map[truth]string{never: "can never fire", always: "fires on every event"}[rule.cond.verdict()]
+		l.note(rule.LineOf("detection.condition"), "a part of the condition contradicts or excludes another", "the rule %s", what)
 	}
 }
 
@@ -124,7 +129,7 @@ func (l *linter) item(it *item) {
 			break
 		}
 		if _, ok := l.schema.Field(name); !ok {
-			l.found = append(l.found, unknownField(l.rule, it, name))
+			l.found = append(l.found, unknownField(l.meta, it, name))
 		}
 	}
 	if it.all && len(it.values) == 1 {
@@ -144,9 +149,9 @@ func (it *item) name() string {
 	return it.field
 }
 
-func unknownField(rule *Rule, it *item, name string) Problem {
+func unknownField(m *Meta, it *item, name string) Problem {
 	return Problem{
-		Rule: rule, Line: it.pos.line, Msg: fmt.Sprintf("field %s is not known, so it is never present", name),
+		Meta: m, Line: it.pos.line, Msg: fmt.Sprintf("field %s is not known, so it is never present", name),
 		Hint: "field names are case-sensitive",
 	}
 }

@@ -41,7 +41,8 @@ detection:
 		{edit("Image: x", "Image: x\n    Image|contains: y"), ""},
 		{good + "---\n" + edit("title: t", "title: u"), "test.yml:12: id 11111111-2222-4333-8444-555555555555 is used before, in test.yml:2"},
 	} {
-		rules, err := sigma.Parse("test.yml", []byte(c.src))
+		parsed, err := sigma.Parse("test.yml", []byte(c.src))
+		rules := parsed.Rules
 		if err != nil {
 			t.Errorf("%v", err)
 			continue

@@ -1,7 +1,8 @@
 package sigma
 
 // Match calls hit with each rule that ev fires: each once, in the order of the event's log
-// sources and within one in the order of Rules. It does not allocate unless a rule fires.
+// sources and within one in the order of Rules. It is not called with what a filter hides. Match does
+// not allocate unless a rule fires.
 func (e *Engine) Match(ev Event, hit func(*Rule)) {
 	s := e.scratch.Get().(*scratch)
 	s.begin(ev)
@@ -14,7 +15,7 @@ func (e *Engine) Match(ev Event, hit func(*Rule)) {
 				}
 				s.seen[n] = s.gen
 			}
-			if s.holds(&e.trees[n]) {
+			if s.holds(&e.trees[n]) && !e.hides(s, n) {
 				hit(e.rules[n])
 			}
 		}

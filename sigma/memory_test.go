@@ -43,7 +43,7 @@ detection:
 		if err != nil {
 			t.Fatal(err)
 		}
-		rules = append(rules, parsed...)
+		rules = append(rules, parsed.Rules...)
 	}
 	old, err := Compile(rules, oneField{})
 	if err != nil {

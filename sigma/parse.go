@@ -1,31 +1,52 @@
 package sigma
 
-import (
-	"fmt"
-
-	"go.yaml.in/yaml/v3"
-)
+import "go.yaml.in/yaml/v3"
 
 // position is a place in a rule file, from 1.
 type position struct{ line, col int }
 
-// Parse reads all YAML documents of one file. Rules that are in order are returned even if
-// others are not; the error is then an Errors that says what is wrong with those.
+// Collection is what the documents of a file, or of several, hold, each kind in the order read.
+type Collection struct {
+	Rules        []*Rule
+	Correlations []*Correlation
+	Filters      []*Filter
+}
+
+// Add appends what other holds.
+func (c *Collection) Add(other *Collection) {
+	c.Rules = append(c.Rules, other.Rules...)
+	c.Correlations = append(c.Correlations, other.Correlations...)
+	c.Filters = append(c.Filters, other.Filters...)
+}
+
+// Parse reads all YAML documents of one file. What is in order is returned even if other documents
+// are not; the error is then an Errors that says what is wrong with those. The collection is never
+// nil. Whether the rules that correlations and filters name exist shows only once all files are
+// read: Link and Compile look.
 //
 // Documents with "action: global" give their keys to the documents that follow, as old rule
 // collections do; "action: reset" ends that, "action: repeat" adds the previous document's keys.
-// Correlations and filters are refused with an error that wraps ErrUnsupported.
-func Parse(file string, src []byte) ([]*Rule, error) {
+func Parse(file string, src []byte) (*Collection, error) {
 	r := &reader{file: file, src: src}
-	var rules []*Rule
+	c := &Collection{}
 	for _, doc := range r.collection() {
 		before := len(r.errs)
-		rule := r.rule(doc)
-		if len(r.errs) == before {
-			rules = append(rules, rule)
+		switch {
+		case valueIndex(doc, "correlation") > 0:
+			if made := r.correlation(doc); len(r.errs) == before {
+				c.Correlations = append(c.Correlations, made)
+			}
+		case valueIndex(doc, "filter") > 0:
+			if made := r.filter(doc); len(r.errs) == before {
+				c.Filters = append(c.Filters, made)
+			}
+		default:
+			if made := r.rule(doc); len(r.errs) == before {
+				c.Rules = append(c.Rules, made)
+			}
 		}
 	}
-	return rules, r.errs.asError()
+	return c, r.errs.asError()
 }
 
 // collection returns the documents that are rules, with the keys of global ones added.
@@ -77,39 +98,46 @@ func onto(base, doc *yaml.Node) *yaml.Node {
 
 // rule reads one document. It is of use only if it noted no fault.
 func (r *reader) rule(doc *yaml.Node) *Rule {
-	rule := &Rule{SourceFile: r.file, Line: doc.Line, at: map[string]position{}, lines: r.sourceLines()}
-	for _, later := range []string{"correlation", "filter"} {
-		if i := valueIndex(doc, later); i > 0 {
-			r.fault(at(doc.Content[i-1]), "the other rules of the file load", "%s rules arrive with a later version", later)
-			r.errs[len(r.errs)-1].err = fmt.Errorf("%s: %w", later, ErrUnsupported)
-			return nil
+	rule := &Rule{Meta: r.newMeta(doc)}
+	for i := 0; i+1 < len(doc.Content); i += 2 {
+		switch key, value := doc.Content[i], doc.Content[i+1]; key.Value {
+		case "logsource":
+			rule.Logsource = r.logsource(&rule.Meta, value)
+		case "detection":
+			r.detection(rule, value)
+		default:
+			r.entry(&rule.Meta, key, value)
 		}
 	}
-	for i := 0; i+1 < len(doc.Content); i += 2 {
-		key, value := doc.Content[i], doc.Content[i+1]
-		rule.at[key.Value] = at(key)
-		r.entry(rule, key, value)
-	}
-	r.require(rule, doc, "logsource", "say which events it is about, such as category: process_creation")
-	r.require(rule, doc, "detection", "write detection: with a selection and a condition")
+	r.require(&rule.Meta, "logsource", "say which events it is about, such as category: process_creation")
+	r.require(&rule.Meta, "detection", "write detection: with a selection and a condition")
 	return rule
 }
 
-func (r *reader) require(rule *Rule, doc *yaml.Node, key, hint string) {
-	if _, ok := rule.at[key]; !ok {
-		r.fault(at(doc), hint, "the rule has no %s", key)
+// newMeta returns a Meta that knows where the keys of doc stand.
+func (r *reader) newMeta(doc *yaml.Node) Meta {
+	m := Meta{SourceFile: r.file, Line: doc.Line, at: map[string]position{}, lines: r.sourceLines()}
+	for i := 0; i+1 < len(doc.Content); i += 2 {
+		m.at[doc.Content[i].Value] = at(doc.Content[i])
+	}
+	return m
+}
+
+func (r *reader) require(m *Meta, key, hint string) {
+	if _, ok := m.at[key]; !ok {
+		r.fault(position{m.Line, 1}, hint, "the rule has no %s", key)
 	}
 }
 
-// entry reads one top-level key of a rule.
-func (r *reader) entry(rule *Rule, key, value *yaml.Node) {
+// entry reads one top-level key that all kinds of document have.
+func (r *reader) entry(m *Meta, key, value *yaml.Node) {
 	texts := map[string]*string{
-		"title": &rule.Title, "id": &rule.ID, "name": &rule.Name, "status": &rule.Status, "author": &rule.Author,
-		"description": &rule.Description, "license": &rule.License, "date": &rule.Date,
-		"modified": &rule.Modified, "level": &rule.Level,
+		"title": &m.Title, "id": &m.ID, "name": &m.Name, "status": &m.Status, "author": &m.Author,
+		"description": &m.Description, "license": &m.License, "date": &m.Date,
+		"modified": &m.Modified, "level": &m.Level,
 	}
 	lists := map[string]*[]string{
-		"tags": &rule.Tags, "references": &rule.References, "falsepositives": &rule.FalsePositives, "fields": nil, "scope": nil,
+		"tags": &m.Tags, "references": &m.References, "falsepositives": &m.FalsePositives, "fields": nil, "scope": nil,
 	}
 	if dst, ok := texts[key.Value]; ok {
 		*dst = r.text(key.Value, value)
@@ -123,20 +151,16 @@ func (r *reader) entry(rule *Rule, key, value *yaml.Node) {
 	}
 	switch key.Value {
 	case "related":
-		rule.Related = r.related(value)
-	case "logsource":
-		r.logsource(rule, value)
-	case "detection":
-		r.detection(rule, value)
+		m.Related = r.related(value)
 	case "taxonomy":
 		if t := r.text("taxonomy", value); t != "" && t != "sigma" {
 			r.fault(at(value), "only the standard taxonomy, sigma, has a field mapping", "unknown taxonomy %q", t)
 		}
 	default:
-		if rule.Custom == nil {
-			rule.Custom = map[string]*yaml.Node{}
+		if m.Custom == nil {
+			m.Custom = map[string]*yaml.Node{}
 		}
-		rule.Custom[key.Value] = value
+		m.Custom[key.Value] = value
 	}
 }
 
@@ -190,21 +214,20 @@ func (r *reader) related(n *yaml.Node) []Related {
 	return list
 }
 
-func (r *reader) logsource(rule *Rule, n *yaml.Node) {
+func (r *reader) logsource(m *Meta, n *yaml.Node) (l Logsource) {
 	if n.Kind != yaml.MappingNode {
 		r.fault(at(n), "write category:, product: or service: below it", "logsource must be a map, not %s", kindName(n))
-		return
+		return l
 	}
-	parts := map[string]*string{
-		"category": &rule.Logsource.Category, "product": &rule.Logsource.Product, "service": &rule.Logsource.Service,
-	}
+	parts := map[string]*string{"category": &l.Category, "product": &l.Product, "service": &l.Service}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		rule.at["logsource."+key.Value] = at(key)
+		m.at["logsource."+key.Value] = at(key)
 		if dst, ok := parts[key.Value]; ok {
 			*dst = r.text(key.Value, value)
 		}
 	}
+	return l
 }
 
 func kindName(n *yaml.Node) string {

@@ -78,7 +78,7 @@ func parseAll(files map[string][]byte) (rules []*sigma.Rule, errs sigma.Errors) 
 	slices.Sort(paths)
 	for _, path := range paths {
 		rs, err := sigma.Parse(path, files[path])
-		rules = append(rules, rs...)
+		rules = append(rules, rs.Rules...)
 		if es, ok := errors.AsType[sigma.Errors](err); ok {
 			errs = append(errs, es...)
 		}

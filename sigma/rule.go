@@ -1,29 +1,36 @@
 package sigma
 
 import (
+	"fmt"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// Rule is one Sigma detection rule, as Parse read it. It is not changed once parsed and may be
-// given to several engines.
-type Rule struct {
+// Meta is what rules, correlations and filters have in common: who wrote them, and where.
+type Meta struct {
 	ID, Name, Title, Status, Description string
 	Author, License, Date, Modified      string
 	Level                                string // as written: informational, low, medium, high, critical
 	Tags, References, FalsePositives     []string
 	Related                              []Related
-	Logsource                            Logsource
 	Custom                               map[string]*yaml.Node // top-level keys that Sigma does not define
 
 	SourceFile string
 	Line       int // where the document begins
 
-	at       map[string]position // top-level keys, and detection.<identifier>
-	searches []*search           // in the order written
-	cond     *node               // conditions of a list joined by or
-	lines    []string            // of the file, to show them in errors
+	at    map[string]position // top-level keys, and section.<key>
+	lines []string            // of the file, to show them in errors
+}
+
+// Rule is one Sigma detection rule, as Parse read it. It is not changed once parsed and may be
+// given to several engines.
+type Rule struct {
+	Meta
+	Logsource Logsource
+
+	searches []*search // in the order written
+	cond     *node     // conditions of a list joined by or
 }
 
 // Related names another rule and how this one relates to it.
@@ -40,13 +47,25 @@ func (l Logsource) Covers(src Logsource) bool {
 		(l.Service == "" || l.Service == src.Service)
 }
 
-// LineOf returns the line of a part of the rule: a top-level key such as "level", or
-// "detection.selection". It returns the line of the rule if the part is not there.
-func (r *Rule) LineOf(part string) int {
-	if p, ok := r.at[part]; ok {
+// LineOf returns the line of a part of the document: a top-level key such as "level", or one below
+// it such as "detection.selection". It returns the line of the document if the part is not there.
+func (m *Meta) LineOf(part string) int {
+	if p, ok := m.at[part]; ok {
 		return p.line
 	}
-	return r.Line
+	return m.Line
+}
+
+// fault is an error at a part of the document, or at its beginning if the part is not there.
+func (m *Meta) fault(part, hint, format string, args ...any) *Error {
+	pos, ok := m.at[part]
+	if !ok {
+		pos = position{m.Line, 1}
+	}
+	return &Error{
+		File: m.SourceFile, Line: pos.line, Col: pos.col,
+		Msg: fmt.Sprintf(format, args...), Hint: hint, Source: m.sourceLine(pos.line),
+	}
 }
 
 // Fields returns the names of the fields the rule reads, sorted, each once.
@@ -92,9 +111,9 @@ func (it *item) fields() []string {
 	return names
 }
 
-func (r *Rule) sourceLine(n int) string {
-	if n < 1 || n > len(r.lines) {
+func (m *Meta) sourceLine(n int) string {
+	if n < 1 || n > len(m.lines) {
 		return ""
 	}
-	return shorten(r.lines[n-1])
+	return shorten(m.lines[n-1])
 }

@@ -1,7 +1,6 @@
 package sigma_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -124,7 +123,7 @@ func TestRouting(t *testing.T) {
 }
 
 func TestDocuments(t *testing.T) {
-	rules, err := sigma.Parse("rules.yml", []byte(`
+	parsed, err := sigma.Parse("rules.yml", []byte(`
 action: global
 title: common
 level: high
@@ -160,6 +159,7 @@ date: 2024-01-01
 	if err != nil {
 		t.Fatal(err)
 	}
+	rules := parsed.Rules
 	var got []string
 	for _, r := range rules {
 		got = append(got, r.Name+"/"+r.Title+"/"+r.Level)
@@ -175,22 +175,29 @@ date: 2024-01-01
 	}
 }
 
-func TestCorrelationsAreForLater(t *testing.T) {
-	src := rule("s: {f: x}\ncondition: s") + "---\ntitle: many\ncorrelation:\n  type: event_count\n---\ntitle: not that\nfilter: {rules: [t]}\n"
-	rules, err := sigma.Parse("f.yml", []byte(src))
-	if len(rules) != 1 || !errors.Is(err, sigma.ErrUnsupported) {
-		t.Fatalf("%d rules, %v", len(rules), err)
+func TestKindsOfDocument(t *testing.T) {
+	parsed, err := sigma.Parse("f.yml", []byte(rule("s: {f: x}\ncondition: s")+`---
+name: many
+correlation: {type: event_count, rules: [t], timespan: 1m, condition: {gte: 2}}
+---
+name: not that
+logsource: {}
+filter: {rules: [t], s: {f: x}, condition: s}
+---
+correlation: {type: event_count, rules: [t], timespan: 1m}
+`))
+	if len(parsed.Rules) != 1 || len(parsed.Correlations) != 1 || len(parsed.Filters) != 1 {
+		t.Fatalf("%d rules, %d correlations, %d filters", len(parsed.Rules), len(parsed.Correlations), len(parsed.Filters))
 	}
-	for _, want := range []string{"f.yml:9:1: correlation rules arrive with a later version", "f.yml:13:1: filter rules arrive"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in\n%v", want, err)
-		}
+	if err == nil || !strings.Contains(err.Error(), "f.yml:15:14: event_count needs a condition") {
+		t.Errorf("got %v", err)
 	}
 }
 
 func TestDuplicateIDs(t *testing.T) {
 	src := "title: a\nid: x\nlogsource: {}\ndetection: {s: {f: x}, condition: s}\n"
-	rules, err := sigma.Parse("f.yml", []byte(src+"---\n"+src))
+	parsed, err := sigma.Parse("f.yml", []byte(src+"---\n"+src))
+	rules := parsed.Rules
 	if err != nil {
 		t.Fatal(err)
 	}

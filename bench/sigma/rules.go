@@ -34,11 +34,11 @@ func load(data string) (set ruleset, err error) {
 	before := heap()
 	began := cpu()
 	for _, f := range files {
-		rules, err := sigma.Parse(f.name, f.src)
+		parsed, err := sigma.Parse(f.name, f.src)
 		if err != nil {
 			return set, err
 		}
-		set.rules = append(set.rules, rules...)
+		set.rules = append(set.rules, parsed.Rules...)
 	}
 	e, err := sigma.Compile(set.rules, schema)
 	if err := onlyPlaceholders(err); err != nil {

@@ -89,7 +89,7 @@ func (c *ruleListCmd) Run(a *app) error {
 		kind := "rule"
 		switch {
 		case r.Sequence:
-			kind = "sequence"
+			kind = "correlation"
 		case !r.Alerts:
 			kind = "building block"
 		}

@@ -248,9 +248,9 @@ func (r *ruleDef) write(p *part, name string, several bool, lost *losses) (Trans
 
 // verify reads a rule back, so that what cannot be loaded is never handed out.
 func verify(t Translation) error {
-	rules, err := sigma.Parse(t.Name, []byte(t.YAML))
+	parsed, err := sigma.Parse(t.Name, []byte(t.YAML))
 	if err == nil {
-		_, err = sigma.Compile(rules, nil)
+		_, err = sigma.Compile(parsed.Rules, nil)
 	}
 	return err
 }

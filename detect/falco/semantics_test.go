@@ -225,11 +225,11 @@ func agree(t *testing.T, r *ruleDef, res Result, rounds int) (hits int) {
 			text.WriteString("---\n" + x.YAML)
 		}
 	}
-	rules, err := sigma.Parse("made.yml", []byte(text.String()))
+	parsed, err := sigma.Parse("made.yml", []byte(text.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := sigma.Compile(rules, detect.Schema())
+	engine, err := sigma.Compile(parsed.Rules, detect.Schema())
 	if err != nil {
 		t.Fatal(err)
 	}

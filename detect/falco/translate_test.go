@@ -72,11 +72,11 @@ func TestPublicRules(t *testing.T) {
 		if len(r.Rules) == 0 {
 			continue
 		}
-		rules, err := sigma.Parse(r.Name+".yml", r.Document())
-		if err != nil || len(rules) != len(r.Rules) {
-			t.Errorf("%d of %d rules of %s can be read: %v", len(rules), len(r.Rules), r.Name, err)
+		parsed, err := sigma.Parse(r.Name+".yml", r.Document())
+		if err != nil || len(parsed.Rules) != len(r.Rules) {
+			t.Errorf("%d of %d rules of %s can be read: %v", len(parsed.Rules), len(r.Rules), r.Name, err)
 		}
-		all = append(all, rules...)
+		all = append(all, parsed.Rules...)
 	}
 	e, err := sigma.Compile(all, detect.Schema())
 	if err != nil || len(e.Rules()) != len(all) {
