@@ -24,6 +24,7 @@ type Rule struct {
 	searches []*search           // in the order written
 	cond     *node               // conditions of a list joined by or
 	lines    []string            // of the file, to show them in errors
+	vars     placeholders        // given by pipelines
 }
 
 // Related names another rule and how this one relates to it.
