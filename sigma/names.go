@@ -66,6 +66,9 @@ func FieldsOf(rules []*Rule) []string {
 	return slices.Compact(names)
 }
 
+// Len returns how many fields there are. Their numbers are below it.
+func (n *Names) Len() int { return len(n.list) }
+
 // Field implements Schema.
 func (n *Names) Field(name string) (uint16, bool) {
 	id, ok := n.ids[name]

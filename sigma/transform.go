@@ -262,10 +262,10 @@ func (r *reader) replaceString(t *transformation, n *yaml.Node) {
 		r.fault(at(to), "", "the replacement is longer than %d bytes", maxReplacement)
 	}
 	with := groupRef.ReplaceAllStringFunc(r.text("replacement", r.need(n, "replacement")), func(ref string) string {
-		switch {
-		case ref == "$":
+		switch ref {
+		case "$":
 			return "$$"
-		case ref == `\\`:
+		case `\\`:
 			return `\`
 		}
 		return "${" + strings.TrimSuffix(strings.TrimPrefix(ref[1:], "g<"), ">") + "}"
