@@ -205,13 +205,30 @@ func (e *Engine) makeRule(info event.Rule, level string) *rule {
 func (e *Engine) Process(ev *event.Event) []event.Finding {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stats.Events++
-	e.view.e, e.fired = ev, e.fired[:0]
-	e.set.match.Match(e.view, e.hit)
-	if len(e.fired) == 0 {
+	e.view.e = ev
+	if !e.fires(e.view) {
 		return nil
 	}
 	return e.judge(ev)
+}
+
+// ProcessForeign is Process for what f has read last. An event is made of it only where a rule
+// fires; that one moves sequences on like any other.
+func (e *Engine) ProcessForeign(f *Foreign) []event.Finding {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.fires(f) {
+		return nil
+	}
+	return e.judge(f.Event())
+}
+
+// fires matches an event and gathers the rules that fire on it.
+func (e *Engine) fires(ev sigma.Event) bool {
+	e.stats.Events++
+	e.fired = e.fired[:0]
+	e.set.match.Match(ev, e.hit)
+	return len(e.fired) > 0
 }
 
 // judge makes findings of the rules that fired on ev.
@@ -275,6 +292,13 @@ func (e *Engine) Demand() map[event.Kind]bool {
 		out[k] = true
 	}
 	return out
+}
+
+// sigmaRules returns the rules that events are matched against.
+func (e *Engine) sigmaRules() []*sigma.Rule {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.set.match.Rules()
 }
 
 // RuleInfo describes a loaded rule.

@@ -69,6 +69,9 @@ func FieldsOf(rules []*Rule) []string {
 // Len returns how many fields there are. Their numbers are below it.
 func (n *Names) Len() int { return len(n.list) }
 
+// Name returns the field of a number below Len.
+func (n *Names) Name(id uint16) string { return n.list[id] }
+
 // Field implements Schema.
 func (n *Names) Field(name string) (uint16, bool) {
 	id, ok := n.ids[name]
