@@ -57,7 +57,7 @@ type choice struct {
 	Product  string    `yaml:"product"`
 	Category string    `yaml:"category"`
 	Service  string    `yaml:"service"` // in place of the format's
-	Kind     string    `yaml:"kind"` // what such an event is for Picket, "" if it has no word for it
+	Kind     string    `yaml:"kind"`    // what such an event is for Picket, "" if it has no word for it
 }
 
 // pair is two lists that belong together: names of fields and their texts.

@@ -166,7 +166,7 @@ func decoded(v sigma.Value) sigma.Value {
 // unhex undoes what the kernel does to texts in audit records: plain ones stand in quotes, those
 // with a blank, a quote, a control character or a byte beyond ASCII in capital hexadecimal. Zero
 // bytes between arguments become blanks. A text that the kernel would not have changed stays:
-// a program called BEEF is not hexadecimal.
+// 6C73 is not ls.
 func unhex(s string) string {
 	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
 		return s[1 : len(s)-1]
