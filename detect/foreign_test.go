@@ -52,7 +52,8 @@ func TestForeignRecords(t *testing.T) {
 		},
 		{
 			"sysmon, below winlog", "sysmon", `{"winlog":{"event_id":22,"channel":"Microsoft-Windows-Sysmon/Operational","event_data":{"QueryName":"x.example"}}}`,
-			"dns_query/windows/sysmon", event.KindNone, map[string]string{"QueryName": "x.example"},
+			"dns_query/windows/sysmon", event.KindNone,
+			map[string]string{"QueryName": "x.example"},
 		},
 		{
 			"auditd, a record", "auditd", `{"type":"EXECVE","argc":3,"a0":"cat","a1":"2F746D702F6120622E747874","a2":"6C73"}`,
@@ -75,7 +76,8 @@ func TestForeignRecords(t *testing.T) {
 		},
 		{
 			"auditd, one record that has all", "auditd", `{"type":"SYSCALL","syscall":"59","exe":"/bin/ls","proctitle":"6C73002D6C"}`,
-			"process_creation/linux/auditd", event.ProcessStart, map[string]string{"Image": "/bin/ls", "CommandLine": "ls -l"},
+			"process_creation/linux/auditd", event.ProcessStart,
+			map[string]string{"Image": "/bin/ls", "CommandLine": "ls -l"},
 		},
 		{
 			"kubernetes", "kubernetes",
@@ -92,15 +94,18 @@ func TestForeignRecords(t *testing.T) {
 		{
 			"ecs with dots in its keys", "ecs",
 			`{"@timestamp":"2026-03-04T05:06:07Z","event.category":"network","destination.ip":"203.0.113.9","destination.port":443,"process.executable":"/usr/bin/curl"}`,
-			"network_connection/linux/", event.NetConnect, map[string]string{"DestinationIp": "203.0.113.9", "DestinationPort": "443", "Image": "/usr/bin/curl"},
+			"network_connection/linux/", event.NetConnect,
+			map[string]string{"DestinationIp": "203.0.113.9", "DestinationPort": "443", "Image": "/usr/bin/curl"},
 		},
 		{
 			"ecs from auditbeat", "ecs", `{"ecs":{"version":"8"},"event":{"category":["file"]},"auditd":{"message_type":"syscall","data":{"syscall":"chmod","a1":"1ed"}},"file":{"path":"/etc/shadow"}}`,
-			"/linux/auditd", event.KindNone, map[string]string{"type": "syscall", "syscall": "chmod", "a1": "1ed", "name": "/etc/shadow", "TargetFilename": "/etc/shadow"},
+			"/linux/auditd", event.KindNone,
+			map[string]string{"type": "syscall", "syscall": "chmod", "a1": "1ed", "name": "/etc/shadow", "TargetFilename": "/etc/shadow"},
 		},
 		{
 			"sigma, a process", "sigma", `{"Image":"/bin/sh","CommandLine":"sh","Initiated":false}`,
-			"process_creation/linux/", event.ProcessStart, map[string]string{"Image": "/bin/sh", "CommandLine": "sh", "Initiated": "false"},
+			"process_creation/linux/", event.ProcessStart,
+			map[string]string{"Image": "/bin/sh", "CommandLine": "sh", "Initiated": "false"},
 		},
 		{
 			"sigma, a file on Windows", "sigma", `{"Image":"C:\\a.exe","TargetFilename":"C:\\b"}`, "file_event/windows/", event.FileCreate, nil,

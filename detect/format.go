@@ -135,22 +135,23 @@ func (g globs) match(s string) bool {
 
 func (g *glob) match(s string) bool {
 	n := len(g.text)
-	switch {
-	case n > len(s):
+	if n > len(s) {
 		return false
+	}
+	switch {
 	case g.front && g.back:
 		for i := 0; i+n <= len(s); i++ {
-			if s[i]|0x20 == (g.text + " ")[0]|0x20 && strings.EqualFold(s[i:i+n], g.text) || n == 0 {
+			if strings.EqualFold(s[i:i+n], g.text) {
 				return true
 			}
 		}
-		return n == 0
+		return false
 	case g.front:
 		return strings.EqualFold(s[len(s)-n:], g.text)
 	case g.back:
 		return strings.EqualFold(s[:n], g.text)
 	}
-	return strings.EqualFold(s, g.text)
+	return n == len(s) && strings.EqualFold(s, g.text)
 }
 
 // Formats returns the names of the formats that recordings may have, with a word about each.
