@@ -76,6 +76,7 @@ type ruleset struct {
 	correlations map[*sigma.Correlation]*rule
 	all          []*rule // rules and correlations, by name
 	demand       map[event.Kind]bool
+	filtered     bool // there are filters, which may expire
 }
 
 // rule is a Sigma rule or a correlation, made ready.
@@ -170,6 +171,7 @@ func (e *Engine) build(threats []Threat) (*ruleset, error) {
 	}
 	slices.SortFunc(set.all, func(a, b *rule) int { return cmp.Compare(a.info.Name, b.info.Name) })
 	var err error
+	set.filtered = len(all.Filters) > 0
 	if set.match, err = (sigma.Options{Filters: all.Filters}).Compile(all.Rules, Schema()); err != nil {
 		return nil, err
 	}
@@ -193,14 +195,34 @@ func (e *Engine) makeRule(threat string, m *sigma.Meta) *rule {
 func (e *Engine) Process(ev *event.Event) []event.Finding {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stats.Events++
-	e.view.e, e.fired = ev, e.fired[:0]
+	e.view.e = ev
 	e.set.match.Advance(ev.Time)
-	e.set.match.Match(e.view, e.hit)
-	if len(e.fired) == 0 {
+	if !e.fires(e.view) {
 		return nil
 	}
 	return e.judge(ev)
+}
+
+// ProcessForeign is Process for what f has read last. An event is made of it only where a rule
+// fires; that one moves sequences on like any other.
+func (e *Engine) ProcessForeign(f *Foreign) []event.Finding {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.set.filtered { // a time is read where one is asked for only
+		e.set.match.Advance(f.time())
+	}
+	if !e.fires(f) {
+		return nil
+	}
+	return e.judge(f.Event())
+}
+
+// fires matches an event and gathers the rules that fire on it.
+func (e *Engine) fires(ev sigma.Event) bool {
+	e.stats.Events++
+	e.fired = e.fired[:0]
+	e.set.match.Match(ev, e.hit)
+	return len(e.fired) > 0
 }
 
 // judge makes findings of the rules that fired on ev.
@@ -266,6 +288,13 @@ func (e *Engine) Demand() map[event.Kind]bool {
 		out[k] = true
 	}
 	return out
+}
+
+// sigmaRules returns the rules that events are matched against.
+func (e *Engine) sigmaRules() []*sigma.Rule {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.set.match.Rules()
 }
 
 // RuleInfo describes a loaded rule.

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -94,7 +95,7 @@ func record(e *event.Event) json.RawMessage {
 		c := e.Clone()
 		c.Truncated = true
 		c.File.Path, c.File.Old, c.Message = cut(e.File.Path, limit), cut(e.File.Old, limit), cut(e.Message, limit)
-		c.Process = cutProcess(e.Process, limit, true)
+		c.Process, c.Extra = cutProcess(e.Process, limit, true), cutExtra(e.Extra, limit)
 		b = c.AppendRecord(nil)
 	}
 	return b
@@ -115,6 +116,16 @@ func cutProcess(p *event.Process, limit int, withParent bool) *event.Process {
 	}
 	c.Seal()
 	return &c
+}
+
+// cutExtra keeps as many fields as a text may have bytes, by name, and cuts each.
+func cutExtra(extra map[string]string, limit int) map[string]string {
+	names := slices.Sorted(maps.Keys(extra))
+	out := make(map[string]string, len(extra))
+	for _, name := range names[:min(limit, len(names))] {
+		out[name] = cut(extra[name], limit)
+	}
+	return out
 }
 
 func cut(s string, limit int) string {

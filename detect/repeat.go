@@ -68,7 +68,7 @@ func (r *repeats) advance(now time.Time) {
 }
 
 // object returns what the event was done to. Files of one model are one object, so that copying
-// a model of 30 files is said once.
+// a model of 30 files is said once. An event of no kind that is known repeats nothing but itself.
 func object(e *event.Event) string {
 	switch e.Kind.Class() {
 	case "file":
@@ -82,6 +82,8 @@ func object(e *event.Event) string {
 		if e.Process != nil {
 			return e.Process.Cmdline
 		}
+	case "":
+		return e.ID()
 	}
 	return ""
 }

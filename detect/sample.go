@@ -106,8 +106,8 @@ func sampleDefaults(e *event.Event, n int) {
 		e.Process = &event.Process{}
 	}
 	for _, p := range []*event.Process{e.Process, e.Process.Parent} {
-		if p != nil && p.UID == "" {
-			p.UID = event.HashID(e.Host, fmt.Sprint(p.PID), p.Exe, p.Comm)
+		if p != nil {
+			identify(p, e.Host)
 		}
 	}
 }

@@ -123,6 +123,9 @@ func (r *rule) clause(e *event.Event) string {
 	case event.NetSend:
 		return actor + " sent " + size(e.Net.BytesOut) + " to " + endpoint(e.Net.Remote)
 	}
+	if e.Process != nil && e.Process.User != "" {
+		return r.info.Title + ", by " + clean(e.Process.User, 80) + " " + where(e)
+	}
 	return r.info.Title + " " + where(e)
 }
 
@@ -166,6 +169,9 @@ func where(e *event.Event) string {
 		if w := p.Workload; w != nil && w.Name != "" {
 			parts = append(parts, "of the "+workloadOf(w))
 		}
+	}
+	if len(parts) == 0 && e.Host == "" {
+		return "on an unknown host" // of a recording that does not say
 	}
 	if len(parts) == 0 {
 		return "on host " + clean(e.Host, 80)

@@ -177,6 +177,10 @@ func (e *Event) ID() string {
 	if e.Kind == SensorHealth {
 		s(e.Message)
 	}
+	for _, name := range e.extraNames() {
+		s(name)
+		s(e.Extra[name])
+	}
 	return hexenc.EncodeToString(h.Sum(nil)[:16])
 }
 

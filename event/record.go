@@ -3,6 +3,7 @@ package event
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -13,7 +14,8 @@ import (
 // AppendRecord appends the event as one flat JSON object: the store's row, a finding's evidence,
 // and what `picket events` prints. Every value is a string; "_time" is RFC 3339 with nanoseconds,
 // "_msg" the sentence of Describe, "event.id" the identity, "class" the store's stream.
-// Bytes that are not UTF-8 come out as U+FFFD, so the record is always valid JSON.
+// What is in Extra stands at the end, by name. Bytes that are not UTF-8 come out as U+FFFD, so the
+// record is always valid JSON.
 func (e *Event) AppendRecord(dst []byte) []byte {
 	dst = append(dst, `{"_time":"`...)
 	dst = e.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
@@ -60,7 +62,37 @@ func (e *Event) AppendRecord(dst []byte) []byte {
 			dst = appendString(dst, line)
 		}
 	}
+	for _, name := range e.extraNames() {
+		dst = append(dst, ',')
+		dst = appendString(dst, name)
+		dst = append(dst, ':')
+		dst = appendString(dst, e.Extra[name])
+	}
 	return append(dst, '}')
+}
+
+// extraNames returns the names of Extra in order, without those that a record has anyway.
+func (e *Event) extraNames() []string {
+	if len(e.Extra) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(e.Extra))
+	for name := range e.Extra {
+		if _, known := Lookup(name); !known && name != "process.lineage" && !reserved(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// reserved reports whether AppendRecord writes a member of this name that is no field.
+func reserved(name string) bool {
+	switch name {
+	case "_time", "_msg", "event.id", "class":
+		return true
+	}
+	return false
 }
 
 // lineage returns the names of the ancestors, nearest first: "sh < llama-server < runc".

@@ -27,6 +27,7 @@ const (
 	ExitConfig  = 3 // the configuration is wrong
 	ExitHost    = 4 // the host lacks something: privilege, BTF, a free port, a writable directory
 	ExitRunning = 5 // another Picket runs on this data directory
+	ExitInput   = 6 // a recording could not be read, or not all of it
 )
 
 // Error is an error for a person: what went wrong, what to do, and the exit code it deserves.

@@ -117,7 +117,7 @@ func (c *compiler) add(rule *Rule) {
 			"id %s is used twice, first in %s:%d", rule.ID, first.SourceFile, first.LineOf("id"))
 		return
 	}
-	x := &expander{rule: rule, values: c.values, left: maxTests}
+	x := &expander{rule: rule, values: rule.vars.with(c.values), left: maxTests}
 	e := x.expand(rule.cond)
 	if x.bad != nil {
 		c.fault(rule, x.pos, x.bad.hint, "%s", x.bad.msg)

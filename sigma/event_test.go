@@ -93,6 +93,12 @@ func compile(t testing.TB, src string, o sigma.Options) *sigma.Engine {
 	return e
 }
 
+// parseRules returns the rules of a file.
+func parseRules(file string, src []byte) ([]*sigma.Rule, error) {
+	all, err := sigma.Parse(file, src)
+	return all.Rules, err
+}
+
 func hits(e *sigma.Engine, ev sigma.Event) []string {
 	var got []string
 	e.Match(ev, func(r *sigma.Rule) { got = append(got, r.Title) })

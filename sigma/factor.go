@@ -30,7 +30,7 @@ type front struct {
 	exact bool
 }
 
-var nothing = front{ways: []factor{{}}, exact: true}
+var blank = front{ways: []factor{{}}, exact: true}
 
 // factors returns runs one of which stands where re matches, those that few texts have, or none.
 func factors(re *syntax.Regexp) []factor {
@@ -55,7 +55,7 @@ func factors(re *syntax.Regexp) []factor {
 
 // frontOf returns how a match of all of list, one after the other, begins.
 func frontOf(list ...*syntax.Regexp) front {
-	f := nothing
+	f := blank
 	for _, re := range list {
 		if !f.exact {
 			break
@@ -68,7 +68,7 @@ func frontOf(list ...*syntax.Regexp) front {
 func frontOfOne(re *syntax.Regexp) front {
 	switch re.Op {
 	case syntax.OpLiteral:
-		f := nothing
+		f := blank
 		for _, r := range re.Rune {
 			set, ok := setOf([]rune{r, r}, re.Flags&syntax.FoldCase != 0)
 			if !ok {
@@ -82,7 +82,7 @@ func frontOfOne(re *syntax.Regexp) front {
 			return front{ways: []factor{{set}}, exact: true}
 		}
 	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
-		return nothing
+		return blank
 	case syntax.OpCapture:
 		return frontOf(re.Sub[0])
 	case syntax.OpConcat:
@@ -94,7 +94,7 @@ func frontOfOne(re *syntax.Regexp) front {
 			return front{ways: append(append([]factor(nil), f.ways...), nil), exact: true}
 		}
 	case syntax.OpRepeat:
-		f, one := nothing, frontOf(re.Sub[0])
+		f, one := blank, frontOf(re.Sub[0])
 		for range min(re.Min, factorLength) {
 			f = f.then(one)
 		}
@@ -110,7 +110,7 @@ func frontOfOne(re *syntax.Regexp) front {
 			return all
 		}
 	}
-	return front{ways: nothing.ways}
+	return front{ways: blank.ways}
 }
 
 // then returns f followed by g.

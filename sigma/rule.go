@@ -29,8 +29,9 @@ type Rule struct {
 	Meta
 	Logsource Logsource
 
-	searches []*search // in the order written
-	cond     *node     // conditions of a list joined by or
+	searches []*search    // in the order written
+	cond     *node        // conditions of a list joined by or
+	vars     placeholders // given by pipelines
 }
 
 // Related names another rule and how this one relates to it.

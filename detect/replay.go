@@ -1,0 +1,315 @@
+package detect
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"picket/event"
+	"picket/sigma"
+)
+
+// Replay runs recorded events through an Engine, line by line. The same recordings give the same
+// findings in the same order, byte for byte.
+//
+// Picket's own events go to Engine.Process; those of other programs to Engine.ProcessForeign. Both
+// move the same sequences on. A line that cannot be read costs that line.
+type Replay struct {
+	Engine *Engine
+	Format string           // of the recordings; "" to tell it from their first lines
+	Source *sigma.Logsource // of all foreign events; nil to tell it from each
+	// Found is called with each finding, in order.
+	Found func(event.Finding)
+	// Progress, unless nil, is called now and then with how many bytes of a recording were read,
+	// before any decompression.
+	Progress func(bytes int64)
+
+	clock   time.Time // of the recordings
+	readers map[string]*Foreign
+	routed  map[sigma.Logsource]bool
+	rules   map[string]*RuleCount
+	summary ReplaySummary
+}
+
+// ReplaySummary says what came of a replay.
+type ReplaySummary struct {
+	Recordings []Recording    `json:"recordings"`
+	Events     int            `json:"events"`
+	Unreadable int            `json:"unreadable"` // lines
+	Faults     []*sigma.Error `json:"-"`          // the first of each recording
+	Unrouted   int            `json:"unrouted"`   // events that no rule has a log source for
+	Repeats    uint64         `json:"repeats"`    // matches kept quiet because a finding had just said it
+	Findings   int            `json:"findings"`
+	Rules      []RuleCount    `json:"rules"` // that found something, the worst first
+}
+
+// Recording is a file that was replayed.
+type Recording struct {
+	Name   string `json:"name"`
+	Format string `json:"format"`
+	Events int    `json:"events"`
+}
+
+// RuleCount says how often a rule found something.
+type RuleCount struct {
+	Rule     string         `json:"rule"`
+	Level    event.Severity `json:"level"`
+	Findings int            `json:"findings"`
+}
+
+const (
+	maxReplayLine = 4 << 20 // bytes
+	maxFaults     = 5       // of one recording
+	firstLines    = 20      // from which a format is told
+	pause         = 4096    // lines between two looks at the context
+)
+
+// Read replays one recording: JSON lines, plain or compressed with gzip. The name is for messages.
+// It returns an error where the recording could not be read to its end; what came before counts.
+// Lines that could not be read are in the Summary.
+func (r *Replay) Read(ctx context.Context, name string, src io.Reader) error {
+	counted := &counter{src: src}
+	in := bufio.NewReaderSize(counted, 256<<10)
+	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		zip, err := gzip.NewReader(in)
+		if err != nil {
+			return fmt.Errorf("%s: not a whole gzip file: %w", name, err)
+		}
+		in = bufio.NewReaderSize(zip, 256<<10)
+	}
+	p := &pass{Replay: r, name: name, format: r.Format}
+	defer func() {
+		r.summary.Recordings = append(r.summary.Recordings, Recording{Name: name, Format: cmp.Or(p.format, fallback), Events: p.events})
+	}()
+	for {
+		line, err := p.next(in)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s:%d: the recording ends early: %w", name, p.line, err)
+		}
+		if done := err != nil; done && len(line) == 0 {
+			return nil
+		}
+		if err := p.take(line); err != nil {
+			return err
+		}
+		if p.line%pause == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if r.Progress != nil {
+				r.Progress(counted.n)
+			}
+		}
+	}
+}
+
+// Summary returns what came of the recordings so far.
+func (r *Replay) Summary() ReplaySummary {
+	s := r.summary
+	s.Repeats = r.Engine.Stats().Repeats
+	s.Rules = nil
+	for _, c := range r.rules {
+		s.Rules = append(s.Rules, *c)
+	}
+	slices.SortFunc(s.Rules, func(a, b RuleCount) int {
+		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(b.Findings, a.Findings), cmp.Compare(a.Rule, b.Rule))
+	})
+	return s
+}
+
+// pass is one recording on its way through.
+type pass struct {
+	*Replay
+	name   string
+	format string // "" while it is not known
+	line   int
+	events int
+	faults int
+	buf    []byte
+}
+
+// fallback is the format of records that none recognises.
+const fallback = "sigma"
+
+// next returns the next line without its end. A line that is too long is noted and passed over. At
+// the end it returns io.EOF with what is left.
+func (p *pass) next(in *bufio.Reader) ([]byte, error) {
+	p.line++
+	line, err := in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return bytes.TrimRight(line, "\r\n"), err
+	}
+	p.buf = append(p.buf[:0], line...)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		line, err = in.ReadSlice('\n')
+		if len(p.buf) <= maxReplayLine {
+			p.buf = append(p.buf, line...)
+		}
+	}
+	if len(p.buf) > maxReplayLine {
+		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: maxReplayLine + 1, Msg: fmt.Sprintf("the line is longer than %d MiB", maxReplayLine>>20), Hint: "split it into one record a line"})
+		return nil, err
+	}
+	return bytes.TrimRight(p.buf, "\r\n"), err
+}
+
+// fault notes a line that could not be read.
+func (p *pass) fault(err *sigma.Error) {
+	p.summary.Unreadable++
+	if p.faults++; p.faults <= maxFaults {
+		p.summary.Faults = append(p.summary.Faults, err)
+	}
+}
+
+// take replays one line. It fails only where no line can be read.
+func (p *pass) take(line []byte) error {
+	if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' { // .events files have remarks
+		return nil
+	}
+	format, err := p.formatOf(line)
+	if err != nil {
+		return err
+	}
+	if format == ownFormat {
+		p.takeOwn(line)
+		return nil
+	}
+	f, err := p.reader(format)
+	if err != nil {
+		return err
+	}
+	if err := f.Parse(p.name, p.line, line); err != nil {
+		p.fault(asFaults(err, p.name, p.line)[0])
+		return nil
+	}
+	p.event(f.Logsources())
+	p.found(p.Engine.ProcessForeign(f))
+	return nil
+}
+
+// takeOwn replays one of Picket's own events.
+func (p *pass) takeOwn(line []byte) {
+	e, err := event.ParseRecord(line)
+	switch {
+	case err != nil:
+		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: 1, Msg: err.Error()})
+		return
+	case e.Kind == event.KindNone:
+		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: 1, Msg: "the event has no event.kind", Hint: "such as process.start, file.read or net.send"})
+		return
+	}
+	sampleDefaults(e, p.events)
+	p.event(sources[e.Kind])
+	p.found(p.Engine.Process(e))
+	p.passed(e.Time)
+}
+
+// passed lets windows close as time goes by in a recording, once a second, as a live agent does.
+func (p *pass) passed(now time.Time) {
+	if now.Sub(p.clock) >= time.Second {
+		p.clock = now
+		p.found(p.Engine.Advance(now))
+	}
+}
+
+// event counts an event of some log sources.
+func (p *pass) event(sources []sigma.Logsource) {
+	p.events++
+	p.summary.Events++
+	if !slices.ContainsFunc(sources, p.covered) {
+		p.summary.Unrouted++
+	}
+}
+
+// maxRouted bounds the log sources that are remembered: a record may name any product.
+const maxRouted = 1024
+
+// covered reports whether a rule is about events of a log source.
+func (r *Replay) covered(src sigma.Logsource) bool {
+	is, known := r.routed[src]
+	if !known {
+		is = slices.ContainsFunc(r.Engine.sigmaRules(), func(rule *sigma.Rule) bool { return rule.Logsource.Covers(src) })
+		if r.routed == nil {
+			r.routed = map[sigma.Logsource]bool{}
+		}
+		if len(r.routed) < maxRouted {
+			r.routed[src] = is
+		}
+	}
+	return is
+}
+
+func (r *Replay) found(list []event.Finding) {
+	for _, f := range list {
+		r.summary.Findings++
+		if r.rules == nil {
+			r.rules = map[string]*RuleCount{}
+		}
+		c := r.rules[f.Rule.ID]
+		if c == nil {
+			c = &RuleCount{Rule: f.Rule.Name, Level: f.Severity}
+			r.rules[f.Rule.ID] = c
+		}
+		c.Findings++
+		if r.Found != nil {
+			r.Found(f)
+		}
+	}
+}
+
+// formatOf returns the format of a line: the one that is set or was recognised, or for now the
+// fallback.
+func (p *pass) formatOf(line []byte) (string, error) {
+	if p.format != "" {
+		return p.format, nil
+	}
+	for _, name := range formatOrder {
+		f, err := p.reader(name)
+		if err != nil {
+			return "", err
+		}
+		if f.Parse(p.name, p.line, line) == nil && slices.ContainsFunc(f.format.Recognise, f.holds) {
+			p.format = name
+			return name, nil
+		}
+	}
+	if p.line >= firstLines {
+		p.format = fallback
+	}
+	return fallback, nil
+}
+
+// reader returns the reader of a format, made once.
+func (r *Replay) reader(format string) (*Foreign, error) {
+	if f, ok := r.readers[format]; ok {
+		return f, nil
+	}
+	f, err := NewForeign(format, r.Source, r.Engine.sigmaRules())
+	if err != nil {
+		return nil, err
+	}
+	if r.readers == nil {
+		r.readers = map[string]*Foreign{}
+	}
+	r.readers[format] = f
+	return f, nil
+}
+
+// counter counts the bytes that are read through it.
+type counter struct {
+	src io.Reader
+	n   int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.src.Read(b)
+	c.n += int64(n)
+	return n, err
+}
