@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"picket/detect"
+	"picket/event"
 	"picket/sigma"
 )
 
@@ -104,6 +106,32 @@ func TestTranslationReadsWell(t *testing.T) {
 		text.Write(r.Document())
 	}
 	golden(t, "readable.golden", text.String())
+}
+
+// What is imported goes the whole way: loaded, matched, and told in a sentence.
+func TestImportedRuleFindsAndTells(t *testing.T) {
+	rs, err := Load(File{"x.yaml", []byte("- {rule: Nc, condition: evt.type=execve and proc.name=nc, output: Tunnel by %proc.name | command=%proc.cmdline, priority: ERROR, tags: [mitre_execution, T1059]}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rs.Translate()[0]
+	dir := fstest.MapFS{"falco/README.md": {Data: []byte("# Falco\n")}, "falco/nc.yml": {Data: r.Document()}}
+	threats, err := detect.LoadThreats(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := detect.New(detect.Options{Threats: threats})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &event.Process{PID: 7, Comm: "nc", Exe: "/bin/nc.openbsd", Args: []string{"nc", "-e", "sh"}, Cmdline: "nc -e sh", Parent: &event.Process{PID: 6, Exe: "/bin/sh"}}
+	found := e.Process(&event.Event{Kind: event.ProcessStart, Host: "h", Process: p})
+	if len(found) != 1 || found[0].Severity != event.High {
+		t.Fatalf("found %+v", found)
+	}
+	if got, want := found[0].Summary, "Tunnel by nc: nc.openbsd (pid 7) on host h was started by sh (pid 6): nc -e sh."; got != want {
+		t.Errorf("says %q, want %q", got, want)
+	}
 }
 
 // An import that is repeated, also of a file in which the rule has moved, gives the same ids.
