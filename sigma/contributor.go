@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -22,11 +23,11 @@ type moment[T any] struct {
 
 // keep notes what in says, if there is room or reason for it. Those before lo are past.
 func (g *group[T]) keep(c *Correlator[T], p *part[T], slot int, in *input[T], lo int64, must bool) {
-	make1 := c.o.Token != nil
+	wanted := c.o.Token != nil
 	if in.from != nil {
-		make1 = c.o.Derive != nil
+		wanted = c.o.Derive != nil
 	}
-	if !make1 {
+	if !wanted {
 		return
 	}
 	if g.kept == nil {
@@ -91,7 +92,7 @@ func (g *group[T]) contributors(lo, hi int64) []Contributor[T] {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b moment[T]) int { return int(max(min(a.at-b.at, 1), -1)) })
+	slices.SortStableFunc(all, func(a, b moment[T]) int { return cmp.Compare(a.at, b.at) })
 	out := make([]Contributor[T], len(all))
 	for i, m := range all {
 		out[i] = Contributor[T]{Part: int(m.slot), Time: time.Unix(0, m.at).UTC(), Token: m.token}

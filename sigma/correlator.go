@@ -60,7 +60,8 @@ type Firing[T any] struct {
 // Correlator counts matches of rules in windows of time.
 //
 // It is a function of what it is given: it has no clock and starts no goroutine, and the same input
-// gives the same output. It is used by one goroutine at a time, and each event is given to it once.
+// gives the same output. It is used by one goroutine at a time. It does not know events by their ids:
+// who may be given an event twice drops the second.
 //
 // Windows slide and are never aligned to the clock; two events exactly a timespan apart are in one
 // window. A condition of lower bounds alone is judged with each event, in the window that ends with
@@ -70,7 +71,13 @@ type Firing[T any] struct {
 // the next event.
 //
 // Time is the watermark: the newest event's time, or what Advance said, less the allowed lateness.
-// An event older than that is counted as late and not otherwise.
+// An event older than that is counted as late and not otherwise. One that is older than others of its
+// group, but not late, counts at its own time in the window that is open then: the one that ends with
+// the newest event, or the one that is to close. Windows that ended before are not judged again.
+//
+// Memory does not grow with events. Up to some hundred events of a group are known one by one; of more,
+// counts and sums are known to a 64th of the timespan, and percentiles by a sample. Of a sequence, the
+// last four matches of each step are known, which is exact where events come in order.
 type Correlator[T any] struct {
 	o     CorrelatorOptions[T]
 	parts []*part[T] // inner ones first

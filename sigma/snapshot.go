@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func (c *Correlator[T]) Snapshot() ([]byte, error) {
 			continue
 		}
 		groups := slices.Clone(p.queue)
-		slices.SortFunc(groups, func(a, b *group[T]) int { return order2(a.due, b.due, a.key, b.key) })
+		slices.SortFunc(groups, func(a, b *group[T]) int { return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.key, b.key)) })
 		saved := savedPart{Section: p.section}
 		for _, g := range groups {
 			one, err := c.save(g)
@@ -69,16 +70,6 @@ func (c *Correlator[T]) Snapshot() ([]byte, error) {
 		s.Parts = append(s.Parts, saved)
 	}
 	return json.Marshal(s)
-}
-
-func order2(a, b int64, s, t string) int {
-	switch {
-	case a < b || a == b && s < t:
-		return -1
-	case a == b && s == t:
-		return 0
-	}
-	return 1
 }
 
 func (c *Correlator[T]) save(g *group[T]) (savedGroup, error) {
