@@ -12,5 +12,6 @@
 //   - Field names are case-sensitive, values are not.
 //
 // The package knows nothing of where events come from: they are given as an Event, and the
-// numbers of their fields by a Schema.
+// numbers of their fields by a Schema. For events that are lines of JSON there are Record and Names.
+// A Pipeline rewrites rules for events that have other names, values or log sources.
 package sigma
