@@ -315,12 +315,12 @@ func BenchmarkReplay(b *testing.B) {
 		b.Fatal(err)
 	}
 	lines := map[string]string{
-		"sysmon": `{"Event":{"System":{"Provider":{"Name":"Linux-Sysmon"},"EventID":1,"Channel":"Linux-Sysmon/Operational","Computer":"web1"},"EventData":{"UtcTime":"2026-03-04 05:06:07.089","ProcessId":4242,"Image":"/usr/bin/git","CommandLine":"git fetch origin --prune --tags","User":"svc","CurrentDirectory":"/home/svc","ParentImage":"/usr/bin/make","ParentCommandLine":"/usr/bin/make all","ParentProcessId":1}}}`,
-		"ecs":    `{"@timestamp":"2026-03-04T05:06:07.000Z","ecs":{"version":"8.0"},"event":{"category":["process"],"type":["start"]},"host":{"name":"h1","os":{"type":"linux"}},"process":{"pid":9,"executable":"/usr/bin/git","command_line":"git fetch origin --prune --tags","parent":{"executable":"/usr/bin/make","pid":8}},"user":{"name":"svc"}}`,
-		"sigma":  `{"Image":"/usr/bin/git","CommandLine":"git fetch origin --prune --tags","ParentImage":"/usr/bin/make","ParentCommandLine":"/usr/bin/make all","User":"svc","CurrentDirectory":"/home/svc"}`,
+		"sysmon": `{"Event":{"System":{"Provider":{"Name":"Linux-Sysmon"},"EventID":1,"Channel":"Linux-Sysmon/Operational","Computer":"web1"},"EventData":{"UtcTime":"2026-03-04 05:06:07.089","ProcessId":4242,"Image":"C:\\gcc\\cc1.exe","CommandLine":"cc1 -quiet -I include main.c -o main.s","User":"svc","CurrentDirectory":"/home/svc","ParentImage":"C:\\gcc\\make.exe","ParentCommandLine":"/usr/bin/make all","ParentProcessId":1}}}`,
+		"ecs":    `{"@timestamp":"2026-03-04T05:06:07.000Z","ecs":{"version":"8.0"},"event":{"category":["process"],"type":["start"]},"host":{"name":"h1","os":{"type":"linux"}},"process":{"pid":9,"executable":"C:\\gcc\\cc1.exe","command_line":"cc1 -quiet -I include main.c -o main.s","parent":{"executable":"C:\\gcc\\make.exe","pid":8}},"user":{"name":"svc"}}`,
+		"sigma":  `{"Image":"C:\\gcc\\cc1.exe","CommandLine":"cc1 -quiet -I include main.c -o main.s","ParentImage":"C:\\gcc\\make.exe","ParentCommandLine":"/usr/bin/make all","User":"svc","CurrentDirectory":"/home/svc"}`,
 	}
 	for _, format := range []string{"sysmon", "ecs", "sigma"} {
-		f, err := NewForeign(format, nil, engine.sigmaRules())
+		f, err := NewForeign(format, &sigma.Logsource{Category: "process_creation", Product: "linux"}, engine.sigmaRules())
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -336,6 +336,9 @@ func BenchmarkReplay(b *testing.B) {
 					if match {
 						engine.ProcessForeign(f)
 					}
+				}
+				if n := engine.Stats().Matches; n > 0 {
+					b.Fatalf("%d rules fired", n)
 				}
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 			})

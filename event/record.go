@@ -86,10 +86,11 @@ func (e *Event) extraNames() []string {
 	return names
 }
 
-// reserved reports whether AppendRecord writes a member of this name that is no field.
+// reserved reports whether a member of this name is no field of the event: AppendRecord or the
+// store adds it.
 func reserved(name string) bool {
 	switch name {
-	case "_time", "_msg", "event.id", "class":
+	case "_time", "_msg", "event.id", "class", "_stream", "_stream_id":
 		return true
 	}
 	return false

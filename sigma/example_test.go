@@ -78,3 +78,35 @@ detection:
 	}
 	// Output: rule.yml:7: field image is not known, so it is never present (field names are case-sensitive)
 }
+
+// Events that come as lines of JSON need no code of one's own.
+func ExampleRecord() {
+	rules, _ := sigma.Parse("shell.yml", []byte(`
+title: Shell started
+logsource: {category: process_creation}
+detection:
+  shell:
+    Image|endswith: [/sh, /bash]
+  condition: shell
+`))
+	mapping, _ := sigma.ParsePipeline("names.yml", []byte(`
+transformations:
+  - {type: field_name_mapping, mapping: {Image: process.executable}}
+`))
+	rules, _ = sigma.Apply(rules, mapping)
+
+	names := sigma.NewNames(sigma.FieldsOf(rules))
+	engine, _ := sigma.Compile(rules, names)
+	record := sigma.NewRecord(names, sigma.Logsource{Category: "process_creation", Product: "linux"})
+	for i, line := range []string{`{"process": {"executable": "/bin/sh"}}`, `{"process": {"executable": "/bin/ls"}}`, `{"process"`} {
+		if err := record.Parse("events.jsonl", i+1, []byte(line)); err != nil {
+			fmt.Println(err)
+			continue
+		}
+		engine.Match(record, func(r *sigma.Rule) { fmt.Println("line", i+1, r.Title) })
+	}
+	// Output:
+	// line 1 Shell started
+	// events.jsonl:3:11: the line ends where a colon is expected
+	// 	hint: it may have been cut short
+}

@@ -20,5 +20,6 @@
 //   - A filter hides what its condition matches; one that begins with not is added to the rule's.
 //
 // The package knows nothing of where events come from: they are given as an Event, and the
-// numbers of their fields by a Schema.
+// numbers of their fields by a Schema. For events that are lines of JSON there are Record and Names.
+// A Pipeline rewrites rules for events that have other names, values or log sources.
 package sigma
