@@ -43,6 +43,10 @@ func Lint(rules []*Rule, schema Schema) []Problem {
 	return all
 }
 
+// SingleValued is a Schema that knows which fields never have more than one value. With it, Lint
+// finds that "a" and "b" cannot both be the text of such a field.
+type SingleValued interface{ Single(field string) bool }
+
 type linter struct {
 	rule   *Rule
 	schema Schema
@@ -112,8 +116,15 @@ func (l *linter) detection() {
 	for _, it := range l.rule.items() {
 		l.item(it)
 	}
-	if l.rule.cond != nil && l.rule.cond.verdict() != maybe {
-		what := map[truth]string{never: "can never fire", always: "fires on every event"}[l.rule.cond.verdict()]
+	if l.rule.cond == nil {
+		return
+	}
+	j := judge{}
+	if s, ok := l.schema.(SingleValued); ok {
+		j.single = s.Single
+	}
+	if v := j.verdict(l.rule.cond); v != maybe {
+		what := map[truth]string{never: "can never fire", always: "fires on every event"}[v]
 		l.note(l.rule.LineOf("detection.condition"), "a part of the condition contradicts or excludes another", "the rule %s", what)
 	}
 }
