@@ -75,6 +75,8 @@ type ruleset struct {
 	all     []*rule // rules and sequences, by name
 	windows []*window
 	demand  map[event.Kind]bool
+
+	inactive []Inactive
 }
 
 // rule is a Sigma rule or a sequence, made ready.
@@ -150,8 +152,12 @@ func (e *Engine) build(threats []Threat) (*ruleset, error) {
 	byName := map[string]*rule{}
 	var list []*sigma.Rule
 	for _, t := range threats {
+		set.inactive = append(set.inactive, t.Inactive...)
 		for _, r := range t.Rules {
 			name := ruleName(r)
+			if byName[name] != nil { // only in a collection: a file of the same name as another
+				name = cmp.Or(r.ID, fmt.Sprintf("%s:%d", r.SourceFile, r.Line))
+			}
 			made := e.makeRule(event.Rule{ID: r.ID, Name: name, Title: r.Title, Threat: t.Name, Author: r.Author, Tags: r.Tags}, r.Level)
 			made.file = r.SourceFile
 			if made.info.ID == "" {
@@ -285,7 +291,17 @@ type RuleInfo struct {
 	Alerts   bool           `json:"alerts"`   // yields findings by itself; else a building block
 	Playbook string         `json:"playbook,omitempty"`
 	File     string         `json:"file"`
-	Hits     uint64         `json:"hits"` // how often it fired since the agent started
+	Hits     uint64         `json:"hits"`               // how often it fired since the agent started
+	Inactive string         `json:"inactive,omitempty"` // why no event can fire it, where none can
+}
+
+// Info describes the rule as one of the loaded ones is.
+func (r Inactive) Info() RuleInfo {
+	why := r.Reason
+	if why == noSensor {
+		why = r.About + ": " + why
+	}
+	return RuleInfo{Rule: r.Rule, Level: r.Level, File: r.File, Inactive: why}
 }
 
 // Rules returns the loaded rules, by name.
@@ -297,6 +313,14 @@ func (e *Engine) Rules() []RuleInfo {
 		out[i] = RuleInfo{Rule: r.info, Level: r.severity, Sequence: r.sequence, Alerts: r.alerts || r.sequence, Playbook: r.playbook, File: r.file, Hits: r.hits}
 	}
 	return out
+}
+
+// Inactive returns the rules that were read but that no event here can fire, in the order loaded.
+// It is not to be changed.
+func (e *Engine) Inactive() []Inactive {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.set.inactive
 }
 
 // Stats counts what an engine did.

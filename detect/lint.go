@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"picket/event"
 	"picket/sigma"
 )
 
@@ -15,6 +16,12 @@ func Lint(t Threat) []*sigma.Error {
 	var out sigma.Errors
 	for _, p := range sigma.Lint(t.Rules, Schema()) {
 		out = append(out, fault(p.Rule.SourceFile, p.Line, 1, p.Msg, p.Hint))
+	}
+	for _, r := range t.Rules {
+		out = append(out, lintFields(r)...)
+	}
+	if t.Collection {
+		return out // its rules are as their authors wrote them
 	}
 	for _, r := range t.Rules {
 		out = append(out, lintRule(&t, lintable{
@@ -36,6 +43,20 @@ func Lint(t Threat) []*sigma.Error {
 		out = append(out, t.Attack.check(&t)...)
 	case !t.admits("attack"):
 		out = append(out, fault(t.Source, 1, 1, "has no attack.yml", "write one, or say under \"Known gaps\" in README.md why there is no attack"))
+	}
+	return out
+}
+
+// lintFields tells which fields are of another kind of event than the rule is about.
+func lintFields(r *sigma.Rule) (out sigma.Errors) {
+	kinds := kindsOf(r.Logsource)
+	if len(kinds) == 0 {
+		return append(out, fault(r.SourceFile, r.LineOf("logsource"), 1, "no event here is of "+logsourceText(r.Logsource)+", so the rule can never fire", "such as product: linux and category: process_creation"))
+	}
+	for _, name := range missing(r) {
+		if _, ok := event.Lookup(name); ok {
+			out = append(out, fault(r.SourceFile, r.LineOf("detection"), 1, fmt.Sprintf("no event of %s carries %s", logsourceText(r.Logsource), name), "the package documentation of detect says which events a log source has"))
+		}
 	}
 	return out
 }

@@ -27,6 +27,10 @@ type Threat struct {
 	Samples   []Sample
 	Attack    *Attack // nil where the folder has no attack.yml
 	Source    string  // where the folder was read from
+
+	Collection bool       // rules as a user brings them: no README, samples or attack
+	Inactive   []Inactive // of a collection: rules that no event here can fire
+	Warnings   []string   // of a collection: rules that read a field in vain
 }
 
 // maxFile bounds the size of a file in a threat's folder: rules are written by hand.
@@ -37,6 +41,8 @@ type folder struct {
 	fs.FS
 	name string
 	only string // the one threat to load, "" for all
+
+	plain bool // no folders but rules at any depth
 }
 
 // Dir returns the threats below a directory, or, where the directory is itself a threat's
@@ -44,14 +50,15 @@ type folder struct {
 func Dir(dir string) fs.FS {
 	if st, err := os.Stat(filepath.Join(dir, "README.md")); err == nil && !st.IsDir() {
 		if abs, err := filepath.Abs(dir); err == nil {
-			return folder{os.DirFS(filepath.Dir(abs)), filepath.Dir(filepath.Clean(dir)), filepath.Base(abs)}
+			return folder{os.DirFS(filepath.Dir(abs)), filepath.Dir(filepath.Clean(dir)), filepath.Base(abs), false}
 		}
 	}
-	return folder{os.DirFS(dir), dir, ""}
+	return folder{FS: os.DirFS(dir), name: dir}
 }
 
 // LoadThreats reads the threat folders of each root. A folder of a later root replaces the
-// folder of the same name of an earlier one, unless it has faults: then the earlier one stays.
+// folder of the same name of an earlier one, unless it has faults: then the earlier one stays. The
+// rules of a Collection come last: where one has the id of another rule, it is the one refused.
 //
 // What is in order is returned even if other parts are not: one broken rule costs that rule. The
 // error is then a sigma.Errors, sorted by file and line. A caller that reloads keeps its running
@@ -62,7 +69,13 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 	for _, root := range roots {
 		l := loader{root: root}
 		if f, ok := root.(folder); ok {
-			l.root, l.prefix, l.only = f.FS, f.name, f.only
+			l.root, l.prefix, l.only, l.plain = f.FS, f.name, f.only, f.plain
+		}
+		if l.plain {
+			t := l.collection()
+			byName["\x00"+l.prefix] = t // no folder has such a name
+			faults = append(faults, l.faults...)
+			continue
 		}
 		entries, err := fs.ReadDir(l.root, ".")
 		if errors.Is(err, fs.ErrNotExist) {
@@ -92,7 +105,9 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 	for _, t := range byName {
 		threats = append(threats, t)
 	}
-	slices.SortFunc(threats, func(a, b Threat) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(threats, func(a, b Threat) int {
+		return cmp.Or(compareBool(a.Collection, b.Collection), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Source, b.Source))
+	})
 	faults = append(faults, crossCheck(threats)...)
 	if len(faults) == 0 {
 		return threats, nil
@@ -107,6 +122,7 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 type loader struct {
 	root         fs.FS
 	prefix, only string
+	plain        bool
 	faults       sigma.Errors
 }
 
@@ -220,7 +236,14 @@ func (l *loader) rules(t *Threat, file string, src []byte) {
 		l.faults = append(l.faults, e)
 	}
 	for _, r := range rules {
+		if l.plain && !l.admit(t, r) {
+			continue
+		}
 		if _, err := sigma.Compile([]*sigma.Rule{r}, Schema()); err != nil {
+			if why, ok := lacksValues(err); ok && l.plain {
+				l.rest(t, r, why)
+				continue
+			}
 			l.faults = append(l.faults, asFaults(err, r.SourceFile, r.Line)...)
 			continue
 		}
@@ -261,7 +284,13 @@ func crossCheck(threats []Threat) sigma.Errors {
 	}
 	for i := range threats {
 		t := &threats[i]
-		t.Rules = slices.DeleteFunc(t.Rules, func(r *sigma.Rule) bool { return taken(r.SourceFile, r.Line, r.ID, ruleName(r)) })
+		t.Rules = slices.DeleteFunc(t.Rules, func(r *sigma.Rule) bool {
+			name := ruleName(r)
+			if t.Collection {
+				name = r.Name // files of two collections may well be called the same
+			}
+			return taken(r.SourceFile, r.LineOf("id"), r.ID, name)
+		})
 		t.Sequences = slices.DeleteFunc(t.Sequences, func(s *Sequence) bool { return taken(s.SourceFile, s.Line, s.ID, s.Name) })
 	}
 	rules := map[string]bool{}
@@ -283,6 +312,17 @@ func crossCheck(threats []Threat) sigma.Errors {
 		})
 	}
 	return faults
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // ruleName returns what a rule is called: its name, or the name of its file.

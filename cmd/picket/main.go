@@ -134,7 +134,7 @@ func run(args []string, out, errw io.Writer) (code int) {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			return 128 + int(syscall.SIGINT)
 		}
-		fmt.Fprintf(errw, "picket: %s\n", printable(err.Error(), true)) //nolint:errcheck // nowhere left to report to
+		fmt.Fprintf(errw, "picket: %s\n", printable(strings.ReplaceAll(err.Error(), "\n\t", "\n      "), true)) //nolint:errcheck // nowhere left to report to
 		return node.Code(err)
 	}
 	return 0

@@ -20,18 +20,22 @@ type ruleCmd struct {
 
 // threatArgs name threat folders: directories, or names of threats that are loaded.
 type threatArgs struct {
+	rulesFlag
 	Threats []string `arg:"" optional:"" name:"threat" help:"A directory of threat folders, one threat folder, or the name of a loaded threat. Default: all that are loaded."`
 }
 
 // load reads the threats. What is in order is returned even where err is not nil.
 func (t threatArgs) load(a *app) ([]detect.Threat, error) {
-	cfg, err := a.config()
+	cfg, err := t.config(a)
 	if err != nil {
 		return nil, err
 	}
 	roots, names := node.ThreatRoots(cfg, threats.FS), map[string]bool{}
 	if dirs := t.directories(); len(dirs) > 0 {
 		roots = dirs
+		for _, dir := range t.Rules {
+			roots = append(roots, detect.Collection(dir))
+		}
 	}
 	for _, n := range t.Threats {
 		if !isDir(n) {
@@ -65,36 +69,6 @@ func (t threatArgs) directories() []fs.FS {
 func isDir(name string) bool {
 	st, err := os.Stat(name)
 	return err == nil && st.IsDir()
-}
-
-type ruleListCmd struct {
-	outputFlag
-	threatArgs
-}
-
-func (c *ruleListCmd) Run(a *app) error {
-	loaded, loadErr := c.load(a)
-	e, err := detect.New(detect.Options{Threats: loaded})
-	if err != nil {
-		return err
-	}
-	rules := e.Rules()
-	if c.json() {
-		return errors.Join(a.printJSON(rules), loadErr)
-	}
-	rows := make([][]string, len(rules))
-	for i, r := range rules {
-		kind := "rule"
-		switch {
-		case r.Sequence:
-			kind = "sequence"
-		case !r.Alerts:
-			kind = "building block"
-		}
-		rows[i] = []string{r.Threat, r.Name, r.Level.String(), kind, r.Title}
-	}
-	a.table([]string{"THREAT", "RULE", "LEVEL", "KIND", "TITLE"}, rows)
-	return loadErr
 }
 
 type ruleLintCmd struct {
