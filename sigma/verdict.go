@@ -37,7 +37,7 @@ func (j judge) verdict(n *node) truth {
 		stop, pass = always, never
 	}
 	result := pass
-	parts := n.flat(nil)
+	parts := n.flat(n.op, nil)
 	for _, kid := range parts {
 		switch j.verdict(kid) {
 		case stop:
@@ -57,14 +57,12 @@ func (j judge) verdict(n *node) truth {
 	return result
 }
 
-// flat returns the kids of n, and of those kids that combine in the same way.
-func (n *node) flat(list []*node) []*node {
+// flat returns the kids of n, and of those kids that combine in the same way as o: with it, or alone.
+func (n *node) flat(o op, list []*node) []*node {
 	for _, kid := range n.kids {
-		switch {
-		case kid.op == n.op || kid.op != opNot && len(kid.kids) == 1:
-			list = kid.flat(append(list, kid))
-		default:
-			list = append(list, kid)
+		list = append(list, kid)
+		if kid.op == o || kid.op != opLeaf && kid.op != opNot && len(kid.kids) == 1 {
+			list = kid.flat(o, list)
 		}
 	}
 	return list
