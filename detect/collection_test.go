@@ -47,7 +47,7 @@ func TestACollectionIsReadAsItIs(t *testing.T) {
 		faults   []string
 	}{
 		"nested, both endings": {
-			files:  map[string]string{"a/b/one.yml": plainRule(), "two.yaml": plainRule(id, "2" + id[1:])},
+			files:  map[string]string{"a/b/one.yml": plainRule(), "two.yaml": plainRule(id, "2"+id[1:])},
 			loaded: []string{"one", "two"},
 		},
 		"no rules": {
@@ -93,7 +93,7 @@ func TestACollectionIsReadAsItIs(t *testing.T) {
 			faults: []string{`two.yml:2:1: "` + id + `" is taken by DIR/one.yml:2`},
 		},
 		"a file name twice": {
-			files:  map[string]string{"a/one.yml": plainRule(), "b/one.yml": plainRule(id, "2" + id[1:])},
+			files:  map[string]string{"a/one.yml": plainRule(), "b/one.yml": plainRule(id, "2"+id[1:])},
 			loaded: []string{"2" + id[1:], "one"},
 		},
 	} {

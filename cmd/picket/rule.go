@@ -13,9 +13,10 @@ import (
 )
 
 type ruleCmd struct {
-	List ruleListCmd `cmd:"" help:"List the rules that an agent on this host loads."`
-	Lint ruleLintCmd `cmd:"" help:"Find mistakes in threat folders and name file and line."`
-	Test ruleTestCmd `cmd:"" help:"Run the sample events of threat folders: hits must fire, misses must not."`
+	List    ruleListCmd    `cmd:"" help:"List the rules that an agent on this host loads."`
+	Lint    ruleLintCmd    `cmd:"" help:"Find mistakes in threat folders and name file and line."`
+	Explain ruleExplainCmd `cmd:"" help:"Show how a rule is evaluated: events, sensor hooks, fields and condition."`
+	Test    ruleTestCmd    `cmd:"" help:"Run the sample events of threat folders: hits must fire, misses must not."`
 }
 
 // threatArgs name threat folders: directories, or names of threats that are loaded.
