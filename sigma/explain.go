@@ -208,3 +208,53 @@ func (t *test) beginning() string {
 	}
 	return ""
 }
+
+// Candidate reports whether the engine evaluates r for ev: ev has one of the rule's witnesses, or
+// the rule has none, and a log source fits. It is slow, for telling and measuring.
+func (e *Engine) Candidate(r *Rule, ev Event) bool {
+	n := slices.Index(e.rules, r)
+	if n < 0 || !slices.ContainsFunc(ev.Logsources(), r.Logsource.Covers) {
+		return false
+	}
+	if len(e.witnesses[n]) == 0 {
+		return true
+	}
+	bySlot := map[int32][]string{}
+	for i := range e.atoms {
+		a := &e.atoms[i]
+		if _, done := bySlot[a.slot]; !done {
+			bySlot[a.slot] = texts(ev, e.slots[a.slot])
+		}
+	}
+	return slices.ContainsFunc(e.witnesses[n], func(w need) bool {
+		return slices.ContainsFunc(bySlot[w.slot], func(text string) bool {
+			return text == w.text || !w.whole && strings.Contains(text, w.text)
+		})
+	})
+}
+
+// texts returns the values of a field, folded.
+func texts(ev Event, s slotSpec) []string {
+	var out []string
+	if s.all {
+		ev.EachText(func(text string) bool { out = append(out, foldText(text)); return true })
+		return out
+	}
+	v := ev.Extra(s.name)
+	if s.known {
+		v = ev.Value(s.id)
+	}
+	switch v.Kind {
+	case Text:
+		return []string{foldText(v.Str)}
+	case Integer:
+		return []string{strconv.FormatInt(v.Int, 10)}
+	case Boolean:
+		return []string{strconv.FormatBool(v.Int != 0)}
+	case List:
+		for _, text := range v.List {
+			out = append(out, foldText(text))
+		}
+	}
+	return out
+}

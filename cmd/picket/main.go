@@ -86,6 +86,8 @@ var examples = map[string]string{
 	"rule lint":       "picket rule lint\npicket rule lint ./my-threats",
 	"rule test":       "picket rule test\npicket rule test steal-weights",
 	"rule list":       "picket rule list\npicket rule list --rules ~/sigma --active --output json",
+	"rule bench":      "picket rule bench\npicket hunt class:process --since 1h --output json | picket rule bench - --rules ~/sigma",
+	"rule new":        "picket rule new steal-prompts --in /etc/picket/threats",
 	"rule explain":    "picket rule explain weights_sent_out\npicket rule explain weights_stolen --output json",
 	"server enrol":    "picket server enrol gpu-node-7 > gpu-node-7.json",
 	"config check":    "picket config check ./picket.yaml",
