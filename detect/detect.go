@@ -49,6 +49,8 @@ type Options struct {
 	Threats    []Threat       // from LoadThreats
 	MinLevel   event.Severity // rules below it are building blocks; Medium if 0
 	Quiet      time.Duration  // how long a repeat is kept quiet; 60 s if 0
+	Exceptions []*Exception   // from LoadExceptions
+	Noisy      int            // findings of one rule in one workload within ten minutes, past which more are only counted; 100 if 0
 }
 
 // Engine matches events against rules. Its methods may be called by several goroutines.
@@ -61,6 +63,8 @@ type Engine struct {
 	set     *ruleset
 	view    *view
 	repeats repeats
+	noisy   throttle
+	notices []string // for Notices
 	stats   Stats
 	changed bool // since the last Snapshot
 
@@ -75,6 +79,7 @@ type ruleset struct {
 	all     []*rule // rules and sequences, by name
 	windows []*window
 	demand  map[event.Kind]bool
+	except  *exceptions
 
 	inactive []Inactive
 }
@@ -90,8 +95,13 @@ type rule struct {
 	sequence   bool
 	alerts     bool // yields findings by itself
 	feeds      []feed
-	hits       uint64
+	cost       int
+	brought    bool // by a collection
+	counts
 }
+
+// counts is what a rule did since the agent started.
+type counts struct{ hits, excepted, throttled, repeated uint64 }
 
 // feed names a step of a sequence that a rule is.
 type feed struct {
@@ -105,12 +115,13 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		log: o.Log, host: o.Host, min: cmp.Or(o.MinLevel, event.Medium), view: newView(),
 		repeats: repeats{quiet: cmp.Or(o.Quiet, time.Minute), seen: map[string]*repeat{}},
+		noisy:   throttle{most: cmp.Or(o.Noisy, 100), per: noisyTime, flows: map[flowKey]*flow{}},
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	e.hit = func(r *sigma.Rule) { e.fired = append(e.fired, r) }
-	set, err := e.build(o.Threats)
+	set, err := e.build(o.Threats, o.Exceptions)
 	if err != nil {
 		return nil, err
 	}
@@ -121,20 +132,24 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Reload replaces the rules. Open sequences, and the hit counts of rules that stay, are kept. On
-// an error the engine goes on with the rules it had.
-func (e *Engine) Reload(threats []Threat) error {
-	set, err := e.build(threats)
+// Reload replaces the rules and the exceptions. Open sequences, and the counts of rules that stay,
+// are kept. On an error the engine goes on with what it had. The new set is made ready before any
+// event has to wait, and takes over between two of them.
+func (e *Engine) Reload(threats []Threat, except ...*Exception) error {
+	set, err := e.build(threats, except)
 	if err != nil {
 		return fmt.Errorf("reload of rules: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, r := range set.all {
-		if i := slices.IndexFunc(e.set.all, func(old *rule) bool { return old.info.ID == r.info.ID }); i >= 0 {
-			r.hits = e.set.all[i].hits
-		}
+	before := map[string]counts{}
+	for _, r := range e.set.all {
+		before[r.info.ID] = r.counts
 	}
+	for _, r := range set.all {
+		r.counts = before[r.info.ID]
+	}
+	set.except.keep(e.set.except)
 	for _, w := range set.windows {
 		for _, old := range e.set.windows {
 			if old.rule.info.ID == w.rule.info.ID && slices.Equal(old.def.Rules, w.def.Rules) && slices.Equal(old.def.GroupBy, w.def.GroupBy) {
@@ -147,7 +162,7 @@ func (e *Engine) Reload(threats []Threat) error {
 	return nil
 }
 
-func (e *Engine) build(threats []Threat) (*ruleset, error) {
+func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) {
 	set := &ruleset{rules: map[*sigma.Rule]*rule{}, demand: map[event.Kind]bool{}}
 	byName := map[string]*rule{}
 	var list []*sigma.Rule
@@ -159,7 +174,7 @@ func (e *Engine) build(threats []Threat) (*ruleset, error) {
 				name = cmp.Or(r.ID, fmt.Sprintf("%s:%d", r.SourceFile, r.Line))
 			}
 			made := e.makeRule(event.Rule{ID: r.ID, Name: name, Title: r.Title, Threat: t.Name, Author: r.Author, Tags: r.Tags}, r.Level)
-			made.file = r.SourceFile
+			made.file, made.brought = r.SourceFile, t.Collection
 			if made.info.ID == "" {
 				made.info.ID = name
 			}
@@ -198,7 +213,11 @@ func (e *Engine) build(threats []Threat) (*ruleset, error) {
 	if set.match, err = sigma.Compile(list, Schema()); err != nil {
 		return nil, err
 	}
-	return set, nil
+	for r, cost := range set.match.Costs() {
+		set.rules[r].cost = cost
+	}
+	set.except, err = newExceptions(except)
+	return set, err
 }
 
 func (e *Engine) makeRule(info event.Rule, level string) *rule {
@@ -228,18 +247,30 @@ func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
 		ev.Process = cmp.Or(ev.Process, &event.Process{})
 	}
 	var sequences []event.Finding
+	except := e.set.except.look(e.view, ev.Time)
 	for _, fired := range e.fired {
 		r := e.set.rules[fired]
+		if hides(except, r) {
+			r.excepted++
+			e.stats.Excepted++
+			continue
+		}
 		r.hits++
 		e.stats.Matches++
 		for _, to := range r.feeds {
 			e.changed = true
 			f, evicted := to.window.feed(to.step, r, ev)
 			e.stats.Evicted += uint64(evicted)
-			if f != nil {
-				to.window.rule.hits++
-				sequences = append(sequences, *f)
+			if f == nil {
+				continue
 			}
+			if hides(except, to.window.rule) {
+				to.window.rule.excepted++
+				e.stats.Excepted++
+				continue
+			}
+			to.window.rule.hits++
+			sequences = append(sequences, *f)
 		}
 		if !r.alerts {
 			continue
@@ -247,7 +278,16 @@ func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
 		count, ok := e.repeats.first(r.info.ID, ev)
 		if !ok {
 			e.stats.Repeats++
+			r.repeated++
 			continue
+		}
+		if pass, say := e.noisy.pass(r, ev); !pass || say != "" {
+			e.say(say)
+			if !pass {
+				e.stats.Throttled++
+				r.throttled++
+				continue
+			}
 		}
 		m := r.matchOf(ev)
 		out = append(out, r.finding([]match{m}, count, sentence(m.Clause)))
@@ -268,6 +308,8 @@ func (e *Engine) Advance(now time.Time) []event.Finding {
 		e.changed = e.changed || len(w.groups) != before
 	}
 	e.repeats.advance(now)
+	e.say(e.noisy.advance(now)...)
+	e.say(e.set.except.advance(now)...)
 	return nil
 }
 
@@ -283,46 +325,6 @@ func (e *Engine) Demand() map[event.Kind]bool {
 	return out
 }
 
-// RuleInfo describes a loaded rule.
-type RuleInfo struct {
-	event.Rule
-	Level    event.Severity `json:"level"`
-	Sequence bool           `json:"sequence"` // a correlation of other rules
-	Alerts   bool           `json:"alerts"`   // yields findings by itself; else a building block
-	Playbook string         `json:"playbook,omitempty"`
-	File     string         `json:"file"`
-	Hits     uint64         `json:"hits"`               // how often it fired since the agent started
-	Inactive string         `json:"inactive,omitempty"` // why no event can fire it, where none can
-}
-
-// Info describes the rule as one of the loaded ones is.
-func (r Inactive) Info() RuleInfo {
-	why := r.Reason
-	if why == noSensor {
-		why = r.About + ": " + why
-	}
-	return RuleInfo{Rule: r.Rule, Level: r.Level, File: r.File, Inactive: why}
-}
-
-// Rules returns the loaded rules, by name.
-func (e *Engine) Rules() []RuleInfo {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	out := make([]RuleInfo, len(e.set.all))
-	for i, r := range e.set.all {
-		out[i] = RuleInfo{Rule: r.info, Level: r.severity, Sequence: r.sequence, Alerts: r.alerts || r.sequence, Playbook: r.playbook, File: r.file, Hits: r.hits}
-	}
-	return out
-}
-
-// Inactive returns the rules that were read but that no event here can fire, in the order loaded.
-// It is not to be changed.
-func (e *Engine) Inactive() []Inactive {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.set.inactive
-}
-
 // Stats counts what an engine did.
 type Stats struct {
 	Rules    int    `json:"rules"`
@@ -332,6 +334,9 @@ type Stats struct {
 	Repeats  uint64 `json:"repeats"` // matches kept quiet because a finding had just said it
 	Groups   int    `json:"groups"`  // open sequences
 	Evicted  uint64 `json:"evicted"` // open sequences given up for want of room
+
+	Excepted  uint64 `json:"excepted"`  // matches that an exception hid
+	Throttled uint64 `json:"throttled"` // findings not raised because the rule was noisy
 }
 
 // Stats returns the counts so far.

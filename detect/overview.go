@@ -55,8 +55,10 @@ func OverviewOf(threats []Threat, err error) Overview {
 	slices.SortFunc(o.Inactive, func(a, b event.RuleGroup) int {
 		return cmp.Or(cmp.Compare(b.Rules, a.Rules), cmp.Compare(a.About, b.About), cmp.Compare(a.Reason, b.Reason))
 	})
-	if err != nil {
-		o.Wrong = len(asFaults(err, "", 1))
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		o.Wrong = len(list.Unwrap())
+	} else if err != nil {
+		o.Wrong = 1
 	}
 	return o
 }

@@ -255,6 +255,7 @@ func (a *agent) advance(now time.Time) {
 	for _, f := range a.engine.Advance(now) {
 		a.publish(&f)
 	}
+	a.tellNotices(now)
 	a.tracker.Advance(now)
 	a.sensor.Look()
 	if drops := a.sensor.Dropped(); drops > a.dropped {

@@ -54,8 +54,9 @@ type Workload struct {
 
 // Detect is the detect section.
 type Detect struct {
-	Threats []string `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
-	Rules   []string `yaml:"rules" doc:"directories of plain Sigma rules, read at any depth as they are, such as a checkout of a public rule set"`
+	Threats    []string `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
+	Rules      []string `yaml:"rules" doc:"directories of plain Sigma rules, read at any depth as they are, such as a checkout of a public rule set"`
+	Exceptions []string `yaml:"exceptions" doc:"directories of exceptions: on which events rules are to be quiet, without a change to the rules"`
 }
 
 // Stream is the stream section.
@@ -94,7 +95,7 @@ func Default() *Config {
 		Data:   "/var/lib/picket",
 		User:   "picket",
 		Log:    Log{Level: "info", Format: "text"},
-		Detect: Detect{Threats: []string{"/etc/picket/threats"}},
+		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}},
 		Stream: Stream{Listen: "127.0.0.1:7421", Spool: 256 << 20, Retention: 2 << 30},
 		Store: Store{
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
@@ -169,9 +170,11 @@ func (c *Config) Complete() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.Data = abs
-	for i, dir := range c.Detect.Rules { // the programs that picket run starts work elsewhere
-		if c.Detect.Rules[i], err = filepath.Abs(dir); err != nil {
-			return fmt.Errorf("rules directory: %w", err)
+	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions} { // the programs that picket run starts work elsewhere
+		for i, dir := range dirs {
+			if dirs[i], err = filepath.Abs(dir); err != nil {
+				return fmt.Errorf("detect: %w", err)
+			}
 		}
 	}
 	if c.API.URL == "" {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"picket/detect"
 	"picket/event"
@@ -32,7 +33,7 @@ func (a *agent) openDetect() error {
 	read := readRules(a.cfg) // what is in order is loaded; the rest is said
 	var err error
 	a.engine, err = detect.New(detect.Options{
-		Log: a.log.With("component", "detect"), Registerer: a.reg, Host: a.cfg.Host, Threats: read.threats,
+		Log: a.log.With("component", "detect"), Registerer: a.reg, Host: a.cfg.Host, Threats: read.threats, Exceptions: read.except,
 	})
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
@@ -54,7 +55,8 @@ func (a *agent) openDetect() error {
 // ruleSet is what one reading of the rule files gave.
 type ruleSet struct {
 	threats []detect.Threat
-	err     error // a sigma.Errors
+	except  []*detect.Exception
+	err     error // what is wrong with rules, then with exceptions
 	seen    string
 }
 
@@ -63,7 +65,20 @@ type ruleSet struct {
 func readRules(cfg *Config) ruleSet {
 	seen := fingerprint(cfg) // before the files: a change on the way is seen again
 	loaded, err := detect.LoadThreats(ThreatRoots(cfg, threats.FS)...)
-	return ruleSet{loaded, err, seen}
+	except, faults := detect.LoadExceptions(cfg.Detect.Exceptions...)
+	faults = errors.Join(faults, detect.CheckExceptions(except, loaded))
+	return ruleSet{loaded, except, joined(err, faults), seen}
+}
+
+// joined returns all parts of errors as one.
+func joined(errs ...error) error {
+	var parts []error
+	for _, err := range errs {
+		for _, e := range Unjoin(err) {
+			parts = append(parts, Unjoin(e)...)
+		}
+	}
+	return errors.Join(parts...)
 }
 
 // takeRules says what became of the rules that the engine now has.
@@ -72,7 +87,7 @@ func (a *agent) takeRules(read ruleSet) {
 	a.rules.errors = a.said(read.err)
 	o := a.rules.overview
 	a.log.Info("rules loaded", "rules", o.Loaded, "alerting", o.Alerting, "building blocks", o.Blocks,
-		"inactive", o.Resting(), "warnings", o.Warnings, "wrong", o.Wrong, "why inactive", strings.Join(o.Lines(8), "; "))
+		"inactive", o.Resting(), "warnings", o.Warnings, "wrong", o.Wrong, "exceptions", len(read.except), "why inactive", strings.Join(o.Lines(8), "; "))
 }
 
 // said logs what is wrong, and returns the first of it for the heartbeat.
@@ -115,7 +130,7 @@ func (a *agent) reloading(ctx context.Context, known map[string]bool, ask <-chan
 		}
 		r := reloaded{ruleSet: readRules(a.cfg)}
 		if r.fresh = fresh(r.err, known); len(r.fresh) == 0 {
-			if r.refused = a.engine.Reload(r.threats); r.refused == nil {
+			if r.refused = a.engine.Reload(r.threats, r.except...); r.refused == nil {
 				known = mistakes(r.err)
 			}
 		}
@@ -163,6 +178,15 @@ func (a *agent) finishReload(r reloaded) {
 	a.rules.seen = r.seen
 }
 
+// tellNotices says in the log, and as an event of the sensor's health, which rules are throttled and
+// which exceptions have expired.
+func (a *agent) tellNotices(now time.Time) {
+	for _, text := range a.engine.Notices() {
+		a.log.Warn("rules", "notice", text)
+		a.send(&event.Event{Kind: event.SensorHealth, Time: now, Host: a.cfg.Host, Message: text})
+	}
+}
+
 // ThreatRoots returns the built-in threats, the host's directories of threats that exist, and its
 // directories of plain rules.
 func ThreatRoots(cfg *Config, builtin fs.FS) []fs.FS {
@@ -181,7 +205,7 @@ func ThreatRoots(cfg *Config, builtin fs.FS) []fs.FS {
 // ruleDirs are the directories that rules are read from, wherever links lead.
 func ruleDirs(cfg *Config) []string {
 	var out []string
-	for _, dir := range append(slices.Clone(cfg.Detect.Threats), cfg.Detect.Rules...) {
+	for _, dir := range slices.Concat(cfg.Detect.Threats, cfg.Detect.Rules, cfg.Detect.Exceptions) {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			dir = real
 		}

@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,17 @@ func (e *Engine) Explain(r *Rule) (Plan, bool) {
 		p.Witnesses = append(p.Witnesses, Witness{Field: names[w.slot], Text: w.text, Whole: w.whole})
 	}
 	return p, true
+}
+
+// Costs yields the rules with the Cost of their Plan.
+func (e *Engine) Costs() iter.Seq2[*Rule, int] {
+	return func(yield func(*Rule, int) bool) {
+		for n, r := range e.rules {
+			if !yield(r, int(e.trees[n].cost)) {
+				return
+			}
+		}
+	}
 }
 
 func (e *Engine) step(t *tree) Step {

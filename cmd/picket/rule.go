@@ -16,6 +16,7 @@ type ruleCmd struct {
 	List    ruleListCmd    `cmd:"" help:"List the rules that an agent on this host loads."`
 	Lint    ruleLintCmd    `cmd:"" help:"Find mistakes in threat folders and name file and line."`
 	Explain ruleExplainCmd `cmd:"" help:"Show how a rule is evaluated: events, sensor hooks, fields and condition."`
+	Except  ruleExceptCmd  `cmd:"" help:"Try exceptions before they are used."`
 	Bench   ruleBenchCmd   `cmd:"" help:"Measure what each rule costs on a recording."`
 	New     ruleNewCmd     `cmd:"" help:"Make the folder of a new threat, in order as it stands."`
 	Test    ruleTestCmd    `cmd:"" help:"Run the sample events of threat folders: hits must fire, misses must not."`
