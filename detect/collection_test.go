@@ -32,7 +32,7 @@ func collectionOf(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// plainRule is goodRule without a name, with parts changed: old, new, old, new…
+// plainRule is goodRule without a name, with parts changed: pairs of what was and what is to be.
 func plainRule(change ...string) string {
 	return strings.NewReplacer(append(change, "name: shell\n", "")...).Replace(goodRule)
 }

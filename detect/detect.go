@@ -313,18 +313,6 @@ func (e *Engine) Advance(now time.Time) []event.Finding {
 	return nil
 }
 
-// Demand returns the kinds of event that a rule is about; the sensor need not report others for
-// the sake of detection.
-func (e *Engine) Demand() map[event.Kind]bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	out := make(map[event.Kind]bool, len(e.set.demand))
-	for k := range e.set.demand {
-		out[k] = true
-	}
-	return out
-}
-
 // Stats counts what an engine did.
 type Stats struct {
 	Rules    int    `json:"rules"`

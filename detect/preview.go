@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"encoding/json"
 	"slices"
 
 	"picket/event"
@@ -55,7 +54,7 @@ func PreviewFindings(list []*Exception, findings []event.Finding) ([]Hidden, err
 		if len(f.Events) == 0 {
 			continue
 		}
-		ev, err := event.ParseRecord(json.RawMessage(f.Events[len(f.Events)-1]))
+		ev, err := event.ParseRecord(f.Events[len(f.Events)-1])
 		if err != nil {
 			continue // evidence of another version of the program
 		}

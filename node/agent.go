@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ type agent struct {
 	recorder *recorder
 	lines    []byte // record being written, reused
 	rules    ruleState
+	asked    kernel.Demand // of the sensor
 	dropped  uint64
 	alive    *os.File  // tells the next agent until when this one saw all
 	last     time.Time // of the newest event since the last tick
@@ -103,8 +105,9 @@ func (a *agent) open(undo *cleanup) error {
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
 		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses, Redact: kernel.Redact,
 	})
+	a.asked = a.demand()
 	a.sensor, err = kernel.Open(kernel.Options{
-		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.demand(),
+		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.asked,
 	})
 	if err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -147,7 +150,11 @@ func (a *agent) demand() kernel.Demand {
 			kinds[k] = true
 		}
 	}
-	return kernel.Demand{Kinds: kinds}
+	d := kernel.Demand{Kinds: kinds, Paths: a.engine.Places().Paths}
+	if len(d.Paths) > 0 { // what becomes of models travels, whatever the rules are
+		d.Paths = slices.Concat(d.Paths, a.cfg.Workload.Models, a.cfg.Workload.Datasets)
+	}
+	return d
 }
 
 // travels reports whether an event goes to the store for its own sake. The others stay in the

@@ -87,7 +87,7 @@ func (a *agent) takeRules(read ruleSet) {
 	a.rules.errors = a.said(read.err)
 	o := a.rules.overview
 	a.log.Info("rules loaded", "rules", o.Loaded, "alerting", o.Alerting, "building blocks", o.Blocks,
-		"inactive", o.Resting(), "warnings", o.Warnings, "wrong", o.Wrong, "exceptions", len(read.except), "why inactive", strings.Join(o.Lines(8), "; "))
+		"inactive", o.Resting(), "warnings", o.Warnings, "wrong", o.Wrong, "exceptions", len(read.except), "places", a.engine.Places().String(), "why inactive", strings.Join(o.Lines(8), "; "))
 }
 
 // said logs what is wrong, and returns the first of it for the heartbeat.
@@ -171,11 +171,31 @@ func (a *agent) finishReload(r reloaded) {
 	}
 	if len(bad) == 0 {
 		a.takeRules(r.ruleSet)
+		a.followDemand()
 		return
 	}
 	a.log.Error("rules were not reloaded: the last good ones stay", "mistakes", len(bad))
 	a.rules.errors = append([]string{"rules were not reloaded: the last good ones stay in use until this is mended"}, a.said(errors.Join(bad...))...)
 	a.rules.seen = r.seen
+}
+
+// followDemand makes the sensor report what the new rules need. Where it cannot, they are in use all
+// the same, and what they do not see is said.
+func (a *agent) followDemand() {
+	if a.sensor == nil {
+		return
+	}
+	d := a.demand()
+	if d.Equal(a.asked) {
+		return
+	}
+	if err := a.sensor.Follow(d); err != nil {
+		a.log.Error("the sensor does not follow the new rules: start the agent again", "error", err)
+		a.rules.errors = append(a.rules.errors, "the sensor does not report what the new rules need until the agent is started again: "+err.Error())
+		return
+	}
+	a.asked = d
+	a.log.Info("the sensor follows the new rules", "places", a.engine.Places().String())
 }
 
 // tellNotices says in the log, and as an event of the sensor's health, which rules are throttled and

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -28,7 +27,7 @@ func ruleAgent(t *testing.T, dirs ...string) *agent {
 	t.Helper()
 	cfg := Default()
 	cfg.Data, cfg.Detect.Threats, cfg.Detect.Rules = t.TempDir(), nil, dirs
-	a := &agent{cfg: cfg, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	a := &agent{cfg: cfg, log: slog.New(slog.DiscardHandler)}
 	read := readRules(cfg)
 	var err error
 	if a.engine, err = detect.New(detect.Options{Threats: read.threats}); err != nil {
