@@ -66,10 +66,8 @@ func (e *Engine) Places() Places {
 	if paths = outermost(paths); len(paths) > maxPlaces {
 		return Places{Why: fmt.Sprintf("the rules name %d places, and a sensor keeps %d", len(paths), maxPlaces)}
 	}
-	for _, p := range paths {
-		if p == "/" {
-			return Places{Why: "a rule looks below /"}
-		}
+	if slices.Contains(paths, "/") {
+		return Places{Why: "a rule looks below /"}
 	}
 	return Places{Paths: paths}
 }
