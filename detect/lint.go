@@ -53,9 +53,13 @@ func lintFields(r *sigma.Rule) (out sigma.Errors) {
 	if len(kinds) == 0 {
 		return append(out, fault(r.SourceFile, r.LineOf("logsource"), 1, "no event here is of "+logsourceText(r.Logsource)+", so the rule can never fire", "such as product: linux and category: process_creation"))
 	}
+	vain := ""
+	if !r.CanFire(func(field string) bool { return !carried(kinds, field) }) {
+		vain = ", so the rule can never fire"
+	}
 	for _, name := range missing(r) {
-		if _, ok := event.Lookup(name); ok {
-			out = append(out, fault(r.SourceFile, r.LineOf("detection"), 1, fmt.Sprintf("no event of %s carries %s", logsourceText(r.Logsource), name), "the package documentation of detect says which events a log source has"))
+		if _, ok := event.Lookup(name); ok || vain != "" {
+			out = append(out, fault(r.SourceFile, r.LineOf("detection"), 1, fmt.Sprintf("no event of %s carries %s%s", logsourceText(r.Logsource), name, vain), "the package documentation of detect says which events a log source has"))
 		}
 	}
 	return out
