@@ -174,6 +174,11 @@ type LoadedRule struct {
 	Description string            `json:"description,omitempty"`
 	Author      string            `json:"author,omitempty"`
 	Techniques  []event.Technique `json:"techniques"`
+
+	Inactive   string `json:"inactive,omitempty" doc:"Why no event here can fire it, where none can"`
+	Cost       int    `json:"cost" doc:"A guess at what it takes to evaluate, to compare rules by"`
+	Hits       uint64 `json:"hits" doc:"How often it fired since the agents started"`
+	Suppressed uint64 `json:"suppressed" doc:"How often that yielded no finding: an exception, a noisy rule, or a finding that had just said it"`
 }
 
 // Rules lists the loaded rules.

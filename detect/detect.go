@@ -48,6 +48,8 @@ type Options struct {
 	Threats    []Threat       // from LoadThreats
 	MinLevel   event.Severity // rules below it are building blocks; Medium if 0
 	Quiet      time.Duration  // how long a repeat is kept quiet; 60 s if 0
+	Exceptions []*Exception   // from LoadExceptions
+	Noisy      int            // findings of one rule in one workload within ten minutes, past which more are only counted; 100 if 0
 }
 
 // Engine matches events against rules. Its methods may be called by several goroutines.
@@ -60,6 +62,8 @@ type Engine struct {
 	set     *ruleset
 	view    *view
 	repeats repeats
+	noisy   throttle
+	notices []string // for Notices
 	stats   Stats
 	changed bool // since the last Snapshot
 
@@ -77,6 +81,8 @@ type ruleset struct {
 	all          []*rule // rules and correlations, by name
 	demand       map[event.Kind]bool
 	filtered     bool // there are filters, which may expire
+	except       *exceptions
+	inactive     []Inactive
 }
 
 // rule is a Sigma rule or a correlation, made ready.
@@ -89,8 +95,13 @@ type rule struct {
 	playbook   string
 	sequence   bool
 	alerts     bool // yields findings by itself
-	hits       uint64
+	cost       int
+	brought    bool // by a collection
+	counts
 }
+
+// counts is what a rule did since the agent started.
+type counts struct{ hits, excepted, throttled, repeated uint64 }
 
 // New returns an engine with the given threats. It fails only where the rules do not fit
 // together, which LoadThreats has already sorted out.
@@ -98,12 +109,13 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		log: o.Log, host: o.Host, min: cmp.Or(o.MinLevel, event.Medium), view: newView(),
 		repeats: repeats{quiet: cmp.Or(o.Quiet, time.Minute), seen: map[string]*repeat{}},
+		noisy:   throttle{most: cmp.Or(o.Noisy, 100), per: noisyTime, flows: map[flowKey]*flow{}},
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	e.hit = func(r *sigma.Rule) { e.fired = append(e.fired, r) }
-	set, err := e.build(o.Threats)
+	set, err := e.build(o.Threats, o.Exceptions)
 	if err != nil {
 		return nil, err
 	}
@@ -114,20 +126,24 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Reload replaces the rules. Open windows, and the hit counts of rules that stay, are kept. On
-// an error the engine goes on with the rules it had.
-func (e *Engine) Reload(threats []Threat) error {
-	set, err := e.build(threats)
+// Reload replaces the rules and the exceptions. Open windows, and the counts of rules that stay, are
+// kept. On an error the engine goes on with what it had. The new set is made ready before any event
+// has to wait, and takes over between two of them.
+func (e *Engine) Reload(threats []Threat, except ...*Exception) error {
+	set, err := e.build(threats, except)
 	if err != nil {
 		return fmt.Errorf("reload of rules: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, r := range set.all {
-		if i := slices.IndexFunc(e.set.all, func(old *rule) bool { return old.info.ID == r.info.ID }); i >= 0 {
-			r.hits = e.set.all[i].hits
-		}
+	before := map[string]counts{}
+	for _, r := range e.set.all {
+		before[r.info.ID] = r.counts
 	}
+	for _, r := range set.all {
+		r.counts = before[r.info.ID]
+	}
+	set.except.keep(e.set.except)
 	state, err := e.set.follow.Snapshot()
 	if err == nil {
 		err = set.follow.Restore(state)
@@ -145,17 +161,24 @@ func (e *Engine) Reload(threats []Threat) error {
 	return nil
 }
 
-func (e *Engine) build(threats []Threat) (*ruleset, error) {
+func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) {
 	set := &ruleset{rules: map[*sigma.Rule]*rule{}, correlations: map[*sigma.Correlation]*rule{}, demand: map[event.Kind]bool{}}
 	var all sigma.Collection
 	for _, t := range threats {
 		all.Add(&t.Collection)
 	}
+	names := map[string]bool{}
 	silent := sigma.BuildingBlocks(all.Rules, all.Correlations)
 	for _, t := range threats {
+		set.inactive = append(set.inactive, t.Inactive...)
 		for _, r := range t.Rules {
 			made := e.makeRule(t.Name, &r.Meta)
 			made.alerts = made.severity >= e.min && !silent[&r.Meta]
+			made.brought = t.Brought
+			if names[made.info.Name] { // only of what a user brings: a file called as another
+				made.info.Name = cmp.Or(r.ID, fmt.Sprintf("%s:%d", r.SourceFile, r.Line))
+			}
+			names[made.info.Name] = true
 			set.rules[r], set.all = made, append(set.all, made)
 			for k := event.KindNone + 1; k.String() != ""; k++ {
 				if covered(r.Logsource, k) {
@@ -173,6 +196,12 @@ func (e *Engine) build(threats []Threat) (*ruleset, error) {
 	var err error
 	set.filtered = len(all.Filters) > 0
 	if set.match, err = (sigma.Options{Filters: all.Filters}).Compile(all.Rules, Schema()); err != nil {
+		return nil, err
+	}
+	for r, cost := range set.match.Costs() {
+		set.rules[r].cost = cost
+	}
+	if set.except, err = newExceptions(except); err != nil {
 		return nil, err
 	}
 	set.follow, err = e.correlator(all.Rules, all.Correlations)
@@ -233,8 +262,16 @@ func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
 		ev.Process = cmp.Or(ev.Process, &event.Process{})
 	}
 	e.view.e, e.made = ev, e.made[:0]
+	except := e.set.except.look(e.view, ev.Time)
+	kept := e.fired[:0]
 	for _, fired := range e.fired {
 		r := e.set.rules[fired]
+		if hides(except, r) {
+			r.excepted++
+			e.stats.Excepted++
+			continue
+		}
+		kept = append(kept, fired)
 		r.hits++
 		e.stats.Matches++
 		if !r.alerts {
@@ -243,13 +280,30 @@ func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
 		count, ok := e.repeats.first(r.info.ID, ev)
 		if !ok {
 			e.stats.Repeats++
+			r.repeated++
 			continue
+		}
+		if pass, say := e.noisy.pass(r, ev); !pass || say != "" {
+			e.say(say)
+			if !pass {
+				e.stats.Throttled++
+				r.throttled++
+				continue
+			}
 		}
 		m := e.match(fired)
 		out = append(out, r.finding([]match{*m}, count, sentence(m.Clause)))
 	}
+	e.fired = kept
 	seen := sigma.Observation{Event: groupView{e.view}, Time: ev.Time, Weight: uint64(ev.Count), Rules: e.fired}
-	if e.set.follow.Observe(seen, func(f *sigma.Firing[*match]) { out = e.tell(out, f) }) {
+	if e.set.follow.Observe(seen, func(f *sigma.Firing[*match]) {
+		if r := e.set.correlations[f.Correlation]; hides(except, r) {
+			r.excepted++
+			e.stats.Excepted++
+			return
+		}
+		out = e.tell(out, f)
+	}) {
 		e.changed = true
 	}
 	e.stats.Findings += uint64(len(out))
@@ -274,19 +328,9 @@ func (e *Engine) Advance(now time.Time) (out []event.Finding) {
 		e.changed = true
 	}
 	e.repeats.advance(now)
+	e.say(e.noisy.advance(now)...)
+	e.say(e.set.except.advance(now)...)
 	e.stats.Findings += uint64(len(out))
-	return out
-}
-
-// Demand returns the kinds of event that a rule is about; the sensor need not report others for
-// the sake of detection.
-func (e *Engine) Demand() map[event.Kind]bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	out := make(map[event.Kind]bool, len(e.set.demand))
-	for k := range e.set.demand {
-		out[k] = true
-	}
 	return out
 }
 
@@ -295,28 +339,6 @@ func (e *Engine) sigmaRules() []*sigma.Rule {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.set.match.Rules()
-}
-
-// RuleInfo describes a loaded rule.
-type RuleInfo struct {
-	event.Rule
-	Level    event.Severity `json:"level"`
-	Sequence bool           `json:"sequence"` // a correlation of other rules, of whatever type
-	Alerts   bool           `json:"alerts"`   // yields findings by itself; else a building block
-	Playbook string         `json:"playbook,omitempty"`
-	File     string         `json:"file"`
-	Hits     uint64         `json:"hits"` // how often it fired since the agent started
-}
-
-// Rules returns the loaded rules, by name.
-func (e *Engine) Rules() []RuleInfo {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	out := make([]RuleInfo, len(e.set.all))
-	for i, r := range e.set.all {
-		out[i] = RuleInfo{Rule: r.info, Level: r.severity, Sequence: r.sequence, Alerts: r.alerts, Playbook: r.playbook, File: r.file, Hits: r.hits}
-	}
-	return out
 }
 
 // Stats counts what an engine did.
@@ -332,6 +354,9 @@ type Stats struct {
 	// Uncounted are matches that lack a field which a correlation groups by or counts.
 	Uncounted  uint64 `json:"uncounted"`
 	GroupBytes int    `json:"group_bytes"` // held by open windows, about
+
+	Excepted  uint64 `json:"excepted"`  // matches that an exception hid
+	Throttled uint64 `json:"throttled"` // findings not raised because the rule was noisy
 }
 
 // Stats returns the counts so far.

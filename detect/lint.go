@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"picket/event"
 	"picket/sigma"
 )
 
@@ -14,6 +15,12 @@ func Lint(t Threat) []*sigma.Error {
 	var out sigma.Errors
 	for _, p := range t.Lint(Schema()) {
 		out = append(out, fault(p.Meta.SourceFile, p.Line, 1, p.Msg, p.Hint))
+	}
+	for _, r := range t.Rules {
+		out = append(out, lintFields(r)...)
+	}
+	if t.Brought {
+		return out // its rules are as their authors wrote them
 	}
 	for _, r := range t.Rules {
 		out = append(out, lintRule(&t, &r.Meta)...)
@@ -29,6 +36,24 @@ func Lint(t Threat) []*sigma.Error {
 		out = append(out, t.Attack.check(&t)...)
 	case !t.admits("attack"):
 		out = append(out, fault(t.Source, 1, 1, "has no attack.yml", "write one, or say under \"Known gaps\" in README.md why there is no attack"))
+	}
+	return out
+}
+
+// lintFields tells which fields are of another kind of event than the rule is about.
+func lintFields(r *sigma.Rule) (out sigma.Errors) {
+	kinds := kindsOf(r.Logsource)
+	if len(kinds) == 0 {
+		return append(out, fault(r.SourceFile, r.LineOf("logsource"), 1, "no event here is of "+logsourceText(r.Logsource)+", so the rule can never fire", "such as product: linux and category: process_creation"))
+	}
+	vain := ""
+	if !r.CanFire(func(field string) bool { return !carried(kinds, field) }) {
+		vain = ", so the rule can never fire"
+	}
+	for _, name := range missing(r) {
+		if _, ok := event.Lookup(name); ok || vain != "" {
+			out = append(out, fault(r.SourceFile, r.LineOf("detection"), 1, fmt.Sprintf("no event of %s carries %s%s", logsourceText(r.Logsource), name, vain), "the package documentation of detect says which events a log source has"))
+		}
 	}
 	return out
 }

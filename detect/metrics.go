@@ -22,6 +22,8 @@ func register(reg prometheus.Registerer, e *Engine) {
 	counter("matches_total", "Rules that fired, building blocks included.", func(s Stats) float64 { return float64(s.Matches) })
 	counter("findings_total", "Findings made.", func(s Stats) float64 { return float64(s.Findings) })
 	counter("repeats_total", "Matches kept quiet because a finding had just said it.", func(s Stats) float64 { return float64(s.Repeats) })
+	counter("excepted_total", "Matches that an exception hid.", func(s Stats) float64 { return float64(s.Excepted) })
+	counter("throttled_total", "Findings not raised because their rule was noisy.", func(s Stats) float64 { return float64(s.Throttled) })
 	counter("evicted_total", "Open windows of correlations given up for want of room.", func(s Stats) float64 { return float64(s.Evicted) })
 	counter("late_total", "Matches that came too late to count in correlations.", func(s Stats) float64 { return float64(s.Late) })
 	counter("uncounted_total", "Matches that correlations could not count, for want of a field or of a number in it.", func(s Stats) float64 { return float64(s.Uncounted) })
@@ -31,18 +33,31 @@ func register(reg prometheus.Registerer, e *Engine) {
 	reg.MustRegister(ruleHits{e}, suppressed{e})
 }
 
-// ruleHits shows how often each rule fired.
+// ruleHits shows how often each rule fired. Rules of a collection, of which there may be thousands,
+// are shown once they have.
 type ruleHits struct{ e *Engine }
 
 var ruleHitsDesc = prometheus.NewDesc("picket_detect_rule_hits_total", "How often each rule fired.", []string{"rule", "threat"}, nil)
 
+var ruleQuietDesc = prometheus.NewDesc("picket_detect_rule_suppressed_total", "How often a rule fired without a finding, by the reason: an exception, a noisy rule, or a finding that had just said it.", []string{"rule", "threat", "by"}, nil)
+
 // Describe implements prometheus.Collector.
-func (ruleHits) Describe(ch chan<- *prometheus.Desc) { ch <- ruleHitsDesc }
+func (ruleHits) Describe(ch chan<- *prometheus.Desc) { ch <- ruleHitsDesc; ch <- ruleQuietDesc }
 
 // Collect implements prometheus.Collector.
 func (c ruleHits) Collect(ch chan<- prometheus.Metric) {
+	show := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
 	for _, r := range c.e.Rules() {
-		ch <- prometheus.MustNewConstMetric(ruleHitsDesc, prometheus.CounterValue, float64(r.Hits), r.Name, r.Threat)
+		if r.Hits > 0 || !r.brought {
+			show(ruleHitsDesc, r.Hits, r.Name, r.Threat)
+		}
+		for by, n := range map[string]uint64{"exception": r.Excepted, "noise": r.Throttled, "repeat": r.Repeated} {
+			if n > 0 {
+				show(ruleQuietDesc, n, r.Name, r.Threat, by)
+			}
+		}
 	}
 }
 

@@ -27,6 +27,10 @@ type Threat struct {
 	Samples []Sample
 	Attack  *Attack // nil where the folder has no attack.yml
 	Source  string  // where the folder was read from
+
+	Brought  bool       // rules as a user brings them: no README, samples or attack
+	Inactive []Inactive // of such: rules that no event here can fire
+	Warnings []string   // of such: rules that read a field in vain
 }
 
 // maxFile bounds the size of a file in a threat's folder: rules are written by hand.
@@ -37,6 +41,8 @@ type folder struct {
 	fs.FS
 	name string
 	only string // the one threat to load, "" for all
+
+	plain bool // no folders but rules at any depth
 }
 
 // Dir returns the threats below a directory, or, where the directory is itself a threat's
@@ -44,14 +50,15 @@ type folder struct {
 func Dir(dir string) fs.FS {
 	if st, err := os.Stat(filepath.Join(dir, "README.md")); err == nil && !st.IsDir() {
 		if abs, err := filepath.Abs(dir); err == nil {
-			return folder{os.DirFS(filepath.Dir(abs)), filepath.Dir(filepath.Clean(dir)), filepath.Base(abs)}
+			return folder{os.DirFS(filepath.Dir(abs)), filepath.Dir(filepath.Clean(dir)), filepath.Base(abs), false}
 		}
 	}
-	return folder{os.DirFS(dir), dir, ""}
+	return folder{FS: os.DirFS(dir), name: dir}
 }
 
 // LoadThreats reads the threat folders of each root. A folder of a later root replaces the
-// folder of the same name of an earlier one, unless it has faults: then the earlier one stays.
+// folder of the same name of an earlier one, unless it has faults: then the earlier one stays. The
+// rules of a Collection come last: where one has the id of another rule, it is the one refused.
 //
 // What is in order is returned even if other parts are not: one broken rule costs that rule. The
 // error is then a sigma.Errors, sorted by file and line. A caller that reloads keeps its running
@@ -62,7 +69,13 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 	for _, root := range roots {
 		l := loader{root: root}
 		if f, ok := root.(folder); ok {
-			l.root, l.prefix, l.only = f.FS, f.name, f.only
+			l.root, l.prefix, l.only, l.plain = f.FS, f.name, f.only, f.plain
+		}
+		if l.plain {
+			t := l.collection()
+			byName["\x00"+l.prefix] = t // no folder has such a name
+			faults = append(faults, l.faults...)
+			continue
 		}
 		entries, err := fs.ReadDir(l.root, ".")
 		if errors.Is(err, fs.ErrNotExist) {
@@ -92,7 +105,9 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 	for _, t := range byName {
 		threats = append(threats, t)
 	}
-	slices.SortFunc(threats, func(a, b Threat) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(threats, func(a, b Threat) int {
+		return cmp.Or(compareBool(a.Brought, b.Brought), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Source, b.Source))
+	})
 	faults = append(faults, crossCheck(threats)...)
 	if len(faults) == 0 {
 		return threats, nil
@@ -107,6 +122,7 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 type loader struct {
 	root         fs.FS
 	prefix, only string
+	plain        bool
 	faults       sigma.Errors
 }
 
@@ -205,8 +221,17 @@ func (l *loader) rules(t *Threat, file string, src []byte) {
 		l.faults = append(l.faults, asFaults(err, l.at(file), 1)...)
 	}
 	for _, r := range parsed.Rules {
-		r.Name = ruleName(&r.Meta)
+		if l.plain && !l.admit(t, r) {
+			continue
+		}
+		if !l.plain {
+			r.Name = ruleName(&r.Meta)
+		}
 		if _, err := sigma.Compile([]*sigma.Rule{r}, Schema()); err != nil {
+			if why, ok := lacksValues(err); ok && l.plain {
+				l.rest(t, r, why)
+				continue
+			}
 			l.faults = append(l.faults, asFaults(err, r.SourceFile, r.Line)...)
 			continue
 		}
@@ -278,22 +303,26 @@ func asFaults(err error, file string, line int) sigma.Errors {
 func crossCheck(threats []Threat) sigma.Errors {
 	var faults sigma.Errors
 	seen := map[string]string{} // id and name to where it was first
-	taken := func(m *sigma.Meta) bool {
-		for _, n := range []string{m.ID, ruleName(m)} {
+	taken := func(t *Threat, m *sigma.Meta) bool {
+		name := ruleName(m)
+		if t.Brought {
+			name = m.Name // files of two collections may well be called the same
+		}
+		for _, n := range []string{m.ID, name} {
 			if first, ok := seen[n]; ok && n != "" {
-				faults = append(faults, fault(m.SourceFile, m.Line, 1, fmt.Sprintf("%q is taken by %s", n, first), "give each rule its own id and name"))
+				faults = append(faults, fault(m.SourceFile, m.LineOf("id"), 1, fmt.Sprintf("%q is taken by %s", n, first), "give each rule its own id and name"))
 				return true
 			}
 		}
-		seen[m.ID] = fmt.Sprintf("%s:%d", m.SourceFile, m.Line)
-		seen[ruleName(m)] = seen[m.ID]
+		seen[m.ID] = fmt.Sprintf("%s:%d", m.SourceFile, m.LineOf("id"))
+		seen[name] = seen[m.ID]
 		return false
 	}
 	var all sigma.Collection
 	for i := range threats {
 		t := &threats[i]
-		t.Rules = slices.DeleteFunc(t.Rules, func(r *sigma.Rule) bool { return taken(&r.Meta) })
-		t.Correlations = slices.DeleteFunc(t.Correlations, func(c *sigma.Correlation) bool { return taken(&c.Meta) })
+		t.Rules = slices.DeleteFunc(t.Rules, func(r *sigma.Rule) bool { return taken(t, &r.Meta) })
+		t.Correlations = slices.DeleteFunc(t.Correlations, func(c *sigma.Correlation) bool { return taken(t, &c.Meta) })
 		all.Add(&t.Collection)
 	}
 	follow, err := sigma.NewCorrelator(all.Rules, all.Correlations, sigma.CorrelatorOptions[struct{}]{Schema: Schema()})
@@ -313,6 +342,17 @@ func crossCheck(threats []Threat) sigma.Errors {
 		})
 	}
 	return faults
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // ruleName returns what a rule is called: its name, or the name of its file.

@@ -52,6 +52,13 @@ func (catalogue) Field(name string) (uint16, bool) {
 	return uint16(f.Field), ok
 }
 
+// Single implements sigma.SingleValued. A file that is run has the path of the link and the one it
+// leads to.
+func (catalogue) Single(name string) bool {
+	f, ok := event.Lookup(name)
+	return ok && f.Name != "process.exe" && f.Name != "process.parent.exe"
+}
+
 // Schema returns the fields of events as rules name them, for sigma.Compile and sigma.Lint.
 func Schema() sigma.Schema { return catalogue{} }
 

@@ -9,6 +9,13 @@ type Capability struct {
 	Detail string `json:"detail"` // what it uses, or why it cannot and what that costs
 }
 
+// RuleGroup is rules that an agent does not use, for one reason.
+type RuleGroup struct {
+	About  string `json:"about,omitempty"` // their log source, where that is the reason
+	Reason string `json:"reason"`
+	Rules  int    `json:"rules"`
+}
+
 // Heartbeat is what an agent says of itself every few seconds.
 type Heartbeat struct {
 	Host         string       `json:"host"`
@@ -19,7 +26,9 @@ type Heartbeat struct {
 	Started      time.Time    `json:"started"`
 	Capabilities []Capability `json:"capabilities"`
 	Rules        int          `json:"rules"`
-	RuleErrors   []string     `json:"rule_errors,omitempty"`
+	RuleErrors   []string     `json:"rule_errors,omitempty"` // the first of them
+	RulesWrong   int          `json:"rules_wrong,omitempty"`
+	RulesResting []RuleGroup  `json:"rules_resting,omitempty"` // read, but no event here can fire them
 	Workloads    []Workload   `json:"workloads,omitempty"`
 	Models       []Model      `json:"models,omitempty"`
 	// Metrics is the agent's registry in the Prometheus text format.

@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +21,6 @@ import (
 	"picket/event"
 	"picket/sensor/kernel"
 	"picket/stream"
-	"picket/threats"
 	"picket/workload"
 )
 
@@ -45,14 +44,14 @@ type agent struct {
 	engine  *detect.Engine
 	stream  *stream.Agent
 
-	recorder   *recorder
-	lines      []byte // record being written, reused
-	ruleErrors []string
-	rulesSeen  string // fingerprint of the rule files last loaded
-	dropped    uint64
-	alive      *os.File  // tells the next agent until when this one saw all
-	last       time.Time // of the newest event since the last tick
-	mute       bool      // the alive file could not be written, and that was said
+	recorder *recorder
+	lines    []byte // record being written, reused
+	rules    ruleState
+	asked    kernel.Demand // of the sensor
+	dropped  uint64
+	alive    *os.File  // tells the next agent until when this one saw all
+	last     time.Time // of the newest event since the last tick
+	mute     bool      // the alive file could not be written, and that was said
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -106,8 +105,9 @@ func (a *agent) open(undo *cleanup) error {
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
 		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses, Redact: kernel.Redact,
 	})
+	a.asked = a.demand()
 	a.sensor, err = kernel.Open(kernel.Options{
-		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.demand(),
+		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.asked,
 	})
 	if err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -150,7 +150,11 @@ func (a *agent) demand() kernel.Demand {
 			kinds[k] = true
 		}
 	}
-	return kernel.Demand{Kinds: kinds}
+	d := kernel.Demand{Kinds: kinds, Paths: a.engine.Places().Paths}
+	if len(d.Paths) > 0 { // what becomes of models travels, whatever the rules are
+		d.Paths = slices.Concat(d.Paths, a.cfg.Workload.Models, a.cfg.Workload.Datasets)
+	}
+	return d
 }
 
 // travels reports whether an event goes to the store for its own sake. The others stay in the
@@ -181,6 +185,9 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
+	ask, done := make(chan struct{}, 1), make(chan reloaded)
+	changed := a.watchRules(ctx)
+	go a.reloading(ctx, a.rules.mistakes, ask, done)
 	a.heartbeat()
 	for {
 		select {
@@ -190,15 +197,19 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			}
 			return fmt.Errorf("sensor: %w", err)
 		case <-reload:
-			<-events
-			a.reload()
-			events <- struct{}{}
+			signalOnce(ask)
+		case <-changed:
+			a.askIfChanged(ask)
+		case r := <-done:
+			a.finishReload(r)
 		case now := <-tick.C:
 			<-events
 			a.advance(now)
 			events <- struct{}{}
 		case <-beat.C:
-			a.reloadIfChanged(events)
+			if changed == nil {
+				a.askIfChanged(ask)
+			}
 			a.heartbeat()
 		case <-ctx.Done():
 			return <-sensed
@@ -251,6 +262,7 @@ func (a *agent) advance(now time.Time) {
 	for _, f := range a.engine.Advance(now) {
 		a.publish(&f)
 	}
+	a.tellNotices(now)
 	a.tracker.Advance(now)
 	a.sensor.Look()
 	if drops := a.sensor.Dropped(); drops > a.dropped {
@@ -292,94 +304,9 @@ func (a *agent) heartbeat() {
 	}
 	a.stream.Heartbeat(event.Heartbeat{
 		Host: a.cfg.Host, Time: time.Now(), Version: Version, Kernel: kernelRelease(), Boot: a.boot, Started: a.started,
-		Capabilities: a.sensor.Capabilities(), Rules: len(a.engine.Rules()), RuleErrors: a.ruleErrors,
+		Capabilities: a.sensor.Capabilities(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
 		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(),
 	})
-}
-
-// openDetect loads the threats and what the last agent had half seen.
-func (a *agent) openDetect() error {
-	loaded, _ := a.loadThreats() // what is in order is loaded; the rest is said in the heartbeat
-	var err error
-	a.engine, err = detect.New(detect.Options{
-		Log: a.log.With("component", "detect"), Registerer: a.reg, Host: a.cfg.Host, Threats: loaded,
-	})
-	if err != nil {
-		return fmt.Errorf("rules: %w", err)
-	}
-	a.rulesSeen = a.fingerprint()
-	b, err := os.ReadFile(a.sequencesFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = a.engine.Restore(b)
-	}
-	if err != nil {
-		a.log.Warn("half-seen sequences of the last run are lost", "error", err)
-	}
-	return nil
-}
-
-// loadThreats reads the built-in threats and those of the host. A broken folder is left out, said
-// in the heartbeat, and does not stop the others.
-func (a *agent) loadThreats() ([]detect.Threat, error) {
-	loaded, err := detect.LoadThreats(ThreatRoots(a.cfg, threats.FS)...)
-	a.ruleErrors = nil
-	for _, e := range Unjoin(err) {
-		a.log.Error("a threat folder has a mistake", "error", e)
-		a.ruleErrors = append(a.ruleErrors, e.Error())
-	}
-	return loaded, err
-}
-
-// ThreatRoots returns the built-in threats and the host's directories that exist.
-func ThreatRoots(cfg *Config, builtin fs.FS) []fs.FS {
-	roots := []fs.FS{builtin}
-	for _, dir := range cfg.Detect.Threats {
-		if _, err := os.Stat(dir); err == nil {
-			roots = append(roots, detect.Dir(dir))
-		}
-	}
-	return roots
-}
-
-func (a *agent) reload() {
-	loaded, err := a.loadThreats()
-	if err == nil {
-		err = a.engine.Reload(loaded)
-	}
-	if err != nil {
-		a.log.Error("rules were not reloaded: the last good ones stay", "error", err)
-		return
-	}
-	a.log.Info("rules reloaded", "rules", len(a.engine.Rules()), "mistakes", len(a.ruleErrors))
-}
-
-func (a *agent) reloadIfChanged(turn chan struct{}) {
-	if seen := a.fingerprint(); seen != a.rulesSeen {
-		a.rulesSeen = seen
-		<-turn
-		a.reload()
-		turn <- struct{}{}
-	}
-}
-
-// fingerprint changes when a file in a threat directory does.
-func (a *agent) fingerprint() string {
-	var parts []string
-	for _, dir := range a.cfg.Detect.Threats {
-		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { // a missing directory holds nothing
-			if err != nil || d.IsDir() {
-				return nil
-			}
-			if i, err := d.Info(); err == nil {
-				parts = append(parts, path, i.ModTime().String())
-			}
-			return nil
-		})
-	}
-	return event.HashID(parts...)
 }
 
 func kernelRelease() string {

@@ -36,7 +36,8 @@ type Config struct {
 	Sink     []sink.Config `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
 	API      API           `yaml:"api" doc:"the page and the API"`
 
-	src []byte // of the file, for the programs that picket run starts
+	src       []byte   // of the file, for the programs that picket run starts
+	ruleFlags []string // directories that AddRules named, for them too
 }
 
 // Log is the log section.
@@ -53,7 +54,9 @@ type Workload struct {
 
 // Detect is the detect section.
 type Detect struct {
-	Threats []string `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
+	Threats    []string `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
+	Rules      []string `yaml:"rules" doc:"directories of plain Sigma rules, read at any depth as they are, such as a checkout of a public rule set"`
+	Exceptions []string `yaml:"exceptions" doc:"directories of exceptions: on which events rules are to be quiet, without a change to the rules"`
 }
 
 // Stream is the stream section.
@@ -92,7 +95,7 @@ func Default() *Config {
 		Data:   "/var/lib/picket",
 		User:   "picket",
 		Log:    Log{Level: "info", Format: "text"},
-		Detect: Detect{Threats: []string{"/etc/picket/threats"}},
+		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}},
 		Stream: Stream{Listen: "127.0.0.1:7421", Spool: 256 << 20, Retention: 2 << 30},
 		Store: Store{
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
@@ -138,6 +141,18 @@ func readConfig(name string) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
 }
 
+// AddRules adds directories of plain Sigma rules that the command line names.
+func (c *Config) AddRules(dirs ...string) error {
+	for _, dir := range dirs {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return fmt.Errorf("rules directory: %w", err)
+		}
+		c.Detect.Rules, c.ruleFlags = append(c.Detect.Rules, abs), append(c.ruleFlags, abs)
+	}
+	return nil
+}
+
 // Complete fills in what depends on the machine, after command-line flags were applied.
 func (c *Config) Complete() error {
 	if c.Host == "" {
@@ -155,6 +170,13 @@ func (c *Config) Complete() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.Data = abs
+	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions} { // the programs that picket run starts work elsewhere
+		for i, dir := range dirs {
+			if dirs[i], err = filepath.Abs(dir); err != nil {
+				return fmt.Errorf("detect: %w", err)
+			}
+		}
+	}
 	if c.API.URL == "" {
 		c.API.URL = "http://" + c.API.Listen
 	}

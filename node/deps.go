@@ -7,16 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"time"
 
 	"picket/api"
-	"picket/detect"
 	"picket/event"
 	"picket/incident"
 	"picket/store/events"
 	"picket/store/state"
-	"picket/threats"
 )
 
 // This file makes what the stores offer fit what the API asks for.
@@ -194,27 +191,6 @@ func (a accounts) SaveLink(ctx context.Context, l api.Link) error {
 func (a accounts) TakeLink(ctx context.Context, hash string) (api.Link, error) {
 	l, err := a.s.TakeLink(ctx, hash)
 	return api.Link(l), known(err)
-}
-
-type ruleList []api.LoadedRule
-
-func (r ruleList) Loaded(context.Context) ([]api.LoadedRule, error) { return r, nil }
-
-// loadedRules reads the threats as an agent on this host does, for the page to show.
-func loadedRules(cfg *Config, log *slog.Logger) []api.LoadedRule {
-	loaded, _ := detect.LoadThreats(ThreatRoots(cfg, threats.FS)...) // an agent says what is wrong with them
-	e, err := detect.New(detect.Options{Threats: loaded})
-	if err != nil {
-		log.Warn("rules cannot be listed", "error", err)
-		return nil
-	}
-	var out []api.LoadedRule
-	for _, r := range e.Rules() {
-		out = append(out, api.LoadedRule{
-			ID: r.ID, Name: r.Name, Title: r.Title, Threat: r.Threat, Level: r.Level, Author: r.Author, Techniques: detect.Techniques(r.Tags),
-		})
-	}
-	return out
 }
 
 // lines yields the lines of b without their ends.

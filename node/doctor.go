@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 
+	"picket/detect"
 	"picket/sensor/kernel"
 )
 
@@ -44,12 +45,30 @@ func Doctor(cfg *Config) []Check {
 		k.Fatal = !c.OK && (c.Name == "btf" || c.Name == "exec")
 		out = append(out, k)
 	}
+	out = append(out, ruleChecks(cfg)...)
 	_, err = exec.LookPath("runc")
 	if err != nil {
 		err = fmt.Errorf("runc is not installed: picket lab cannot start its container; apt install runc busybox-static")
 	}
 	add("lab", err, false, "runc is there: picket lab can start its container")
 	return out
+}
+
+// ruleChecks says what becomes of the rules, and where they make the sensor look.
+func ruleChecks(cfg *Config) []Check {
+	read := readRules(cfg)
+	rules := Check{Name: "rules", OK: read.err == nil, Detail: detect.OverviewOf(read.threats, read.err).String()}
+	if !rules.OK {
+		rules.Detail += "; picket rule list names them"
+	}
+	places := Check{Name: "places"}
+	e, err := detect.New(detect.Options{Threats: read.threats})
+	if err != nil {
+		places.Detail = err.Error()
+		return []Check{rules, places}
+	}
+	places.OK, places.Detail = true, e.Places().String()
+	return []Check{rules, places}
 }
 
 func dataDir(dir string) error {

@@ -89,7 +89,7 @@ func welcome(ctx context.Context, cfg *Config, caps []event.Capability, began ti
 	if err != nil {
 		return err
 	}
-	waitWatched(ctx, c, began)
+	rules := ruleLine(waitWatched(ctx, c, began))
 	link, err := c.NewLink(ctx, adminUser)
 	if err != nil {
 		return err
@@ -104,12 +104,13 @@ Picket %s watches %s (kernel %s)
   sees       %s
   cannot     %s
   blocks     %s
+  rules      %s
   data       %s
   page       %s
   sign in    %s   (once, within 15 minutes; picket signin makes another)
 
 Ctrl-C stops everything. In a second terminal: picket lab attack steal-weights
-`, Version, cfg.Host, kernelRelease(), can, cannot, blocks(caps), cfg.Data, cfg.API.URL, cfg.API.URL+link.Link)
+`, Version, cfg.Host, kernelRelease(), can, cannot, blocks(caps), rules, cfg.Data, cfg.API.URL, cfg.API.URL+link.Link)
 	return err
 }
 
@@ -163,14 +164,14 @@ func waitReady(ctx context.Context, cfg *Config) (*client.Client, error) {
 
 // waitWatched waits until this host's agent reports, so that what a person does next is seen. Where
 // that takes longer than 10 s the welcome is shown all the same: the page says what is wrong.
-func waitWatched(ctx context.Context, c *client.Client, since time.Time) {
+func waitWatched(ctx context.Context, c *client.Client, since time.Time) *event.Heartbeat {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
 		agents, err := c.Fleet(ctx)
 		for _, a := range agents {
 			if err == nil && a.Heartbeat != nil && a.Heartbeat.Started.After(since) {
-				return
+				return a.Heartbeat
 			}
 		}
 		select {
@@ -178,6 +179,28 @@ func waitWatched(ctx context.Context, c *client.Client, since time.Time) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	return nil
+}
+
+// ruleLine says in a line what became of the rules.
+func ruleLine(b *event.Heartbeat) string {
+	if b == nil {
+		return "not loaded yet"
+	}
+	line, resting := fmt.Sprintf("%d loaded", b.Rules), 0
+	for _, g := range b.RulesResting {
+		resting += g.Rules
+	}
+	if resting > 0 {
+		line += fmt.Sprintf(", %d that no event here can fire", resting)
+	}
+	if b.RulesWrong > 0 {
+		line += fmt.Sprintf(", %d wrong", b.RulesWrong)
+	}
+	if resting+b.RulesWrong > 0 {
+		line += " (picket rule list says why)"
+	}
+	return line
 }
 
 // SocketPath is where the server listens for root on its own host, who needs no token.

@@ -209,7 +209,7 @@ func (s *server) openAPI(ctx context.Context) error {
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Health: s, Rules: ruleList(s.rules), Accounts: accounts{s.state}, Audit: audit{s.state},
+		Fleet: s.fleet, Health: s, Rules: ruleList{s.rules, s.fleet}, Accounts: accounts{s.state}, Audit: audit{s.state},
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,

@@ -266,7 +266,10 @@ func (s *Supervisor) runOnce(ctx context.Context, role string) (code int, err er
 func (s *Supervisor) command(role string) (*exec.Cmd, error) {
 	args := []string{role, "--supervised", "--data", s.cfg.Data, "--config", "fd:3"}
 	if role == "store" {
-		args = append(args, "--listen", s.store)
+		return program(s.cfg, s.userOf(role), append(args, "--listen", s.store)...)
+	}
+	for _, dir := range s.cfg.ruleFlags {
+		args = append(args, "--rules", dir)
 	}
 	return program(s.cfg, s.userOf(role), args...)
 }

@@ -81,7 +81,7 @@ detection:
 
 // Events that come as lines of JSON need no code of one's own.
 func ExampleRecord() {
-	rules, _ := sigma.Parse("shell.yml", []byte(`
+	parsed, _ := sigma.Parse("shell.yml", []byte(`
 title: Shell started
 logsource: {category: process_creation}
 detection:
@@ -93,7 +93,7 @@ detection:
 transformations:
   - {type: field_name_mapping, mapping: {Image: process.executable}}
 `))
-	rules, _ = sigma.Apply(rules, mapping)
+	rules, _ := sigma.Apply(parsed.Rules, mapping)
 
 	names := sigma.NewNames(sigma.FieldsOf(rules))
 	engine, _ := sigma.Compile(rules, names)

@@ -211,8 +211,8 @@ func rarerFactors(a, b []factor) []factor {
 	return b
 }
 
-// shortest returns the least number of bytes that a match of re has.
-func shortest(re *syntax.Regexp) int {
+// leastBytes returns the least number of bytes that a match of re has.
+func leastBytes(re *syntax.Regexp) int {
 	const most = 1 << 20
 	sum := 0
 	switch re.Op {
@@ -221,17 +221,17 @@ func shortest(re *syntax.Regexp) int {
 	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		sum = 1
 	case syntax.OpCapture, syntax.OpPlus:
-		sum = shortest(re.Sub[0])
+		sum = leastBytes(re.Sub[0])
 	case syntax.OpRepeat:
-		sum = min(re.Min, most) * shortest(re.Sub[0])
+		sum = min(re.Min, most) * leastBytes(re.Sub[0])
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			sum += shortest(sub)
+			sum += leastBytes(sub)
 		}
 	case syntax.OpAlternate:
 		sum = most
 		for _, sub := range re.Sub {
-			sum = min(sum, shortest(sub))
+			sum = min(sum, leastBytes(sub))
 		}
 	}
 	return min(sum, most)

@@ -51,13 +51,13 @@ func TestFactors(t *testing.T) {
 	}
 }
 
-func TestShortest(t *testing.T) {
+func TestLeastBytes(t *testing.T) {
 	for re, want := range map[string]int{`abc`: 3, `a?b+c*`: 1, `(ab|c){3}`: 3, `[^/]{100,}$`: 100, `^$`: 0, `é`: 1} {
 		tree, err := syntax.Parse(re, syntax.Perl)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := shortest(tree); got != want {
+		if got := leastBytes(tree); got != want {
 			t.Errorf("%s: %d, want %d", re, got, want)
 		}
 	}
@@ -74,7 +74,7 @@ func soundFactors(t *testing.T, source, text string) {
 	if err != nil {
 		return
 	}
-	if n := shortest(tree); len(text) < n {
+	if n := leastBytes(tree); len(text) < n {
 		t.Fatalf("%q matches %q, which is shorter than %d", source, text, n)
 	}
 	ways := trim(factors(tree))

@@ -119,7 +119,7 @@ func (f *Filter) mixed() bool {
 	if f.Mode != "" || cond.op == opNot {
 		return false
 	}
-	return slices.ContainsFunc(cond.flat(nil), func(n *node) bool { return n.op == opNot })
+	return slices.ContainsFunc(cond.flat(cond.op, nil), func(n *node) bool { return n.op == opNot })
 }
 
 // Fields returns the names of the fields the filter reads, sorted, each once.

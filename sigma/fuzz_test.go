@@ -65,7 +65,7 @@ func FuzzCondition(f *testing.F) {
 				t.Error("a leaf without an item")
 			}
 		})
-		n.verdict()
+		judge{}.verdict(n)
 	})
 }
 

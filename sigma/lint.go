@@ -45,6 +45,10 @@ func Lint(rules []*Rule, schema Schema) []Problem {
 	return all
 }
 
+// SingleValued is a Schema that knows which fields never have more than one value. With it, Lint
+// finds that "a" and "b" cannot both be the text of such a field.
+type SingleValued interface{ Single(field string) bool }
+
 type linter struct {
 	meta   *Meta
 	schema Schema
@@ -117,8 +121,15 @@ func (l *linter) detection(rule *Rule) {
 	for _, it := range rule.items() {
 		l.item(it)
 	}
-	if rule.cond != nil && rule.cond.verdict() != maybe {
-		what := map[truth]string{never: "can never fire", always: "fires on every event"}[rule.cond.verdict()]
+	if rule.cond == nil {
+		return
+	}
+	j := judge{}
+	if s, ok := l.schema.(SingleValued); ok {
+		j.single = s.Single
+	}
+	if v := j.verdict(rule.cond); v != maybe {
+		what := map[truth]string{never: "can never fire", always: "fires on every event"}[v]
 		l.note(rule.LineOf("detection.condition"), "a part of the condition contradicts or excludes another", "the rule %s", what)
 	}
 }

@@ -56,3 +56,11 @@ detection:
 		}
 	}
 }
+
+// A single list of alternatives behind "1 of" stays a list of alternatives.
+func TestAlternativesDoNotContradict(t *testing.T) {
+	r := ruleOf(t, "a: {Image: x}\nb_one:\n  - User: null\n  - User: y\ncondition: a and 1 of b_*")
+	for _, p := range sigma.Lint([]*sigma.Rule{r}, schema) {
+		t.Errorf("%s", p)
+	}
+}

@@ -49,7 +49,7 @@ func (it *item) regexpTest(t *test, v value) *refusal {
 	}
 	t.kind, t.text, t.re = matchesRegexp, source, re
 	if tree, bad := syntax.Parse(source, syntax.Perl); bad == nil {
-		t.least = shortest(tree)
+		t.least = leastBytes(tree)
 	}
 	return nil
 }

@@ -135,8 +135,8 @@ func (it *item) exists(v value) (*expr, *refusal) {
 	return e, nil
 }
 
-// texts returns the comparison with each text that the value stands for.
-func (it *item) texts(v value, ph placeholders) (*expr, *refusal) {
+// patterns returns the patterns that the value stands for, any of which will do.
+func (it *item) patterns(v value, ph placeholders) ([]pattern, *refusal) {
 	pats := []pattern{parsePattern(v.text, it.expand)}
 	for _, s := range it.steps {
 		var err *refusal
@@ -148,9 +148,22 @@ func (it *item) texts(v value, ph placeholders) (*expr, *refusal) {
 	if it.field == "" && where == whole {
 		where = anywhere
 	}
+	out := make([]pattern, len(pats))
+	for i, p := range pats {
+		out[i] = p.at(where)
+	}
+	return out, nil
+}
+
+// texts returns the comparison with each text that the value stands for.
+func (it *item) texts(v value, ph placeholders) (*expr, *refusal) {
+	pats, err := it.patterns(v, ph)
+	if err != nil {
+		return nil, err
+	}
 	or := &expr{op: opOr}
 	for _, p := range pats {
-		t := textTest(p.at(where), it.field, it.cased)
+		t := textTest(p, it.field, it.cased)
 		if t.kind == hasValue && it.field == "" {
 			return nil, refuse("give the keyword a text", "an empty keyword is found in every event")
 		}

@@ -87,7 +87,11 @@ var examples = map[string]string{
 	"lab attack":      "picket lab attack steal-weights\npicket lab attack tamper-weights --keep --output json",
 	"rule lint":       "picket rule lint\npicket rule lint ./my-threats",
 	"rule test":       "picket rule test\npicket rule test steal-weights",
-	"rule list":       "picket rule list --output json",
+	"rule list":       "picket rule list\npicket rule list --rules ~/sigma --active --output json\npicket rule list --stats",
+	"rule except":     "picket rule except preview /etc/picket/exceptions\npicket rule except preview backup.yml recording.jsonl",
+	"rule bench":      "picket rule bench\npicket hunt class:process --since 1h --output json | picket rule bench - --rules ~/sigma",
+	"rule new":        "picket rule new steal-prompts --in /etc/picket/threats",
+	"rule explain":    "picket rule explain weights_sent_out\npicket rule explain weights_stolen --output json",
 	"server enrol":    "picket server enrol gpu-node-7 > gpu-node-7.json",
 	"config check":    "picket config check ./picket.yaml",
 	"findings show":   "picket findings show 9c1e",
@@ -141,7 +145,7 @@ func run(args []string, out, errw io.Writer) (code int) {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			return 128 + int(syscall.SIGINT)
 		}
-		fmt.Fprintf(errw, "picket: %s\n", printable(err.Error(), true)) //nolint:errcheck // nowhere left to report to
+		fmt.Fprintf(errw, "picket: %s\n", printable(strings.ReplaceAll(err.Error(), "\n\t", "\n      "), true)) //nolint:errcheck // nowhere left to report to
 		return node.Code(err)
 	}
 	return 0

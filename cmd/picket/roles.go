@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -21,12 +22,31 @@ func (a *app) logger(c *node.Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, o))
 }
 
-type runCmd struct{}
+// rulesFlag brings rule directories to those that detect.rules names.
+type rulesFlag struct {
+	Rules []string `placeholder:"DIR" sep:"none" help:"Directory of plain Sigma rules, read at any depth as they are. May be given several times."`
+}
 
-func (c *runCmd) Run(a *app) error {
+// config reads the configuration, with the directories added.
+func (f rulesFlag) config(a *app) (*node.Config, error) {
 	cfg, err := a.config()
 	if err != nil {
+		return nil, err
+	}
+	return cfg, cfg.AddRules(f.Rules...)
+}
+
+type runCmd struct{ rulesFlag }
+
+func (c *runCmd) Run(a *app) error {
+	cfg, err := c.config(a)
+	if err != nil {
 		return err
+	}
+	for _, dir := range c.Rules { // one that vanishes later stops nothing
+		if !isDir(dir) {
+			return &node.Error{Err: fmt.Errorf("--rules %s: there is no such directory", dir), Hint: "name a directory of Sigma rules", Code: node.ExitUsage}
+		}
 	}
 	return node.Run(a.ctx, cfg, a.logger(cfg), a.out)
 }
@@ -46,11 +66,12 @@ func (s supervised) AfterApply() error { //nolint:unparam // the form that kong 
 
 type agentCmd struct {
 	supervised
+	rulesFlag
 	Bundle string `placeholder:"FILE" help:"Certificate bundle made by 'picket server enrol'."`
 }
 
 func (c *agentCmd) Run(a *app) error {
-	cfg, err := a.config()
+	cfg, err := c.config(a)
 	if err != nil {
 		return err
 	}
@@ -68,10 +89,13 @@ type serverCmd struct {
 	Enrol serverEnrolCmd `cmd:"" help:"Make the certificate bundle that an agent on another host joins with."`
 }
 
-type serverRunCmd struct{ supervised }
+type serverRunCmd struct {
+	supervised
+	rulesFlag
+}
 
 func (c *serverRunCmd) Run(a *app) error {
-	cfg, err := a.config()
+	cfg, err := c.config(a)
 	if err != nil {
 		return err
 	}

@@ -13,27 +13,34 @@ import (
 )
 
 type ruleCmd struct {
-	List ruleListCmd `cmd:"" help:"List the rules that an agent on this host loads."`
-	Lint ruleLintCmd `cmd:"" help:"Find mistakes in threat folders and name file and line."`
-	Test ruleTestCmd `cmd:"" help:"Run the sample events of threat folders: hits must fire, misses must not."`
-
-	Import ruleImportCmd `cmd:"" help:"Translate the rules of another program."`
+	List    ruleListCmd    `cmd:"" help:"List the rules that an agent on this host loads."`
+	Lint    ruleLintCmd    `cmd:"" help:"Find mistakes in threat folders and name file and line."`
+	Explain ruleExplainCmd `cmd:"" help:"Show how a rule is evaluated: events, sensor hooks, fields and condition."`
+	Except  ruleExceptCmd  `cmd:"" help:"Try exceptions before they are used."`
+	Bench   ruleBenchCmd   `cmd:"" help:"Measure what each rule costs on a recording."`
+	New     ruleNewCmd     `cmd:"" help:"Make the folder of a new threat, in order as it stands."`
+	Test    ruleTestCmd    `cmd:"" help:"Run the sample events of threat folders: hits must fire, misses must not."`
+	Import  ruleImportCmd  `cmd:"" help:"Translate the rules of another program."`
 }
 
 // threatArgs name threat folders: directories, or names of threats that are loaded.
 type threatArgs struct {
+	rulesFlag
 	Threats []string `arg:"" optional:"" name:"threat" help:"A directory of threat folders, one threat folder, or the name of a loaded threat. Default: all that are loaded."`
 }
 
 // load reads the threats. What is in order is returned even where err is not nil.
 func (t threatArgs) load(a *app) ([]detect.Threat, error) {
-	cfg, err := a.config()
+	cfg, err := t.config(a)
 	if err != nil {
 		return nil, err
 	}
 	roots, names := node.ThreatRoots(cfg, threats.FS), map[string]bool{}
 	if dirs := t.directories(); len(dirs) > 0 {
 		roots = dirs
+		for _, dir := range t.Rules {
+			roots = append(roots, detect.Collection(dir))
+		}
 	}
 	for _, n := range t.Threats {
 		if !isDir(n) {
@@ -67,36 +74,6 @@ func (t threatArgs) directories() []fs.FS {
 func isDir(name string) bool {
 	st, err := os.Stat(name)
 	return err == nil && st.IsDir()
-}
-
-type ruleListCmd struct {
-	outputFlag
-	threatArgs
-}
-
-func (c *ruleListCmd) Run(a *app) error {
-	loaded, loadErr := c.load(a)
-	e, err := detect.New(detect.Options{Threats: loaded})
-	if err != nil {
-		return err
-	}
-	rules := e.Rules()
-	if c.json() {
-		return errors.Join(a.printJSON(rules), loadErr)
-	}
-	rows := make([][]string, len(rules))
-	for i, r := range rules {
-		kind := "rule"
-		switch {
-		case r.Sequence:
-			kind = "correlation"
-		case !r.Alerts:
-			kind = "building block"
-		}
-		rows[i] = []string{r.Threat, r.Name, r.Level.String(), kind, r.Title}
-	}
-	a.table([]string{"THREAT", "RULE", "LEVEL", "KIND", "TITLE"}, rows)
-	return loadErr
 }
 
 type ruleLintCmd struct {

@@ -55,6 +55,8 @@ type Sensor struct {
 
 	maps     map[string]*ebpf.Map
 	programs []*ebpf.Program
+	running  map[string]bool // programs by name
+	paths    map[typedPrefixKey]bool
 	links    []link.Link
 	rings    [2]*ringbuf.Reader
 	wake     atomic.Pointer[waker] // of Run
@@ -84,13 +86,8 @@ func Open(opts Options) (*Sensor, error) {
 	if opts.SelfPID == 0 {
 		opts.SelfPID = os.Getpid()
 	}
-	s := &Sensor{log: opts.Log, host: opts.Host, known: map[event.Key]bool{}}
-	s.settings = typedSettings{Self: uint32(opts.SelfPID)}
-	for k := event.ProcessStart; k <= event.NetSend; k++ {
-		if opts.Demand.wants(k) {
-			s.settings.Kinds |= 1 << k
-		}
-	}
+	s := &Sensor{log: opts.Log, host: opts.Host, known: map[event.Key]bool{}, running: map[string]bool{}}
+	s.settings = typedSettings{Self: uint32(opts.SelfPID), Kinds: opts.Demand.bits()}
 	if err := s.open(opts); err != nil {
 		_ = s.Close()
 		return nil, err
@@ -144,22 +141,6 @@ func (s *Sensor) configure(change func(*typedSettings)) error {
 	change(&s.settings)
 	if err := s.maps["current"].Put(uint32(0), &s.settings); err != nil {
 		return fmt.Errorf("write the sensor's settings: %w", err)
-	}
-	return nil
-}
-
-func (s *Sensor) setPaths(paths []string) error {
-	for _, p := range paths {
-		var key typedPrefixKey
-		n := 0
-		for ; n < len(p) && n < len(key.Path); n++ {
-			key.Path[n] = int8(p[n])
-		}
-		key.Bits = uint32(n) * 8
-		if err := s.maps["prefixes"].Put(&key, uint32(1)); err != nil {
-			return fmt.Errorf("ask for changes below %s: %w", p, err)
-		}
-		s.settings.Prefixes = 1
 	}
 	return nil
 }

@@ -46,16 +46,16 @@ func programs() (*ebpf.CollectionSpec, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("read the built-in eBPF object: %w", err)
 	}
+	n, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, "", fmt.Errorf("count the processors: %w", err)
+	}
+	spec.Maps["exec_scratch"].MaxEntries = uint32(n)
 	return spec, name, nil
 }
 
 // createMaps makes the maps, which all programs share.
 func createMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
-	n, err := ebpf.PossibleCPU()
-	if err != nil {
-		return nil, fmt.Errorf("count the processors: %w", err)
-	}
-	spec.Maps["exec_scratch"].MaxEntries = uint32(n)
 	only := spec.Copy()
 	only.Programs = nil
 	coll, err := ebpf.NewCollection(only)
@@ -154,9 +154,11 @@ var features = []feature{
 	},
 }
 
-// attach loads and attaches what is wanted. It returns the iterator over running processes.
+// attach loads and attaches what is wanted and does not run yet. It returns the iterator over
+// running processes, if it loaded it.
 func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program, err error) {
 	behindExit := false
+	var caps []event.Capability
 	for _, f := range features {
 		row, used := event.Capability{Name: f.name, OK: true, Detail: f.uses}, false
 		for _, p := range f.parts {
@@ -164,6 +166,9 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 				continue
 			}
 			used = true
+			if s.running[p.program] {
+				continue
+			}
 			prog, err := s.start(spec, p)
 			if err != nil {
 				row.OK, row.Detail = false, f.lost+": "+cause(err)
@@ -173,19 +178,22 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 				}
 				continue
 			}
+			s.running[p.program] = true
 			behindExit = behindExit || p.handler != 0
 			if p.program == "on_seen" {
 				iter = prog
 			}
 		}
 		if used {
-			s.caps = append(s.caps, row)
+			caps = append(caps, row)
 		}
 	}
-	if behindExit {
+	s.caps = caps
+	if behindExit && !s.running["dispatch"] {
 		if _, err := s.start(spec, part{program: "dispatch"}); err != nil {
 			return nil, refused("attach to the exit of system calls", err)
 		}
+		s.running["dispatch"] = true
 	}
 	return iter, nil
 }

@@ -114,7 +114,8 @@ export const health = {
   ],
 };
 
-export const rules = findings.map((f) => ({ ...f.rule, level: f.severity, status: 'stable', description: f.summary, techniques: f.techniques }));
+export const rules = findings.map((f) => ({ ...f.rule, level: f.severity, status: 'stable', description: f.summary, techniques: f.techniques, cost: 12, hits: 3, suppressed: 1 }))
+  .concat([{ id: 'r-inactive', name: 'registry', title: 'A registry key', threat: 'sigma', level: 'high', techniques: [], inactive: 'windows/registry_event: no sensor here', cost: 0, hits: 0, suppressed: 0 }]);
 
 export const fields = [
   ['event.kind', '', 'what happened'], ['host', 'Computer', "the host's name"], ['process.name', '', "last part of the executable's path"],

@@ -66,4 +66,5 @@ export interface Health { status: string; version?: string; components: Componen
 export interface LoadedRule {
   id: string; name: string; title: string; threat?: string; level: Severity; status?: string;
   description?: string; author?: string; techniques: Technique[];
+  inactive?: string; cost: number; hits: number; suppressed: number;
 }

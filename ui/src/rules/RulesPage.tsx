@@ -9,7 +9,10 @@ import { TechniqueID } from '../shared/Technique';
 import { Value } from '../shared/Value';
 import { plain } from '../shared/visible';
 
-const text = (r: LoadedRule) => [r.name, r.title, r.threat, r.description, ...r.techniques.map((t) => t.id)].join(' ').toLowerCase();
+/** A public rule set has thousands of rules that no event here can fire: more than this are found by searching. */
+const most = 500;
+
+const text = (r: LoadedRule) => [r.name, r.title, r.threat, r.description, r.inactive, ...r.techniques.map((t) => t.id)].join(' ').toLowerCase();
 
 /** RulesPage lists the detections that are loaded. */
 export function RulesPage() {
@@ -18,7 +21,7 @@ export function RulesPage() {
   const [q, setQ] = useState('');
   useKeys({ '/': () => box.current?.focus() });
   const items = (rules.data?.items ?? []).filter((r) => text(r).includes(q.toLowerCase()))
-    .sort((a, b) => levels.indexOf(b.level) - levels.indexOf(a.level) || a.title.localeCompare(b.title));
+    .sort((a, b) => Number(!!a.inactive) - Number(!!b.inactive) || levels.indexOf(b.level) - levels.indexOf(a.level) || a.title.localeCompare(b.title));
   return (
     <>
       <div className="bar">
@@ -31,9 +34,10 @@ export function RulesPage() {
       {items.length > 0 && (
         <div className="card scroll" tabIndex={0} role="region" aria-label="Loaded rules">
           <table className="grid wide">
-            <thead><tr><th>Level</th><th>Rule</th><th>Threat</th><th>Techniques</th></tr></thead>
-            <tbody>{items.map((r) => <Row key={r.id} r={r} />)}</tbody>
+            <thead><tr><th>Level</th><th>Rule</th><th>Threat</th><th>Techniques</th><th title="How often it fired since the agents started">Hits</th><th title="Fired without a finding: an exception, a noisy rule, or a finding that had just said it">Suppressed</th></tr></thead>
+            <tbody>{items.slice(0, most).map((r) => <Row key={r.id} r={r} />)}</tbody>
           </table>
+          {items.length > most && <p className="quiet small">{items.length - most} more rules: search for them.</p>}
         </div>
       )}
     </>
@@ -44,9 +48,12 @@ function Row({ r }: { r: LoadedRule }) {
   return (
     <tr>
       <td><Severity level={r.level} /></td>
-      <td><b><Value text={r.title} max={160} /></b>{r.description && <div className="quiet small"><Value text={r.description} max={260} /></div>}</td>
+      <td><b><Value text={r.title} max={160} /></b>{r.description && <div className="quiet small"><Value text={r.description} max={260} /></div>}
+        {r.inactive && <div className="quiet small">Inactive: <Value text={r.inactive} max={160} /></div>}</td>
       <td className="mono">{plain(r.threat ?? '–')}</td>
       <td><span className="tags">{r.techniques.map((t) => <TechniqueID key={t.id + t.tactic} t={t} link />)}</span></td>
+      <td className="mono">{r.inactive ? '–' : r.hits}</td>
+      <td className="mono">{r.inactive ? '–' : r.suppressed}</td>
     </tr>
   );
 }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"picket/detect"
+	"picket/node"
+	"picket/sensor/kernel"
+	"picket/threats"
+)
+
+type ruleExplainCmd struct {
+	outputFlag
+	rulesFlag
+	Rule string `arg:"" help:"Name, id or title of a rule."`
+}
+
+// explained is a rule with the sensor's part in it.
+type explained struct {
+	detect.Explanation
+	Hooks []kernel.Hook `json:"hooks"`
+}
+
+func (c *ruleExplainCmd) Run(a *app) error {
+	cfg, err := c.config(a)
+	if err != nil {
+		return err
+	}
+	loaded, _ := detect.LoadThreats(node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
+	e, err := detect.New(detect.Options{Threats: loaded})
+	if err != nil {
+		return err
+	}
+	found := []explained{}
+	for _, x := range e.Explain(c.Rule) {
+		found = append(found, explained{x, append([]kernel.Hook{}, kernel.Hooks(x.Kinds...)...)})
+	}
+	if len(found) == 0 {
+		return &node.Error{Err: fmt.Errorf("no rule is called %q", c.Rule), Hint: "picket rule list shows the rules; one that does not load is shown by picket rule lint", Code: node.ExitUsage}
+	}
+	if c.json() {
+		return a.printJSON(found)
+	}
+	for i, x := range found {
+		if i > 0 {
+			a.printf("\n")
+		}
+		a.printExplained(x)
+	}
+	return nil
+}
+
+func (a *app) printExplained(x explained) {
+	line := func(what, text string) {
+		if text != "" {
+			a.printf("%-10s %s\n", what, printable(text, false))
+		}
+	}
+	a.printf("%s\n", printable(x.Title, false))
+	line("name", x.Name)
+	line("id", x.ID)
+	line("level", x.Level.String())
+	line("from", x.File)
+	line("state", stateOfRule(x.RuleInfo))
+	line("kind", kindOfRule(x.RuleInfo))
+	line("about", x.Logsource)
+	if x.Inactive != "" {
+		return
+	}
+	line("events", strings.Join(x.Events, ", "))
+	for _, h := range x.Hooks {
+		line("hook", fmt.Sprintf("%s: %s (%s)", h.Feature, h.Program, h.Uses))
+	}
+	line("missing", strings.Join(x.Missing, ", "))
+	if len(x.Steps) > 0 {
+		line("steps", strings.Join(x.Steps, ", then "))
+		line("within", x.Window+" in one "+strings.Join(x.Groups, ", "))
+	}
+	if x.Plan == nil {
+		return
+	}
+	line("fields", strings.Join(x.Plan.Fields, ", "))
+	switch {
+	case len(x.Paths) > 0:
+		line("paths", "below "+strings.Join(x.Paths, ", "))
+	case strings.Contains(strings.Join(x.Events, " "), "file."):
+		line("paths", "any")
+	}
+	a.printWitnesses(x)
+	line("cost", fmt.Sprintf("%d (to compare rules by; picket rule bench measures)", x.Plan.Cost))
+	a.printf("condition\n  %s\n", printable(strings.ReplaceAll(x.Plan.Condition.String(), "\n", "\n  "), true))
+}
+
+// maxWitnesses is how many are printed; --output json has all.
+const maxWitnesses = 12
+
+func (a *app) printWitnesses(x explained) {
+	if len(x.Plan.Witnesses) == 0 {
+		a.printf("looked at  for each of these events: no text is certain to be in one that fires it\n")
+		return
+	}
+	a.printf("looked at  where an event has any of\n")
+	for i, w := range x.Plan.Witnesses {
+		if i == maxWitnesses {
+			a.printf("             and %d more\n", len(x.Plan.Witnesses)-i)
+			break
+		}
+		how := " contains "
+		if w.Whole {
+			how = " is "
+		}
+		field := w.Field
+		if field == "" {
+			field = "any text"
+		}
+		a.printf("             %s%s%q\n", printable(field, false), how, w.Text)
+	}
+}

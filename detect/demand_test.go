@@ -1,0 +1,66 @@
+package detect
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPlacesOfRules(t *testing.T) {
+	rule := func(selection string) string {
+		return "title: x\nlogsource: {product: linux, category: file_event}\ndetection:\n    sel: {" + selection + "}\n    condition: sel\nlevel: high\n"
+	}
+	for name, c := range map[string]struct {
+		rules []string
+		want  Places
+	}{
+		"none":           {nil, Places{}},
+		"of other kinds": {[]string{plainRule()}, Places{}},
+		"digits":         {[]string{rule("TargetFilename|startswith: [/0/1, /2]")}, Places{Paths: []string{"/0/1", "/2"}}},
+		"one in another": {[]string{rule("TargetFilename|startswith: /0/"), rule("file.path: /0/1")}, Places{Paths: []string{"/0/"}}},
+		"in any case":    {[]string{rule("TargetFilename|startswith: /a1")}, Places{Paths: []string{"/A1", "/a1"}}},
+		"anywhere":       {[]string{rule("TargetFilename|startswith: /0/"), rule("TargetFilename|endswith: x")}, Places{Why: "rule r1 names no beginning of a path"}},
+		"below /":        {[]string{rule("TargetFilename|startswith: /")}, Places{Why: "a rule looks below /"}},
+	} {
+		files := map[string]string{"x.md": ""}
+		for i, r := range c.rules {
+			files["r"+string(rune('0'+i))+".yml"] = r
+		}
+		threats, err := LoadThreats(Collection(collectionOf(t, files)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, engine(t, Options{Threats: threats}).Places()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if p := engine(t, Options{}).Places(); p.Why == "" {
+		t.Errorf("the built-in rules look at the weights of models, wherever they are: %s", p)
+	}
+}
+
+// Whatever folds to a text that begins with s must begin with one of its spellings.
+func TestSpellingsCoverEveryCase(t *testing.T) {
+	for s, paths := range map[string][]string{
+		"/etc/":         {"/etc/x", "/ETC/x", "/eTc/"},
+		"/kim":          {"/kim", "/KIM", "/\u212a\u0130m/x"},
+		"/etc/passwd.d": {"/etc/passwd.d/x", "/ETC/PASSWD.D/X", "/etc/PASSwd.d"},
+		"/ä/x":          {"/ä/x", "/Ä/X"},
+		"/usr/local/bin/aaaaaaaaaaaaaaaaaaaaaaaaaaaa": {"/usr/local/bin/AAAAaaaaaaaaaaaaaaaaaaaaaaaa"},
+	} {
+		list := spellings(s)
+		if len(list) > maxSpellings {
+			t.Errorf("%q has %d spellings", s, len(list))
+		}
+		for _, p := range paths {
+			covered := false
+			for _, l := range list {
+				covered = covered || strings.HasPrefix(p, l)
+			}
+			if !covered {
+				t.Errorf("%q is not covered by %q", p, list)
+			}
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"picket/event"
+)
+
+// Follow makes the sensor meet another demand while it runs: programs that are needed now are
+// attached, kinds and paths that are not are no longer reported. Nothing that both demands ask for
+// is missed meanwhile. It is called by one goroutine at a time. After an error the sensor reports
+// at least what it did.
+func (s *Sensor) Follow(d Demand) error {
+	spec, _, err := programs()
+	if err != nil {
+		return err
+	}
+	if _, err := s.attach(spec, d); err != nil {
+		return err
+	}
+	if err := s.setPaths(d.Paths); err != nil {
+		return err
+	}
+	if err := s.configure(func(c *typedSettings) { c.Kinds = d.bits() }); err != nil {
+		return err
+	}
+	for _, c := range s.caps {
+		if !c.OK {
+			s.log.Warn("the kernel lacks a capability", "capability", c.Name, "detail", c.Detail)
+		}
+	}
+	return nil
+}
+
+// Equal reports whether both ask for the same.
+func (d Demand) Equal(o Demand) bool {
+	return d.bits() == o.bits() && slices.Equal(d.Paths, o.Paths)
+}
+
+// bits has one bit for each kind that is wanted.
+func (d Demand) bits() uint32 {
+	var bits uint32
+	for k := event.ProcessStart; k <= event.NetSend; k++ {
+		if d.wants(k) {
+			bits |= 1 << k
+		}
+	}
+	return bits
+}
+
+// setPaths makes the creation and writing of files be reported below paths only; of none, all of
+// them. What is wanted before and after is reported throughout.
+func (s *Sensor) setPaths(paths []string) error {
+	if len(paths) == 0 {
+		if err := s.limitPaths(0); err != nil {
+			return err
+		}
+	}
+	keys := map[typedPrefixKey]bool{}
+	for _, p := range paths {
+		var key typedPrefixKey
+		n := 0
+		for ; n < len(p) && n < len(key.Path); n++ {
+			key.Path[n] = int8(p[n])
+		}
+		key.Bits = uint32(n) * 8
+		keys[key] = true
+		if err := s.maps["prefixes"].Put(&key, uint32(1)); err != nil {
+			return fmt.Errorf("ask for changes below %s: %w", p, err)
+		}
+	}
+	for key := range s.paths {
+		if keys[key] {
+			continue
+		}
+		if err := s.maps["prefixes"].Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("ask for fewer changes: %w", err)
+		}
+	}
+	s.paths = keys
+	if len(paths) == 0 {
+		return nil
+	}
+	return s.limitPaths(1)
+}
+
+func (s *Sensor) limitPaths(on uint32) error {
+	return s.configure(func(c *typedSettings) { c.Prefixes = on })
+}

@@ -1,0 +1,21 @@
+package kernel
+
+import (
+	"testing"
+
+	"picket/event"
+)
+
+func TestEveryKindOfEventHasAHook(t *testing.T) {
+	for k := event.ProcessStart; k <= event.NetSend; k++ {
+		if len(Hooks(k)) == 0 {
+			t.Errorf("no hook makes %s", k)
+		}
+	}
+	if got := Hooks(event.FileRename, event.FileDelete); len(got) != 2 || got[0].Program != "on_rename" || got[1].Program != "on_unlink" {
+		t.Errorf("%+v", got)
+	}
+	if got := Hooks(event.SensorHealth); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
