@@ -57,6 +57,7 @@ type Detect struct {
 	Threats    []string `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
 	Rules      []string `yaml:"rules" doc:"directories of plain Sigma rules, read at any depth as they are, such as a checkout of a public rule set"`
 	Exceptions []string `yaml:"exceptions" doc:"directories of exceptions: on which events rules are to be quiet, without a change to the rules"`
+	Noisy      int      `yaml:"noisy" doc:"findings of one rule in one workload within ten minutes, past which further ones are only counted, and that is said"`
 }
 
 // Stream is the stream section.
@@ -95,7 +96,7 @@ func Default() *Config {
 		Data:   "/var/lib/picket",
 		User:   "picket",
 		Log:    Log{Level: "info", Format: "text"},
-		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}},
+		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}, Noisy: 100},
 		Stream: Stream{Listen: "127.0.0.1:7421", Spool: 256 << 20, Retention: 2 << 30},
 		Store: Store{
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
@@ -225,6 +226,9 @@ func (c *Config) validate() (key, msg string) {
 		if s < 1<<20 {
 			return key, "want at least 1MiB"
 		}
+	}
+	if c.Detect.Noisy < 1 {
+		return "detect.noisy", "want at least 1"
 	}
 	if c.Store.Retention < Duration(24*time.Hour) {
 		return "store.retention", "want at least 1d: the store keeps whole days"

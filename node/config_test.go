@@ -29,6 +29,8 @@ func TestMistakesAreLocated(t *testing.T) {
 		{"store:\n  disk: 20GB\n", "2:9: store.disk: want a size such as 256MiB or 2GiB"},
 		{"api:\n  listen: 7420\n", "2:11: api.listen: want host:port"},
 		{"api:\n  listen: 127.0.0.1:99999\n", "api.listen: want a port from 0 to 65535"},
+		{"detect:\n  noisy: many\n", "2:10: detect.noisy: want a number"},
+		{"detect:\n  noisy: 0\n", "2:10: detect.noisy: want at least 1"},
 		{"workload:\n  models: /m\n", "2:11: workload.models: want a list"},
 		{"sink:\n  - type: kafka\n", "2:5: sink.0: sink kafka: unknown type \"kafka\": want jsonl or webhook"},
 		{"sink:\n  - type: webhook\n    url: example.org\n", "2:5: sink.0: sink webhook: a webhook sink wants a url, http:// or https://"},

@@ -227,6 +227,13 @@ func (d *decoder) scalar(n *yaml.Node, key string, v reflect.Value) {
 			return
 		}
 		v.SetInt(int64(t))
+	case int:
+		i, err := strconv.Atoi(n.Value)
+		if err != nil {
+			d.fail(n, key, "want a number")
+			return
+		}
+		v.SetInt(int64(i))
 	case bool:
 		if n.Value != "true" && n.Value != "false" {
 			d.fail(n, key, "want true or false")

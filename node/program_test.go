@@ -158,7 +158,7 @@ func (p *program) configFile() string { return filepath.Join(p.dir, "picket.yaml
 
 func (p *program) configure(api, stream string) {
 	p.t.Helper()
-	write(p.t, p.configFile(), fmt.Sprintf("data: %[1]s/data\napi: {listen: %[2]q}\nstream: {listen: %[3]q}\ndetect: {threats: [%[1]s/threats]}\nworkload: {models: [%[1]s/models]}\n", p.dir, api, stream))
+	write(p.t, p.configFile(), fmt.Sprintf("data: %[1]s/data\napi: {listen: %[2]q}\nstream: {listen: %[3]q}\ndetect: {threats: [%[1]s/threats], noisy: 1000000}\nworkload: {models: [%[1]s/models]}\n", p.dir, api, stream))
 	cfg, err := node.Load(p.configFile())
 	if err == nil {
 		err = cfg.Complete()

@@ -33,7 +33,7 @@ func (a *agent) openDetect() error {
 	read := readRules(a.cfg) // what is in order is loaded; the rest is said
 	var err error
 	a.engine, err = detect.New(detect.Options{
-		Log: a.log.With("component", "detect"), Registerer: a.reg, Host: a.cfg.Host, Threats: read.threats, Exceptions: read.except,
+		Log: a.log.With("component", "detect"), Registerer: a.reg, Host: a.cfg.Host, Threats: read.threats, Exceptions: read.except, Noisy: a.cfg.Detect.Noisy,
 	})
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)

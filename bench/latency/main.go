@@ -67,7 +67,7 @@ func run(picket string, rate, findings int, last time.Duration) (err error) {
 			return err
 		}
 	}
-	p, err := rig.Start(picket, "detect: {threats: ["+dir+"]}\n")
+	p, err := rig.Start(picket, "detect: {threats: ["+dir+"], noisy: 1000000}\n") // each event of the one rule is timed
 	if err != nil {
 		return err
 	}
