@@ -56,7 +56,7 @@ func replayed(t testing.TB, r Replay, recording []byte) ([]string, ReplaySummary
 		}
 		loaded, _ := LoadThreats(root) // it lacks a README
 		var err error
-		if r.Engine, err = New(Options{Threats: loaded}); err != nil {
+		if r.Engine, err = New(Options{Threats: loaded, Noisy: 1 << 20}); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(r.Engine.Rules()); n != 3 {

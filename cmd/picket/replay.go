@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"picket/detect"
@@ -67,6 +69,8 @@ func (c *replayCmd) engine(a *app) (*detect.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	brought := slices.Clone(cfg.Detect.Rules) // read below, with the rules that no sensor here has events for
+	cfg.Detect.Rules = nil
 	roots := node.ThreatRoots(cfg, threats.FS)
 	for _, dir := range append(c.Threats, c.Rules...) {
 		if !isDir(dir) {
@@ -76,7 +80,12 @@ func (c *replayCmd) engine(a *app) (*detect.Engine, error) {
 	for _, dir := range c.Threats {
 		roots = append(roots, detect.Dir(dir))
 	}
-	loaded, loadErr := detect.LoadEvery(c.Rules, roots...)
+	for _, dir := range c.Rules {
+		if !slices.Contains(brought, dir) {
+			brought = append(brought, dir)
+		}
+	}
+	loaded, loadErr := detect.LoadEvery(brought, roots...)
 	pipelines := make([]*sigma.Pipeline, len(c.Mapping))
 	for i, file := range c.Mapping {
 		src, err := os.ReadFile(file)
@@ -95,7 +104,7 @@ func (c *replayCmd) engine(a *app) (*detect.Engine, error) {
 	if len(wrong) > 0 {
 		a.complain("%d rules are wrong and left out\n", len(wrong))
 	}
-	return detect.New(detect.Options{Threats: loaded, MinLevel: event.ParseSeverity(c.MinLevel)})
+	return detect.New(detect.Options{Threats: loaded, MinLevel: event.ParseSeverity(c.MinLevel), Noisy: math.MaxInt})
 }
 
 // parseLogsource reads category=…,product=…,service=….
