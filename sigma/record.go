@@ -18,6 +18,8 @@ type Record struct {
 	entered []uint32 // by branch: generation in which it was last entered
 	buf     []byte   // texts whose escapes are resolved; values point into it and its predecessors
 	walk    func(path, text string) bool
+	visit   func(string) bool // of EachText
+	each    func(path, text string) bool
 	path    []byte
 }
 
@@ -97,7 +99,12 @@ func (r *Record) Logsources() []Logsource { return r.sources }
 
 // EachText implements Event. It reads the line once more.
 func (r *Record) EachText(visit func(string) bool) {
-	r.Each(func(_, text string) bool { return visit(text) })
+	if r.each == nil { // made once: it would be on the heap for each event
+		r.each = func(_, text string) bool { return r.visit(text) }
+	}
+	r.visit = visit
+	r.Each(r.each)
+	r.visit = nil
 }
 
 // Each calls visit with each leaf value of the record, also of fields that are not in Names, until
