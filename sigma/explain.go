@@ -16,10 +16,11 @@ type Plan struct {
 	Cost      int       `json:"cost"`      // a guess at what evaluating all of it takes, to compare rules by
 }
 
-// Witness is a text that makes an engine look at a rule.
+// Witness is a text that makes an engine look at a rule. Where a regular expression holds no text
+// that is long enough it is a run of neighbouring bytes, each out of a class: "[-][rw][\"']".
 type Witness struct {
 	Field string `json:"field"` // "" for any text of the event
-	Text  string `json:"text"`  // folded to lower case
+	Text  string `json:"text"`  // or run, folded to lower case
 	Whole bool   `json:"whole"` // the text is all of the field
 }
 
@@ -42,7 +43,7 @@ func (e *Engine) Explain(r *Rule) (Plan, bool) {
 		names[e.atoms[i].slot] = e.atoms[i].field
 	}
 	for _, w := range e.witnesses[n] {
-		p.Witnesses = append(p.Witnesses, Witness{Field: names[w.slot], Text: w.text, Whole: w.whole})
+		p.Witnesses = append(p.Witnesses, Witness{Field: names[w.slot], Text: w.text + w.way.String(), Whole: w.whole})
 	}
 	return p, true
 }
@@ -239,9 +240,7 @@ func (e *Engine) Candidate(r *Rule, ev Event) bool {
 		}
 	}
 	return slices.ContainsFunc(e.witnesses[n], func(w need) bool {
-		return slices.ContainsFunc(bySlot[w.slot], func(text string) bool {
-			return text == w.text || !w.whole && strings.Contains(text, w.text)
-		})
+		return slices.ContainsFunc(bySlot[w.slot], w.in)
 	})
 }
 

@@ -137,3 +137,32 @@ func TestPlansOfPublicRulesHold(t *testing.T) {
 		t.Errorf("%d rules fired, %d beginnings", fired, begin)
 	}
 }
+
+// A witness may be a run of byte classes, or stand at one end of the field only.
+func TestCandidatesHaveTheWholeWitness(t *testing.T) {
+	run := ruleOf(t, `a: {CommandLine|re: '-(W|R)\d{2}'}`+"\ncondition: a")
+	end := ruleOf(t, "a: {Image|endswith: /ncat}\ncondition: a")
+	for _, c := range []struct {
+		rule    *sigma.Rule
+		event   map[string]any
+		witness sigma.Witness
+		want    bool
+	}{
+		{run, map[string]any{"CommandLine": "x -W12"}, sigma.Witness{Field: "CommandLine", Text: "[-][rw][0123456789][0123456789]"}, true},
+		{run, map[string]any{"CommandLine": "x -W 12"}, sigma.Witness{Field: "CommandLine", Text: "[-][rw][0123456789][0123456789]"}, false},
+		{end, map[string]any{"Image": "/bin/NCAT"}, sigma.Witness{Field: "Image", Text: "/ncat"}, true},
+		{end, map[string]any{"Image": "/ncat/x"}, sigma.Witness{Field: "Image", Text: "/ncat"}, false},
+	} {
+		e, err := sigma.Compile([]*sigma.Rule{c.rule}, schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := e.Explain(c.rule)
+		if diff := cmp.Diff([]sigma.Witness{c.witness}, p.Witnesses); diff != "" {
+			t.Error(diff)
+		}
+		if got := e.Candidate(c.rule, event(c.event)); got != c.want {
+			t.Errorf("%v: candidate %t, want %t", c.event, got, c.want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"regexp/syntax"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -18,6 +19,21 @@ func (b *byteSet) has(c byte) bool { return b[c>>6]>>(c&63)&1 == 1 }
 
 // factor is a run of sets.
 type factor []byteSet
+
+// String writes the run, a class for each byte.
+func (f factor) String() string {
+	var b strings.Builder
+	for _, set := range f {
+		b.WriteByte('[')
+		for c := range 256 {
+			if set.has(byte(c)) {
+				b.WriteByte(byte(c))
+			}
+		}
+		b.WriteByte(']')
+	}
+	return b.String()
+}
 
 const (
 	factorLength = 12 // longest run that is looked for

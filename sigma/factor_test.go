@@ -9,21 +9,6 @@ import (
 	"testing"
 )
 
-// write shows a run of sets as a class a byte.
-func (f factor) write() string {
-	var b strings.Builder
-	for _, set := range f {
-		b.WriteByte('[')
-		for c := range 256 {
-			if set.has(byte(c)) {
-				b.WriteByte(byte(c))
-			}
-		}
-		b.WriteByte(']')
-	}
-	return b.String()
-}
-
 func TestFactors(t *testing.T) {
 	for _, c := range []struct{ re, want string }{
 		{`"(?:\{\d\})+"\s*-f`, `["][{][0123456789][}]`},
@@ -43,7 +28,7 @@ func TestFactors(t *testing.T) {
 		}
 		var ways []string
 		for _, way := range factors(re) {
-			ways = append(ways, way.write())
+			ways = append(ways, way.String())
 		}
 		if got := strings.Join(ways, " "); got != c.want {
 			t.Errorf("%s: %q, want %q", c.re, got, c.want)
@@ -163,8 +148,8 @@ func TestShiftIndex(t *testing.T) {
 			got[n] = true
 		}
 		for n, way := range ways {
-			if want := regexp.MustCompile(way.write()).MatchString(text); got[int32(n)] != want {
-				t.Fatalf("%s in %q: %t, want %t", way.write(), text, !want, want)
+			if want := regexp.MustCompile(way.String()).MatchString(text); got[int32(n)] != want {
+				t.Fatalf("%s in %q: %t, want %t", way.String(), text, !want, want)
 			}
 		}
 	}

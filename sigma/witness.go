@@ -3,6 +3,7 @@ package sigma
 import (
 	"math"
 	"regexp/syntax"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -19,6 +20,23 @@ type need struct {
 	prefix bool   // the field begins with it
 	suffix bool   // the field ends with it
 	way    factor // instead of a text
+}
+
+// in reports whether a folded value of the field has it. It is slow, for telling and measuring.
+func (n need) in(text string) bool {
+	switch {
+	case n.way != nil:
+		x := &shiftIndex{}
+		x.add(n.way, 0)
+		return len(x.find(nil, text)) > 0
+	case n.whole:
+		return text == n.text
+	case n.prefix:
+		return strings.HasPrefix(text, n.text)
+	case n.suffix:
+		return strings.HasSuffix(text, n.text)
+	}
+	return strings.Contains(text, n.text)
 }
 
 // least is the shortest part of a field worth looking for.
