@@ -10,13 +10,15 @@ import (
 	hexenc "encoding/hex"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Kind says what happened.
 type Kind uint8
 
-// The kinds of events. ProcessSeen stands for a process that ran before the agent did.
+// The kinds of events. ProcessSeen stands for a process that ran before the agent did. The BPF
+// programs know them by number: those of one area stand together, with room behind them.
 const (
 	KindNone Kind = iota
 	ProcessStart
@@ -34,19 +36,30 @@ const (
 	NetAccept
 	NetSend
 	SensorHealth
-	kinds
 )
 
-var kindNames = [kinds]string{
-	KindNone: "", ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
+// MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
+const MaxKinds = 64
+
+var kindNames = [MaxKinds]string{
+	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
 	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
 }
 
+// Kinds calls yield with each kind there is, in the order of their numbers.
+func Kinds(yield func(Kind) bool) {
+	for k := KindNone + 1; k < MaxKinds; k++ {
+		if kindNames[k] != "" && !yield(k) {
+			return
+		}
+	}
+}
+
 // String returns the kind's name, such as "process.start".
 func (k Kind) String() string {
-	if k < kinds {
+	if k < MaxKinds {
 		return kindNames[k]
 	}
 	return ""
@@ -54,6 +67,9 @@ func (k Kind) String() string {
 
 // ParseKind is the reverse of String. It reports false for a name it does not know.
 func ParseKind(s string) (Kind, bool) {
+	if s == "" {
+		return KindNone, false
+	}
 	i := slices.Index(kindNames[:], s)
 	return Kind(max(i, 0)), i > 0
 }
@@ -61,17 +77,8 @@ func ParseKind(s string) (Kind, bool) {
 // Class returns the part of the kind's name before the dot: process, file, net or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
-	switch {
-	case k >= ProcessStart && k <= ProcessExit:
-		return "process"
-	case k >= FileRead && k <= FileChmod:
-		return "file"
-	case k >= NetConnect && k <= NetSend:
-		return "net"
-	case k == SensorHealth:
-		return "sensor"
-	}
-	return ""
+	class, _, _ := strings.Cut(k.String(), ".")
+	return class
 }
 
 // Event is one thing that happened on a host.

@@ -145,7 +145,7 @@ func (a *agent) unwatch(dir string) {
 // demand says which kinds of event are needed: those that rules read, and those that travel.
 func (a *agent) demand() kernel.Demand {
 	kinds := a.engine.Demand()
-	for k := event.ProcessStart; k <= event.SensorHealth; k++ {
+	for k := range event.Kinds {
 		if travels(&event.Event{Kind: k}) || k == event.ProcessFork || k == event.FileRead {
 			kinds[k] = true
 		}

@@ -42,9 +42,9 @@ func (d Demand) Equal(o Demand) bool {
 }
 
 // bits has one bit for each kind that is wanted.
-func (d Demand) bits() uint32 {
-	var bits uint32
-	for k := event.ProcessStart; k <= event.NetSend; k++ {
+func (d Demand) bits() uint64 {
+	var bits uint64
+	for k := range event.Kinds {
 		if d.wants(k) {
 			bits |= 1 << k
 		}

@@ -21,7 +21,7 @@ type Stats struct {
 }
 
 type counters struct {
-	received  [16]atomic.Uint64
+	received  [event.MaxKinds]atomic.Uint64
 	malformed atomic.Uint64
 	bytes     atomic.Uint64
 
@@ -35,7 +35,7 @@ func (s *Sensor) Stats() Stats {
 		Received: map[event.Kind]uint64{}, Sent: map[event.Kind]uint64{}, Dropped: map[event.Kind]uint64{},
 		Collapsed: map[event.Kind]uint64{}, Malformed: s.counts.malformed.Load(), Bytes: s.counts.bytes.Load(),
 	}
-	for k := event.ProcessStart; k <= event.NetSend; k++ {
+	for k := range event.Kinds {
 		put(st.Received, k, s.counts.received[k].Load())
 		put(st.Sent, k, s.sum("sent", k))
 		put(st.Dropped, k, s.sum("dropped", k))
@@ -83,7 +83,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	st := c.s.Stats()
-	for k := event.ProcessStart; k <= event.NetSend; k++ {
+	for k := range event.Kinds {
 		out <- prometheus.MustNewConstMetric(receivedDesc, prometheus.CounterValue, float64(st.Received[k]), k.String())
 		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(st.Dropped[k]), k.String())
 		if k == event.NetConnect || k == event.NetAccept {

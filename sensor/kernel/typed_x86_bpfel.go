@@ -131,11 +131,12 @@ type typedRepeatKey struct {
 
 type typedSettings struct {
 	_        structs.HostLayout
+	Kinds    uint64
 	Self     uint32
-	Kinds    uint32
 	Watching uint32
 	Prefixes uint32
 	Asleep   [2]uint32
+	Pad      uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -179,7 +179,7 @@ int BPF_PROG(on_open, struct pt_regs *regs, long ret) {
 		return 0;
 	mode = R1(f, struct file, f_mode);
 	kind = mode & FMODE_CREATED ? FILE_CREATE : mode & FMODE_WRITE ? FILE_WRITE : FILE_READ;
-	if (!(s->kinds & (1u << kind)) || (kind == FILE_READ && (!s->watching || !is_watched(f, i))))
+	if (!(s->kinds & (1ull << kind)) || (kind == FILE_READ && (!s->watching || !is_watched(f, i))))
 		return 0;
 	b = file_begin(kind);
 	if (!b)

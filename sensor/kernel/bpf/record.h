@@ -38,7 +38,7 @@ enum kind {
 	NET_LISTEN,
 	NET_ACCEPT,
 	NET_SEND,
-	KINDS = 16,
+	KINDS = 64, // event.MaxKinds
 };
 
 enum {
@@ -96,11 +96,12 @@ struct net_record {
 };
 
 struct settings {
+	u64 kinds; // bit n: kind n is wanted
 	u32 self; // thread group that is not reported but for its processes
-	u32 kinds; // bit n: kind n is wanted
 	u32 watching; // the watched map is not empty
 	u32 prefixes; // file changes are wanted below these paths only
 	u32 asleep[2]; // the reader of this ring wants to be woken
+	u32 pad;
 };
 
 struct {
