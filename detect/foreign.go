@@ -365,4 +365,4 @@ func (f *Foreign) Extra(name string) sigma.Value {
 func (f *Foreign) Logsources() []sigma.Logsource { return f.sources }
 
 // EachText implements sigma.Event.
-func (f *Foreign) EachText(visit func(string) bool) { f.record.EachText(visit) }
+func (f *Foreign) EachText(visit func(uint16, string) bool) { f.record.EachText(visit) }

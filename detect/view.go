@@ -167,28 +167,29 @@ func (v *view) Plain() bool { return len(v.e.Extra) == 0 }
 func (v *view) Logsources() []sigma.Logsource { return sources[v.e.Kind] }
 
 // EachText implements sigma.Event.
-func (v *view) EachText(visit func(string) bool) {
+func (v *view) EachText(visit func(id uint16, text string) bool) {
 	for _, f := range event.Fields() {
-		val := v.Value(uint16(f.Field))
+		id := uint16(f.Field)
+		val := v.Value(id)
 		switch val.Kind {
 		case sigma.Text:
-			if !visit(val.Str) {
+			if !visit(id, val.Str) {
 				return
 			}
 		case sigma.Integer:
-			if !visit(strconv.FormatInt(val.Int, 10)) {
+			if !visit(id, strconv.FormatInt(val.Int, 10)) {
 				return
 			}
 		case sigma.List:
 			for _, s := range val.List {
-				if !visit(s) {
+				if !visit(id, s) {
 					return
 				}
 			}
 		}
 	}
 	for _, s := range v.e.Extra {
-		if !visit(s) {
+		if !visit(sigma.NoField, s) {
 			return
 		}
 	}

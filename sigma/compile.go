@@ -46,6 +46,8 @@ type tree struct {
 	one  bool  // all atoms are of one slot, so that its value alone decides
 	slot int32 // that slot
 	bit  int32 // where a memo keeps what a value decides, for trees with kids
+	// absent is what an event without the slot decides, where it alone does.
+	absent bool
 }
 
 // atom is a test that all rules share.
@@ -208,7 +210,7 @@ func (e *expr) tests() int {
 func (c *compiler) tree(e *expr) tree {
 	if e.op == opLeaf {
 		n := c.atom(e.test)
-		return tree{atom: n, cost: e.test.cost(), one: e.test.kind != likeField, slot: c.engine.atoms[n].slot}
+		return tree{atom: n, cost: e.test.cost(), one: e.test.kind != likeField, slot: c.engine.atoms[n].slot, absent: e.test.kind == isNull}
 	}
 	t := tree{op: e.op}
 	for _, kid := range e.kids {
@@ -230,10 +232,21 @@ func (c *compiler) tree(e *expr) tree {
 		t.one = t.one && k.one && k.slot == t.slot
 	}
 	if t.one {
-		t.bit = c.bit(t.slot)
+		t.bit, t.absent = c.bit(t.slot), t.without()
 	}
 	slices.SortStableFunc(t.kids, func(a, b tree) int { return cmp.Compare(a.cost, b.cost) })
 	return t
+}
+
+// without returns what the kids of t decide in an event that lacks their field.
+func (t *tree) without() bool {
+	switch t.op {
+	case opNot:
+		return !t.kids[0].absent
+	case opOr:
+		return slices.ContainsFunc(t.kids, func(k tree) bool { return k.absent })
+	}
+	return !slices.ContainsFunc(t.kids, func(k tree) bool { return !k.absent })
 }
 
 // cost is a guess of how long the test takes, to compare tests by.

@@ -19,8 +19,8 @@ func (l *login) Extra(name string) sigma.Value {
 	}
 	return sigma.Value{Kind: sigma.Text, Str: l.value}
 }
-func (l *login) Logsources() []sigma.Logsource { return nil }
-func (l *login) EachText(func(string) bool)    {}
+func (l *login) Logsources() []sigma.Logsource      { return nil }
+func (l *login) EachText(func(uint16, string) bool) {}
 
 // logins are events of so many users, each of whom has ten values.
 func logins(users int) []login {

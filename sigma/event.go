@@ -21,6 +21,9 @@ type Value struct {
 	List []string // List, not changed by this package
 }
 
+// NoField is the id of no field.
+const NoField = 1<<16 - 1
+
 // Event is what rules are matched against. Strings it hands out must stay valid, and its answers
 // the same, until Match returns. It is used by one goroutine at a time.
 type Event interface {
@@ -34,8 +37,10 @@ type Event interface {
 	// schema has a value, and Extra is not asked for what only such fields could tell.
 
 	// EachText calls visit with each leaf value as text, for rules that search keywords, until
-	// visit returns false.
-	EachText(visit func(string) bool)
+	// visit returns false. A text that is a value of the field that the Schema numbers id may be
+	// told with that id: it is then looked through once for keywords and for the field's rules.
+	// All others are told with NoField.
+	EachText(visit func(id uint16, text string) bool)
 }
 
 // Schema numbers the fields that events have. Names are case-sensitive.

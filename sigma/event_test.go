@@ -28,10 +28,11 @@ type record struct {
 	sources []sigma.Logsource
 	fields  map[string]sigma.Value
 	texts   []string
+	told    map[string]uint16 // texts that are told as values of a field
 }
 
 func event(fields map[string]any, texts ...string) *record {
-	r := &record{sources: []sigma.Logsource{{Category: "process_creation", Product: "linux"}}, fields: map[string]sigma.Value{}}
+	r := &record{sources: []sigma.Logsource{{Category: "process_creation", Product: "linux"}}, fields: map[string]sigma.Value{}, told: map[string]uint16{}}
 	for name, v := range fields {
 		val := sigma.Value{}
 		switch v := v.(type) {
@@ -54,6 +55,11 @@ func event(fields map[string]any, texts ...string) *record {
 			r.texts = append(r.texts, v...)
 		}
 		r.fields[name] = val
+		if id, ok := schema.Field(name); ok && len(name)%2 == 0 { // some events tell it of some fields
+			for _, text := range append(val.List, val.Str) {
+				r.told[text] = id
+			}
+		}
 	}
 	r.texts = append(r.texts, texts...)
 	return r
@@ -62,9 +68,13 @@ func event(fields map[string]any, texts ...string) *record {
 func (r *record) Value(id uint16) sigma.Value   { return r.fields[schema[id]] }
 func (r *record) Extra(name string) sigma.Value { return r.fields[name] }
 func (r *record) Logsources() []sigma.Logsource { return r.sources }
-func (r *record) EachText(visit func(string) bool) {
+func (r *record) EachText(visit func(uint16, string) bool) {
 	for _, t := range r.texts {
-		if !visit(t) {
+		id, ok := r.told[t]
+		if !ok {
+			id = sigma.NoField
+		}
+		if !visit(id, t) {
 			return
 		}
 	}

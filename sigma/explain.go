@@ -248,7 +248,7 @@ func (e *Engine) Candidate(r *Rule, ev Event) bool {
 func texts(ev Event, s slotSpec) []string {
 	var out []string
 	if s.all {
-		ev.EachText(func(text string) bool { out = append(out, foldText(text)); return true })
+		ev.EachText(func(_ uint16, text string) bool { out = append(out, foldText(text)); return true })
 		return out
 	}
 	v := ev.Extra(s.name)

@@ -38,10 +38,10 @@ type hostile struct {
 	source Logsource
 }
 
-func (h hostile) Value(uint16) Value               { return Value{Kind: Text, Str: h.text} }
-func (h hostile) Extra(string) Value               { return Value{Kind: List, List: []string{h.text, ""}} }
-func (h hostile) Logsources() []Logsource          { return []Logsource{h.source} }
-func (h hostile) EachText(visit func(string) bool) { visit(h.text) }
+func (h hostile) Value(uint16) Value                       { return Value{Kind: Text, Str: h.text} }
+func (h hostile) Extra(string) Value                       { return Value{Kind: List, List: []string{h.text, ""}} }
+func (h hostile) Logsources() []Logsource                  { return []Logsource{h.source} }
+func (h hostile) EachText(visit func(uint16, string) bool) { visit(NoField, h.text) }
 
 func FuzzCondition(f *testing.F) {
 	for _, s := range []string{"a and not (b or 1 of c*)", "all of them", "not not a", "((", "1 of", "a|b", "é of ü", "of of of"} {

@@ -34,13 +34,13 @@ func (s *scratch) holds(t *tree) bool {
 		return s.decide(t)
 	}
 	f := s.slot(t.slot)
-	if len(f.elems) != 1 {
+	if f.kind == Absent {
+		return t.absent
+	}
+	if len(f.elems) != 1 || f.elems[0].memo == nil {
 		return s.decide(t)
 	}
-	m := s.remembered(f, &f.elems[0])
-	if m == nil {
-		return s.decide(t)
-	}
+	m := f.elems[0].memo
 	result, known := m.knows(t.bit)
 	if !known {
 		result = s.decide(t)
@@ -100,7 +100,7 @@ func (s *scratch) evaluate(a *atom) bool {
 	}
 	for i := range f.elems {
 		e := &f.elems[i]
-		if m := s.remembered(f, e); m != nil {
+		if m := e.memo; m != nil {
 			result, known := m.knows(a.bit)
 			if !known {
 				e.folded = view(m.text)

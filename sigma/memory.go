@@ -34,25 +34,13 @@ const (
 	memoPlaces  = 256     // of one field
 	memoLength  = 256     // of a value
 	memoLeast   = 16      // shorter values are looked through as fast as they are looked up
+	memoMany    = 64      // results about a value from which on it is looked up however short
 	memoCredit  = 7       // most credit of a value
 	memoTrial   = 2048    // looks after which a memory is judged
 	memoUseless = 512     // found in a trial, below which it rests
 	memoRest    = 1 << 16 // values that pass a memory that rests
 	memoBits    = 1 << 15 // most results about a value that are remembered
 )
-
-// remembered returns what is known of one value of a field, or nil where it is not remembered.
-func (s *scratch) remembered(f *slot, e *elem) *memo {
-	if f.memory == nil || len(e.raw) > memoLength || len(e.raw) < memoLeast {
-		return nil
-	}
-	if e.memo == nil && !e.passed {
-		if e.memo = f.memory.look(s.seed, s.gen, e.raw); e.memo == nil {
-			e.passed = true
-		}
-	}
-	return e.memo
-}
 
 // look returns the place of a value, made ready for it. It returns nil while the memory rests, and
 // where another value keeps the place.

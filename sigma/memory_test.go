@@ -18,9 +18,9 @@ func (f fixed) Value(uint16) Value {
 	}
 	return Value{Kind: List, List: f.values}
 }
-func (fixed) Extra(string) Value         { return Value{} }
-func (fixed) Logsources() []Logsource    { return []Logsource{{Product: "linux"}} }
-func (fixed) EachText(func(string) bool) {}
+func (fixed) Extra(string) Value                 { return Value{} }
+func (fixed) Logsources() []Logsource            { return []Logsource{{Product: "linux"}} }
+func (fixed) EachText(func(uint16, string) bool) {}
 
 type oneField struct{}
 

@@ -18,7 +18,7 @@ type Record struct {
 	entered []uint32 // by branch: generation in which it was last entered
 	buf     []byte   // texts whose escapes are resolved; values point into it and its predecessors
 	walk    func(path, text string) bool
-	visit   func(string) bool // of EachText
+	visit   func(uint16, string) bool // of EachText
 	each    func(path, text string) bool
 	path    []byte
 }
@@ -98,9 +98,9 @@ func (r *Record) Extra(name string) Value {
 func (r *Record) Logsources() []Logsource { return r.sources }
 
 // EachText implements Event. It reads the line once more.
-func (r *Record) EachText(visit func(string) bool) {
+func (r *Record) EachText(visit func(id uint16, text string) bool) {
 	if r.each == nil { // made once: it would be on the heap for each event
-		r.each = func(_, text string) bool { return r.visit(text) }
+		r.each = func(_, text string) bool { return r.visit(NoField, text) }
 	}
 	r.visit = visit
 	r.Each(r.each)

@@ -135,7 +135,7 @@ func TestRecordTellsEachText(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	got = nil
-	r.EachText(func(text string) bool { got = append(got, text); return len(got) < 2 })
+	r.EachText(func(_ uint16, text string) bool { got = append(got, text); return len(got) < 2 })
 	if want := []string{"x", "1"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -269,7 +269,7 @@ func FuzzRecord(f *testing.F) {
 			}
 			return
 		}
-		r.EachText(func(string) bool { return true })
+		r.EachText(func(uint16, string) bool { return true })
 		text, plain := want["a"].(string)
 		if plain && r.Extra("a").Kind == sigma.Text && strings.ToValidUTF8(r.Extra("a").Str, "\ufffd") != strings.ToValidUTF8(text, "\ufffd") && !strings.Contains(text, "\ufffd") {
 			t.Fatalf("%q: a is %q, encoding/json says %q", line, r.Extra("a").Str, text)

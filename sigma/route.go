@@ -12,6 +12,10 @@ type route struct {
 	always []int32 // rules without a witness
 	fields []fieldIndex
 	known  int // fields[known:] are not the schema's
+	// texts finds the rules that search keywords, or is nil. What it finds the known fields find in
+	// their own values, too, so that no value is looked through twice.
+	texts *fieldIndex
+	own   []bool // by id of the schema: the field is among fields
 }
 
 // fieldIndex finds the rules whose witness is in a field.
@@ -90,36 +94,73 @@ func (e *Engine) newRoute(groups []Logsource) *route {
 			r.always = append(r.always, n)
 		}
 		for _, w := range e.witnesses[n] {
+			if e.slots[w.slot].all {
+				if r.texts == nil {
+					r.texts = newFieldIndex(w.slot)
+				}
+				r.texts.add(w, n, common)
+				continue
+			}
 			i, ok := at[w.slot]
 			if !ok {
 				i = len(r.fields)
 				at[w.slot] = i
-				r.fields = append(r.fields, fieldIndex{slot: w.slot, whole: map[string][]int32{}})
+				r.fields = append(r.fields, *newFieldIndex(w.slot))
 			}
 			r.fields[i].add(w, n, common)
 		}
 	}
-	for i := range r.fields {
-		for _, g := range r.fields[i].grams {
-			if g != nil {
-				g.seal()
-			}
-		}
-	}
-	foreign := func(f fieldIndex) bool { return !e.slots[f.slot].known && !e.slots[f.slot].all }
 	slices.SortStableFunc(r.fields, func(a, b fieldIndex) int {
-		switch fa, fb := foreign(a), foreign(b); {
-		case fa == fb:
+		switch ka, kb := e.slots[a.slot].known, e.slots[b.slot].known; {
+		case ka == kb:
 			return 0
-		case fb:
+		case ka:
 			return -1
 		}
 		return 1
 	})
-	for r.known < len(r.fields) && !foreign(r.fields[r.known]) {
+	for r.known < len(r.fields) && e.slots[r.fields[r.known].slot].known {
 		r.known++
 	}
+	if r.texts != nil {
+		e.share(r, rules, common)
+		r.texts.seal()
+	}
+	for i := range r.fields {
+		r.fields[i].seal()
+	}
 	return r
+}
+
+// share makes the known fields find the keywords of rules.
+func (e *Engine) share(r *route, rules []int32, common map[string]int) {
+	for i := range r.fields[:r.known] {
+		id := int(e.slots[r.fields[i].slot].id)
+		if id >= len(r.own) {
+			r.own = append(r.own, make([]bool, id+1-len(r.own))...)
+		}
+		r.own[id] = true
+		for _, n := range rules {
+			for _, w := range e.witnesses[n] {
+				if e.slots[w.slot].all {
+					r.fields[i].add(w, n, common)
+				}
+			}
+		}
+	}
+}
+
+func newFieldIndex(slot int32) *fieldIndex {
+	return &fieldIndex{slot: slot, whole: map[string][]int32{}}
+}
+
+// seal makes f ready to find.
+func (f *fieldIndex) seal() {
+	for _, g := range f.grams {
+		if g != nil {
+			g.seal()
+		}
+	}
 }
 
 // add makes w lead to rule n.
@@ -173,8 +214,8 @@ func (s *scratch) candidates(r *route) []int32 {
 		f := s.slot(index.slot)
 		for j := range f.elems {
 			e := &f.elems[j]
-			if m := s.remembered(f, e); m != nil {
-				s.want(m.rules(r, index))
+			if e.memo != nil {
+				s.want(e.memo.rules(r, index))
 				continue
 			}
 			f.fold()
@@ -182,10 +223,40 @@ func (s *scratch) candidates(r *route) []int32 {
 			s.want(s.found)
 		}
 	}
+	if r.texts != nil {
+		s.searched = r
+		s.event.EachText(s.seek)
+		s.searched = nil
+	}
 	if len(s.wanted) > len(r.always) {
 		slices.Sort(s.wanted)
 	}
 	return s.wanted
+}
+
+// look looks for keywords in one text of the event, unless the field that it is of does.
+func (s *scratch) look(id uint16, text string) bool {
+	r := s.searched
+	if int(id) < len(r.own) && r.own[id] {
+		return true
+	}
+	f := &s.slots[r.texts.slot]
+	if f.memory != nil && len(text) >= f.least && len(text) <= memoLength {
+		if m := f.memory.look(s.seed, s.gen, text); m != nil {
+			s.want(m.rules(r, r.texts))
+			return true
+		}
+	}
+	if !folded(text) {
+		if cap(s.text) > keep {
+			s.text = nil
+		}
+		s.text = appendFold(s.text[:0], text)
+		text = view(s.text)
+	}
+	s.found = r.texts.find(s.found[:0], text)
+	s.want(s.found)
+	return true
 }
 
 // want adds rules to the candidates, each once.

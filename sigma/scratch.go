@@ -11,23 +11,25 @@ import (
 // scratch is what matching one event needs. What was found out about an event is marked with its
 // generation, so that nothing needs clearing for the next.
 type scratch struct {
-	engine *Engine
-	event  Event
-	gen    uint32   // of the event, below 1<<31
-	known  []uint32 // by atom: generation and, in the lowest bit, the result
-	seen   []uint32 // by rule: generation in which it was evaluated
-	asked  []uint32 // by rule: generation in which it became a candidate
-	wanted []int32  // candidates
-	found  []int32  // rules of one value
-	plain  bool     // the event has no field outside the schema
-	seed   maphash.Seed
-	recent [8]recent
-	oldest int // of recent
-	slots  []slot
-	loaded []int32 // slots in use
-	texts  *slot   // being filled by collect
-	// collect is the method value add, made once.
-	collect func(string) bool
+	engine   *Engine
+	event    Event
+	gen      uint32   // of the event, below 1<<31
+	known    []uint32 // by atom: generation and, in the lowest bit, the result
+	seen     []uint32 // by rule: generation in which it was evaluated
+	asked    []uint32 // by rule: generation in which it became a candidate
+	wanted   []int32  // candidates
+	found    []int32  // rules of one value
+	plain    bool     // the event has no field outside the schema
+	seed     maphash.Seed
+	recent   [8]recent
+	oldest   int // of recent
+	slots    []slot
+	loaded   []int32                   // slots in use
+	texts    *slot                     // being filled by collect
+	searched *route                    // whose keywords seek looks for
+	text     []byte                    // folded, of seek
+	collect  func(uint16, string) bool // the method value add, made once
+	seek     func(uint16, string) bool // the method value look
 }
 
 // slot is a field of the event.
@@ -38,14 +40,14 @@ type slot struct {
 	elems  []elem
 	buf    []byte  // folded texts; they point into it and its predecessors
 	memory *memory // nil where values are not remembered
+	least  int     // shorter values are not remembered
 	digits [20]byte
 }
 
 // elem is one value of a field. A list has several, all others one.
 type elem struct {
 	raw, folded string
-	memo        *memo // what is remembered of the value
-	passed      bool  // the memory does not take it
+	memo        *memo // what is remembered of the value, or nil
 }
 
 // recent is a log source of late, and its route.
@@ -61,10 +63,13 @@ func newScratch(e *Engine) *scratch {
 	}
 	for i := range e.slots {
 		if spec := &e.slots[i]; (spec.known || spec.all) && spec.bits <= memoBits {
-			s.slots[i].memory = &memory{}
+			s.slots[i].memory, s.slots[i].least = &memory{}, memoLeast
+			if spec.bits > memoMany {
+				s.slots[i].least = 2
+			}
 		}
 	}
-	s.collect = s.add
+	s.collect, s.seek = s.add, s.look
 	return s
 }
 
@@ -103,7 +108,11 @@ const keep = 64 << 10
 func (s *scratch) end() {
 	for _, n := range s.loaded {
 		f := &s.slots[n]
-		clear(f.elems)
+		if len(f.elems) == 1 {
+			f.elems[0] = elem{}
+		} else {
+			clear(f.elems)
+		}
 		if f.elems = f.elems[:0]; cap(f.buf) > keep {
 			f.buf = nil
 		}
@@ -117,9 +126,13 @@ func (s *scratch) end() {
 // slot returns the field numbered n, read from the event when first asked for.
 func (s *scratch) slot(n int32) *slot {
 	f := &s.slots[n]
-	if f.gen == s.gen {
-		return f
+	if f.gen != s.gen {
+		s.load(f, n)
 	}
+	return f
+}
+
+func (s *scratch) load(f *slot, n int32) {
 	f.gen, f.folded = s.gen, false
 	s.loaded = append(s.loaded, n)
 	spec := &s.engine.slots[n]
@@ -132,10 +145,17 @@ func (s *scratch) slot(n int32) *slot {
 	default:
 		f.set(s.event.Extra(spec.name))
 	}
-	return f
+	if f.memory == nil {
+		return
+	}
+	for i := range f.elems {
+		if e := &f.elems[i]; len(e.raw) >= f.least && len(e.raw) <= memoLength {
+			e.memo = f.memory.look(s.seed, s.gen, e.raw)
+		}
+	}
 }
 
-func (s *scratch) add(text string) bool {
+func (s *scratch) add(_ uint16, text string) bool {
 	s.texts.elems = append(s.texts.elems, elem{raw: text})
 	return true
 }

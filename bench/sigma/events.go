@@ -46,9 +46,9 @@ func (e *typed) Plain() bool { return true }
 func (e *typed) Logsources() []sigma.Logsource { return e.source }
 
 // EachText implements sigma.Event.
-func (e *typed) EachText(visit func(string) bool) {
+func (e *typed) EachText(visit func(id uint16, text string) bool) {
 	for i := range e.vals {
-		if v := &e.vals[i]; v.Kind == sigma.Text && !visit(v.Str) {
+		if v := &e.vals[i]; v.Kind == sigma.Text && !visit(uint16(i), v.Str) {
 			return
 		}
 	}

@@ -34,7 +34,7 @@ func (s shown) Value(id uint16) sigma.Value {
 
 func (s shown) Extra(string) sigma.Value { return sigma.Value{} }
 
-func (s shown) EachText(func(string) bool) {}
+func (s shown) EachText(func(uint16, string) bool) {}
 
 func (s shown) Logsources() (out []sigma.Logsource) {
 	for _, c := range map[event.Kind][]string{
