@@ -221,9 +221,41 @@ func (c *compiler) tree(e *expr) tree {
 			t.kids = append(t.kids, k)
 		}
 	}
-	if len(t.kids) == 1 && e.op != opNot {
+	if e.op == opNot {
+		return c.close(t)
+	}
+	if len(t.kids) == 1 {
 		return t.kids[0]
 	}
+	return c.close(c.group(t))
+}
+
+// group puts the kids of t that are about one slot together, where there are others, so that its
+// value decides them all at once.
+func (c *compiler) group(t tree) tree {
+	bySlot := map[int32][]tree{}
+	for _, k := range t.kids {
+		if k.one {
+			bySlot[k.slot] = append(bySlot[k.slot], k)
+		}
+	}
+	var kids []tree
+	for _, k := range t.kids {
+		of := bySlot[k.slot]
+		switch {
+		case !k.one || len(of) == 1 || len(of) == len(t.kids):
+			kids = append(kids, k)
+		case len(of) > 1:
+			kids = append(kids, c.close(tree{op: t.op, kids: of}))
+			bySlot[k.slot] = nil
+		}
+	}
+	t.kids = kids
+	return t
+}
+
+// close works out what follows from the kids of t.
+func (c *compiler) close(t tree) tree {
 	if t.slot = -1; len(t.kids) > 0 {
 		t.one, t.slot = true, t.kids[0].slot
 	}

@@ -1,10 +1,16 @@
 package sigma
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// gramIndex finds which of many literals stand in a text. Each literal is looked for by its rarest
-// few neighbouring bytes, its gram: one bit per hash answers for most bytes of most texts, and where
-// it does not, the literal itself is compared.
+// gramIndex finds which of many literals stand in a text. Each literal is looked for by a few
+// neighbouring bytes of it, its gram: one bit per hash answers for most bytes of most texts, and
+// where it does not, the literal itself is compared.
+//
+// Only every second place of a text is looked at. Of two grams one byte apart one begins at such a
+// place, wherever the literal stands: so each literal has two, and half of the places cost nothing.
 type gramIndex struct {
 	size  int // of a gram in bytes, 2 to 4
 	shift uint8
@@ -23,7 +29,7 @@ type bucket struct {
 // clue is a text that leads to rules.
 type clue struct {
 	text           string
-	end            int // of the gram in text
+	at             int // of the gram in text
 	prefix, suffix bool
 	rules          []int32
 }
@@ -32,31 +38,25 @@ func newGramIndex(size int) *gramIndex {
 	return &gramIndex{size: size, clues: map[uint32][]clue{}}
 }
 
-// add makes the text of w lead to rule n. common says how many texts have a gram.
-func (g *gramIndex) add(w need, n int32, common map[string]int) {
-	at := 0
-	for i := 1; i+g.size <= len(w.text); i++ {
-		if common[w.text[i:i+g.size]] < common[w.text[at:at+g.size]] {
-			at = i
-		}
-	}
+// add makes the text of w lead to rule n, by its gram at a place.
+func (g *gramIndex) add(w need, n int32, at int) {
 	key := uint32(0)
-	for _, c := range []byte(w.text[at : at+g.size]) {
-		key = key<<8 | uint32(c)
+	for i := range g.size {
+		key |= uint32(w.text[at+i]) << (8 * i)
 	}
 	list := g.clues[key]
 	for i := range list {
-		if l := &list[i]; l.text == w.text && l.prefix == w.prefix && l.suffix == w.suffix {
+		if l := &list[i]; l.text == w.text && l.at == at && l.prefix == w.prefix && l.suffix == w.suffix {
 			l.rules = appendOnce(l.rules, n)
 			return
 		}
 	}
-	g.clues[key] = append(list, clue{text: w.text, end: at + g.size, prefix: w.prefix, suffix: w.suffix, rules: []int32{n}})
+	g.clues[key] = append(list, clue{text: w.text, at: at, prefix: w.prefix, suffix: w.suffix, rules: []int32{n}})
 }
 
 // seal makes g ready to find.
 func (g *gramIndex) seal() {
-	size := max(6, bits.Len(uint(len(g.clues)))+5)
+	size := max(6, bits.Len(uint(len(g.clues)))+6)
 	g.shift = uint8(32 - size)
 	g.bits = make([]uint64, 1<<(size-6))
 	g.table = make([]bucket, 1<<bits.Len(uint(2*len(g.clues))))
@@ -75,39 +75,18 @@ func (g *gramIndex) seal() {
 
 func (g *gramIndex) hash(key uint32) uint32 { return key * 0x9e3779b1 >> (g.shift & 31) }
 
-// gramScan looks for the grams of all sizes in one pass.
-type gramScan [5]*gramIndex // by size; nil where there is none
+// marked reports whether a gram with this hash may be among those looked for.
+func (g *gramIndex) marked(h uint32) bool { return g.bits[h>>6]>>(h&63)&1 == 1 }
 
-// find appends the rules of all literals in text.
-func (g *gramScan) find(dst []int32, text string) []int32 {
-	four, three, two := g[4], g[3], g[2]
-	key := uint32(0)
-	for i := range len(text) {
-		key = key<<8 | uint32(text[i])
-		if four != nil {
-			if h := four.hash(key); four.marked(h) {
-				dst = four.hit(dst, text, i+1, key, h)
-			}
-		}
-		if three != nil {
-			if h := three.hash(key & 0xffffff); three.marked(h) {
-				dst = three.hit(dst, text, i+1, key&0xffffff, h)
-			}
-		}
-		if two != nil {
-			if h := two.hash(key & 0xffff); two.marked(h) {
-				dst = two.hit(dst, text, i+1, key&0xffff, h)
-			}
-		}
+// try appends the rules of the literals that have the gram key at a place in text.
+func (g *gramIndex) try(dst []int32, text string, at int, key uint32) []int32 {
+	if h := g.hash(key); g.marked(h) {
+		return g.hit(dst, text, at, key, h)
 	}
 	return dst
 }
 
-// marked reports whether a gram with this hash may be among those looked for.
-func (g *gramIndex) marked(h uint32) bool { return g.bits[h>>6]>>(h&63)&1 == 1 }
-
-// hit appends the rules of the literals whose gram ends at a place in text.
-func (g *gramIndex) hit(dst []int32, text string, end int, key, h uint32) []int32 {
+func (g *gramIndex) hit(dst []int32, text string, at int, key, h uint32) []int32 {
 	last := uint32(len(g.table) - 1)
 	for i := h & last; ; i = (i + 1) & last {
 		b := &g.table[i]
@@ -119,7 +98,7 @@ func (g *gramIndex) hit(dst []int32, text string, end int, key, h uint32) []int3
 		}
 		for j := b.from; j < b.to; j++ {
 			l := &g.hold[j]
-			from := end - l.end
+			from := at - l.at
 			to := from + len(l.text)
 			if from < 0 || to > len(text) || l.prefix && from > 0 || l.suffix && to < len(text) || text[from:to] != l.text {
 				continue
@@ -128,4 +107,125 @@ func (g *gramIndex) hit(dst []int32, text string, end int, key, h uint32) []int3
 		}
 		return dst
 	}
+}
+
+// gramScan looks for literals of all lengths in one pass.
+type gramScan struct {
+	four, three, two *gramIndex // by size of gram; nil where there is none
+	pair             *gramIndex // of literals of two bytes, which begin anywhere
+}
+
+// add makes the text of w lead to rule n. common says how many texts have a gram.
+func (s *gramScan) add(w need, n int32, common map[string]int) {
+	length := len(w.text)
+	if length == least && !w.prefix {
+		index(&s.pair, length).add(w, n, 0)
+		return
+	}
+	size := min(length-1, 4)
+	if w.prefix { // it can stand at one place only
+		size = min(length, 4)
+	}
+	to := &s.four
+	switch size {
+	case 3:
+		to = &s.three
+	case 2:
+		to = &s.two
+	}
+	usual := func(at int) int { return common[w.text[at:at+size]] }
+	best := 0
+	if w.prefix {
+		for at := 2; at+size <= length; at += 2 {
+			if usual(at) < usual(best) {
+				best = at
+			}
+		}
+		index(to, size).add(w, n, best)
+		return
+	}
+	for at := 1; at+1+size <= length; at++ {
+		if usual(at)+usual(at+1) < usual(best)+usual(best+1) {
+			best = at
+		}
+	}
+	index(to, size).add(w, n, best)
+	index(to, size).add(w, n, best+1)
+}
+
+// index returns an index, made if need be.
+func index(g **gramIndex, size int) *gramIndex {
+	if *g == nil {
+		*g = newGramIndex(size)
+	}
+	return *g
+}
+
+// seal makes s ready to find.
+func (s *gramScan) seal() {
+	for _, g := range []*gramIndex{s.four, s.three, s.two, s.pair} {
+		if g != nil {
+			g.seal()
+		}
+	}
+}
+
+// find appends the rules of all literals in text.
+func (s *gramScan) find(dst []int32, text string) []int32 {
+	four, three, two, pair := s.four, s.three, s.two, s.pair
+	i := 0
+	for ; i+4 <= len(text); i += 2 {
+		key := binary.LittleEndian.Uint32([]byte(text[i : i+4]))
+		if four != nil {
+			if h := four.hash(key); four.marked(h) {
+				dst = four.hit(dst, text, i, key, h)
+			}
+		}
+		if three != nil {
+			if h := three.hash(key & 0xffffff); three.marked(h) {
+				dst = three.hit(dst, text, i, key&0xffffff, h)
+			}
+		}
+		if two != nil {
+			if h := two.hash(key & 0xffff); two.marked(h) {
+				dst = two.hit(dst, text, i, key&0xffff, h)
+			}
+		}
+		if pair != nil {
+			if h := pair.hash(key & 0xffff); pair.marked(h) {
+				dst = pair.hit(dst, text, i, key&0xffff, h)
+			}
+			if h := pair.hash(key >> 8 & 0xffff); pair.marked(h) {
+				dst = pair.hit(dst, text, i+1, key>>8&0xffff, h)
+			}
+		}
+	}
+	if three == nil && two == nil && pair == nil {
+		return dst
+	}
+	return s.rest(dst, text, i)
+}
+
+// rest is find for what is behind the last place where four bytes are left.
+func (s *gramScan) rest(dst []int32, text string, i int) []int32 {
+	for ; i+least <= len(text); i += 2 {
+		key := uint32(text[i]) | uint32(text[i+1])<<8
+		if s.two != nil {
+			dst = s.two.try(dst, text, i, key)
+		}
+		if s.pair != nil {
+			dst = s.pair.try(dst, text, i, key)
+		}
+		if i+3 > len(text) {
+			break
+		}
+		key |= uint32(text[i+2]) << 16
+		if s.three != nil {
+			dst = s.three.try(dst, text, i, key)
+		}
+		if s.pair != nil {
+			dst = s.pair.try(dst, text, i+1, key>>8)
+		}
+	}
+	return dst
 }

@@ -124,10 +124,10 @@ func (e *Engine) newRoute(groups []Logsource) *route {
 	}
 	if r.texts != nil {
 		e.share(r, rules, common)
-		r.texts.seal()
+		r.texts.grams.seal()
 	}
 	for i := range r.fields {
-		r.fields[i].seal()
+		r.fields[i].grams.seal()
 	}
 	return r
 }
@@ -154,15 +154,6 @@ func newFieldIndex(slot int32) *fieldIndex {
 	return &fieldIndex{slot: slot, whole: map[string][]int32{}}
 }
 
-// seal makes f ready to find.
-func (f *fieldIndex) seal() {
-	for _, g := range f.grams {
-		if g != nil {
-			g.seal()
-		}
-	}
-}
-
 // add makes w lead to rule n.
 func (f *fieldIndex) add(w need, n int32, common map[string]int) {
 	if w.whole {
@@ -176,11 +167,7 @@ func (f *fieldIndex) add(w need, n int32, common map[string]int) {
 		}
 		return
 	}
-	size := min(len(w.text), 4)
-	if f.grams[size] == nil {
-		f.grams[size] = newGramIndex(size)
-	}
-	f.grams[size].add(w, n, common)
+	f.grams.add(w, n, common)
 }
 
 func appendOnce(list []int32, n int32) []int32 {
