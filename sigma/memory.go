@@ -33,12 +33,11 @@ type ofRoute struct {
 const (
 	memoPlaces  = 256     // of one field
 	memoLength  = 256     // of a value
-	memoLeast   = 16      // shorter values are looked through as fast as they are looked up
-	memoMany    = 64      // results about a value from which on it is looked up however short
 	memoCredit  = 7       // most credit of a value
 	memoTrial   = 2048    // looks after which a memory is judged
 	memoUseless = 512     // found in a trial, below which it rests
 	memoRest    = 1 << 16 // values that pass a memory that rests
+	memoLeast   = 64      // fewest results about a value; fewer are found as fast as they are looked up
 	memoBits    = 1 << 15 // most results about a value that are remembered
 )
 

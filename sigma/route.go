@@ -227,13 +227,6 @@ func (s *scratch) look(id uint16, text string) bool {
 	if int(id) < len(r.own) && r.own[id] {
 		return true
 	}
-	f := &s.slots[r.texts.slot]
-	if f.memory != nil && len(text) >= f.least && len(text) <= memoLength {
-		if m := f.memory.look(s.seed, s.gen, text); m != nil {
-			s.want(m.rules(r, r.texts))
-			return true
-		}
-	}
 	if !folded(text) {
 		if cap(s.text) > keep {
 			s.text = nil

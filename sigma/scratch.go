@@ -40,7 +40,6 @@ type slot struct {
 	elems  []elem
 	buf    []byte  // folded texts; they point into it and its predecessors
 	memory *memory // nil where values are not remembered
-	least  int     // shorter values are not remembered
 	digits [20]byte
 }
 
@@ -62,11 +61,8 @@ func newScratch(e *Engine) *scratch {
 		slots: make([]slot, len(e.slots)), loaded: make([]int32, 0, len(e.slots)), seed: maphash.MakeSeed(),
 	}
 	for i := range e.slots {
-		if spec := &e.slots[i]; (spec.known || spec.all) && spec.bits <= memoBits {
-			s.slots[i].memory, s.slots[i].least = &memory{}, memoLeast
-			if spec.bits > memoMany {
-				s.slots[i].least = 2
-			}
+		if spec := &e.slots[i]; spec.known && spec.bits >= memoLeast && spec.bits <= memoBits {
+			s.slots[i].memory = &memory{}
 		}
 	}
 	s.collect, s.seek = s.add, s.look
@@ -149,7 +145,7 @@ func (s *scratch) load(f *slot, n int32) {
 		return
 	}
 	for i := range f.elems {
-		if e := &f.elems[i]; len(e.raw) >= f.least && len(e.raw) <= memoLength {
+		if e := &f.elems[i]; len(e.raw) <= memoLength {
 			e.memo = f.memory.look(s.seed, s.gen, e.raw)
 		}
 	}
