@@ -6,6 +6,7 @@ import "hash/maphash"
 // as the executables of a host: which rules they lead to, and which tests are true of them. It has
 // one place for each hash, so that what an attacker makes up displaces and never adds.
 type memory struct {
+	tags   []uint32 // by place: of the hash of its value, 0 where there is none
 	places []memo
 	looks  uint32 // since the last judgement
 	found  uint32
@@ -16,7 +17,6 @@ type memory struct {
 type memo struct {
 	key    []byte // the value
 	text   []byte // folded
-	used   bool
 	credit uint8     // times it came, less the other values that asked for its place
 	gen    uint32    // of the event that last looked
 	routes []ofRoute // by number of the route
@@ -55,22 +55,25 @@ func (m *memory) look(seed maphash.Seed, gen uint32, value string) *memo {
 		m.looks, m.found = 0, 0
 	}
 	if m.places == nil {
-		m.places = make([]memo, memoPlaces)
+		m.places, m.tags = make([]memo, memoPlaces), make([]uint32, memoPlaces)
 	}
-	p := &m.places[maphash.String(seed, value)%memoPlaces]
-	if p.used && string(p.key) == value {
+	hash := maphash.String(seed, value)
+	at, tag := hash%memoPlaces, uint32(hash>>32)|1
+	p := &m.places[at]
+	if m.tags[at] == tag && string(p.key) == value {
 		m.found++
 		p.gen, p.credit = gen, min(p.credit+1, memoCredit)
 		return p
 	}
-	if p.used && p.gen == gen {
+	used := m.tags[at] != 0
+	if used && p.gen == gen {
 		return nil
 	}
 	if p.credit > 0 { // what comes once does not displace what comes again
 		p.credit--
 		return nil
 	}
-	p.used, p.gen = true, gen
+	m.tags[at], p.gen = tag, gen
 	p.key = append(p.key[:0], value...)
 	p.text = appendFold(p.text[:0], value)
 	for i := range p.routes {

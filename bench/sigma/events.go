@@ -11,7 +11,7 @@ import (
 // names are the fields that an event has, by number.
 type names []string
 
-var schema = names{
+var schema = names{ // as many as fields
 	"Image", "CommandLine", "ParentImage", "ParentCommandLine", "CurrentDirectory", "User", "LogonId", "ProcessId", "ParentProcessId",
 	"OriginalFileName", "ProcessGuid", "Computer", "ContainerId", "UserId", "TargetFilename", "DestinationIp", "DestinationPort",
 	"DestinationHostname", "SourceIp", "SourcePort", "Protocol", "Initiated", "QueryName", "QueryResults",
@@ -29,12 +29,18 @@ func (n names) Field(name string) (uint16, bool) {
 
 // typed is an event whose fields have fixed places, as Picket's have.
 type typed struct {
-	vals   [32]sigma.Value
 	source []sigma.Logsource
+	kinds  [fields]sigma.Kind
+	texts  [fields]string
+	counts [fields]int64
 }
 
+const fields = 24
+
 // Value implements sigma.Event.
-func (e *typed) Value(id uint16) sigma.Value { return e.vals[id] }
+func (e *typed) Value(id uint16) sigma.Value {
+	return sigma.Value{Kind: e.kinds[id], Str: e.texts[id], Int: e.counts[id]}
+}
 
 // Extra implements sigma.Event.
 func (e *typed) Extra(string) sigma.Value { return sigma.Value{} }
@@ -47,8 +53,8 @@ func (e *typed) Logsources() []sigma.Logsource { return e.source }
 
 // EachText implements sigma.Event.
 func (e *typed) EachText(visit func(id uint16, text string) bool) {
-	for i := range e.vals {
-		if v := &e.vals[i]; v.Kind == sigma.Text && !visit(uint16(i), v.Str) {
+	for i, kind := range e.kinds {
+		if kind == sigma.Text && !visit(uint16(i), e.texts[i]) {
 			return
 		}
 	}
@@ -56,12 +62,12 @@ func (e *typed) EachText(visit func(id uint16, text string) bool) {
 
 func (e *typed) text(field, s string) {
 	id, _ := schema.Field(field)
-	e.vals[id] = sigma.Value{Kind: sigma.Text, Str: s}
+	e.kinds[id], e.texts[id] = sigma.Text, s
 }
 
 func (e *typed) number(field string, n int) {
 	id, _ := schema.Field(field)
-	e.vals[id] = sigma.Value{Kind: sigma.Integer, Int: int64(n)}
+	e.kinds[id], e.counts[id] = sigma.Integer, int64(n)
 }
 
 // shapes are command lines of ordinary work on an AI cluster; # is a number, @ a name.
@@ -151,7 +157,7 @@ func mixedEvents(r *rand.Rand, n int) []sigma.Event {
 		if e.source[0].Category != "process_creation" { // they have no command line
 			for _, f := range []string{"CommandLine", "ParentCommandLine"} {
 				id, _ := schema.Field(f)
-				e.vals[id] = sigma.Value{}
+				e.kinds[id], e.texts[id] = sigma.Absent, ""
 			}
 		}
 		out = append(out, e)

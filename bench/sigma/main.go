@@ -155,7 +155,7 @@ func measure(evs []sigma.Event, match func(sigma.Event)) (rate, allocs float64) 
 	runtime.ReadMemStats(&before)
 	began, n := cpu(), 0
 	for cpu()-began < window {
-		for range 16 {
+		for range 256 {
 			match(evs[n%len(evs)])
 			n++
 		}
