@@ -26,32 +26,25 @@ type bucket struct {
 	from, to int32 // in hold; empty where equal
 }
 
-// clue is a text that leads to rules.
+// clue is a text that is looked for.
 type clue struct {
 	text           string
 	at             int // of the gram in text
 	prefix, suffix bool
-	rules          []int32
+	number         int32 // of the lead
 }
 
 func newGramIndex(size int) *gramIndex {
 	return &gramIndex{size: size, clues: map[uint32][]clue{}}
 }
 
-// add makes the text of w lead to rule n, by its gram at a place.
-func (g *gramIndex) add(w need, n int32, at int) {
+// add makes the text of w a clue, by its gram at a place.
+func (g *gramIndex) add(w need, number int32, at int) {
 	key := uint32(0)
 	for i := range g.size {
 		key |= uint32(w.text[at+i]) << (8 * i)
 	}
-	list := g.clues[key]
-	for i := range list {
-		if l := &list[i]; l.text == w.text && l.at == at && l.prefix == w.prefix && l.suffix == w.suffix {
-			l.rules = appendOnce(l.rules, n)
-			return
-		}
-	}
-	g.clues[key] = append(list, clue{text: w.text, at: at, prefix: w.prefix, suffix: w.suffix, rules: []int32{n}})
+	g.clues[key] = append(g.clues[key], clue{text: w.text, at: at, prefix: w.prefix, suffix: w.suffix, number: number})
 }
 
 // seal makes g ready to find.
@@ -78,7 +71,7 @@ func (g *gramIndex) hash(key uint32) uint32 { return key * 0x9e3779b1 >> (g.shif
 // marked reports whether a gram with this hash may be among those looked for.
 func (g *gramIndex) marked(h uint32) bool { return g.bits[h>>6]>>(h&63)&1 == 1 }
 
-// try appends the rules of the literals that have the gram key at a place in text.
+// try appends the numbers of the literals that have the gram key at a place in text.
 func (g *gramIndex) try(dst []int32, text string, at int, key uint32) []int32 {
 	if h := g.hash(key); g.marked(h) {
 		return g.hit(dst, text, at, key, h)
@@ -103,7 +96,7 @@ func (g *gramIndex) hit(dst []int32, text string, at int, key, h uint32) []int32
 			if from < 0 || to > len(text) || l.prefix && from > 0 || l.suffix && to < len(text) || text[from:to] != l.text {
 				continue
 			}
-			dst = append(dst, l.rules...)
+			dst = append(dst, l.number)
 		}
 		return dst
 	}
@@ -115,11 +108,11 @@ type gramScan struct {
 	pair             *gramIndex // of literals of two bytes, which begin anywhere
 }
 
-// add makes the text of w lead to rule n. common says how many texts have a gram.
-func (s *gramScan) add(w need, n int32, common map[string]int) {
+// add makes the text of w be looked for. common says how many texts have a gram.
+func (s *gramScan) add(w need, number int32, common map[string]int) {
 	length := len(w.text)
 	if length == least && !w.prefix {
-		index(&s.pair, length).add(w, n, 0)
+		index(&s.pair, length).add(w, number, 0)
 		return
 	}
 	size := min(length-1, 4)
@@ -141,7 +134,7 @@ func (s *gramScan) add(w need, n int32, common map[string]int) {
 				best = at
 			}
 		}
-		index(to, size).add(w, n, best)
+		index(to, size).add(w, number, best)
 		return
 	}
 	for at := 1; at+1+size <= length; at++ {
@@ -149,8 +142,8 @@ func (s *gramScan) add(w need, n int32, common map[string]int) {
 			best = at
 		}
 	}
-	index(to, size).add(w, n, best)
-	index(to, size).add(w, n, best+1)
+	index(to, size).add(w, number, best)
+	index(to, size).add(w, number, best+1)
 }
 
 // index returns an index, made if need be.
@@ -170,7 +163,7 @@ func (s *gramScan) seal() {
 	}
 }
 
-// find appends the rules of all literals in text.
+// find appends the numbers of all literals in text.
 func (s *gramScan) find(dst []int32, text string) []int32 {
 	four, three, two, pair := s.four, s.three, s.two, s.pair
 	i := 0

@@ -69,13 +69,16 @@ func (s *scratch) decide(t *tree) bool {
 	return false
 }
 
-// atom reports whether atom n is true of the event, and remembers it.
+// atom reports whether atom n is true of the event, and remembers it. What the route's indexes look
+// for is known already.
 func (s *scratch) atom(n int32) bool {
 	if known := s.known[n]; known>>1 == s.gen {
 		return known&1 == 1
 	}
-	a := &s.engine.atoms[n]
-	result := s.evaluate(a)
+	if s.at.sought[n>>6]>>(n&63)&1 == 1 { // it would have been found
+		return false
+	}
+	result := s.evaluate(&s.engine.atoms[n])
 	s.known[n] = s.gen << 1
 	if result {
 		s.known[n] |= 1

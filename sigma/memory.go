@@ -15,8 +15,8 @@ type memory struct {
 
 // memo is what is known of one value of a field.
 type memo struct {
-	key    []byte // the value
-	text   []byte // folded
+	key    []byte    // the value
+	text   []byte    // folded
 	credit uint8     // times it came, less the other values that asked for its place
 	gen    uint32    // of the event that last looked
 	routes []ofRoute // by number of the route
@@ -24,10 +24,10 @@ type memo struct {
 	truth  []uint64  // and true
 }
 
-// ofRoute is the rules that a value leads to in one route.
+// ofRoute is the leads of one route that a value has.
 type ofRoute struct {
 	done  bool
-	rules []int32
+	leads []int32
 }
 
 const (
@@ -83,16 +83,16 @@ func (m *memory) look(seed maphash.Seed, gen uint32, value string) *memo {
 	return p
 }
 
-// rules returns the rules that the value leads to.
-func (m *memo) rules(r *route, index *fieldIndex) []int32 {
+// leads returns the numbers of what is found in the value.
+func (m *memo) leads(r *route, index *fieldIndex) []int32 {
 	for len(m.routes) <= r.number {
 		m.routes = append(m.routes, ofRoute{})
 	}
 	of := &m.routes[r.number]
 	if !of.done {
-		of.rules, of.done = index.find(of.rules[:0], view(m.text)), true
+		of.leads, of.done = index.find(of.leads[:0], view(m.text)), true
 	}
-	return of.rules
+	return of.leads
 }
 
 // knows returns what the value decides about the test or tree with this bit, if that was found out.

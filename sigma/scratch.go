@@ -11,25 +11,25 @@ import (
 // scratch is what matching one event needs. What was found out about an event is marked with its
 // generation, so that nothing needs clearing for the next.
 type scratch struct {
-	engine   *Engine
-	event    Event
-	gen      uint32   // of the event, below 1<<31
-	known    []uint32 // by atom: generation and, in the lowest bit, the result
-	seen     []uint32 // by rule: generation in which it was evaluated
-	asked    []uint32 // by rule: generation in which it became a candidate
-	wanted   []int32  // candidates
-	found    []int32  // rules of one value
-	plain    bool     // the event has no field outside the schema
-	seed     maphash.Seed
-	recent   [8]recent
-	oldest   int // of recent
-	slots    []slot
-	loaded   []int32                   // slots in use
-	texts    *slot                     // being filled by collect
-	searched *route                    // whose keywords seek looks for
-	text     []byte                    // folded, of seek
-	collect  func(uint16, string) bool // the method value add, made once
-	seek     func(uint16, string) bool // the method value look
+	engine  *Engine
+	event   Event
+	gen     uint32   // of the event, below 1<<31
+	known   []uint32 // by atom: generation and, in the lowest bit, the result
+	seen    []uint32 // by rule: generation in which it was evaluated
+	asked   []uint32 // by rule: generation in which it became a candidate
+	wanted  []int32  // candidates
+	found   []int32  // rules of one value
+	plain   bool     // the event has no field outside the schema
+	seed    maphash.Seed
+	recent  [8]recent
+	oldest  int // of recent
+	slots   []slot
+	loaded  []int32                   // slots in use
+	texts   *slot                     // being filled by collect
+	at      *route                    // being matched
+	text    []byte                    // folded, of seek
+	collect func(uint16, string) bool // the method value add, made once
+	seek    func(uint16, string) bool // the method value look
 }
 
 // slot is a field of the event.

@@ -1,9 +1,6 @@
 package sigma
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // shiftIndex finds which of some factors stand in a text, all in one pass: bit n of its state says
 // that the text up to here ends with the first bytes of a factor, up to the one that bit n is.
@@ -13,19 +10,11 @@ type shiftIndex struct {
 	first uint64
 	last  uint64
 	used  int
-	rules [64][]int32 // by last place
-	known []factor    // the factors, to know equal ones
-	ends  []int
+	leads [64]int32 // numbers, by last place
 }
 
-// add makes a factor lead to rule n. It reports false where there is no room.
-func (x *shiftIndex) add(way factor, n int32) bool {
-	for i, other := range x.known {
-		if slices.Equal(other, way) {
-			x.rules[x.ends[i]] = appendOnce(x.rules[x.ends[i]], n)
-			return true
-		}
-	}
+// add makes a factor be looked for. It reports false where there is no room.
+func (x *shiftIndex) add(way factor, number int32) bool {
 	if x.used+len(way) > 64 {
 		return false
 	}
@@ -40,12 +29,11 @@ func (x *shiftIndex) add(way factor, n int32) bool {
 	x.used += len(way)
 	end := x.used - 1
 	x.last |= 1 << end
-	x.rules[end] = append(x.rules[end], n)
-	x.known, x.ends = append(x.known, way), append(x.ends, end)
+	x.leads[end] = number
 	return true
 }
 
-// find appends the rules of all factors in text, those of one factor once.
+// find appends the numbers of all factors in text, each once.
 func (x *shiftIndex) find(dst []int32, text string) []int32 {
 	state, found := uint64(0), uint64(0)
 	for i := range len(text) {
@@ -53,7 +41,7 @@ func (x *shiftIndex) find(dst []int32, text string) []int32 {
 		found |= state
 	}
 	for found &= x.last; found != 0; found &= found - 1 {
-		dst = append(dst, x.rules[bits.TrailingZeros64(found)]...)
+		dst = append(dst, x.leads[bits.TrailingZeros64(found)])
 	}
 	return dst
 }

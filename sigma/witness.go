@@ -20,6 +20,8 @@ type need struct {
 	prefix bool   // the field begins with it
 	suffix bool   // the field ends with it
 	way    factor // instead of a text
+	exact  bool   // where it stands, and only there, the test numbered atom is true
+	atom   int32
 }
 
 // in reports whether a folded value of the field has it. It is slow, for telling and measuring.
@@ -63,7 +65,11 @@ func (n need) rarity() float64 {
 func (c *compiler) witness(t *tree) []need {
 	switch t.op {
 	case opLeaf:
-		return c.engine.atoms[t.atom].witness()
+		needs := c.engine.atoms[t.atom].witness()
+		for i := range needs {
+			needs[i].atom = t.atom
+		}
+		return needs
 	case opNot:
 		return nil
 	case opOr:
@@ -114,15 +120,19 @@ func (a *atom) witness() []need {
 	switch a.kind {
 	case equals:
 		if !a.cased && a.field != "" {
-			return []need{{slot: a.slot, text: a.text, whole: true}}
+			return []need{{slot: a.slot, text: a.text, whole: true, exact: true}}
 		}
 		return part(a.text)
 	case contains:
-		return part(a.text)
+		needs := part(a.text)
+		for i := range needs {
+			needs[i].exact = !a.cased
+		}
+		return needs
 	case hasPrefix, hasSuffix:
 		needs := part(a.text)
 		if len(needs) == 1 && len(needs[0].text) == len(foldText(a.text)) {
-			needs[0].prefix, needs[0].suffix = a.kind == hasPrefix, a.kind == hasSuffix
+			needs[0].prefix, needs[0].suffix, needs[0].exact = a.kind == hasPrefix, a.kind == hasSuffix, !a.cased
 		}
 		return needs
 	case matchesPattern:
