@@ -66,7 +66,10 @@ func (g *gramIndex) seal() {
 	g.clues = nil
 }
 
-func (g *gramIndex) hash(key uint32) uint32 { return key * 0x9e3779b1 >> (g.shift & 31) }
+// hashFactor is 2 to the 32nd by the golden ratio (Knuth 1973, multiplicative hashing).
+const hashFactor = 0x9e3779b1
+
+func (g *gramIndex) hash(key uint32) uint32 { return key * hashFactor >> (g.shift & 31) }
 
 // marked reports whether a gram with this hash may be among those looked for.
 func (g *gramIndex) marked(h uint32) bool { return g.bits[h>>6]>>(h&63)&1 == 1 }
@@ -165,15 +168,16 @@ func (s *gramScan) seal() {
 
 // find appends the numbers of all literals in text.
 func (s *gramScan) find(dst []int32, text string) []int32 {
-	four, three, two, pair := s.four, s.three, s.two, s.pair
 	i := 0
+	if four := s.four; four != nil {
+		dst = four.find(dst, text)
+	}
+	three, two, pair := s.three, s.two, s.pair
+	if three == nil && two == nil && pair == nil {
+		return dst
+	}
 	for ; i+4 <= len(text); i += 2 {
 		key := binary.LittleEndian.Uint32([]byte(text[i : i+4]))
-		if four != nil {
-			if h := four.hash(key); four.marked(h) {
-				dst = four.hit(dst, text, i, key, h)
-			}
-		}
 		if three != nil {
 			if h := three.hash(key & 0xffffff); three.marked(h) {
 				dst = three.hit(dst, text, i, key&0xffffff, h)
@@ -193,10 +197,20 @@ func (s *gramScan) find(dst []int32, text string) []int32 {
 			}
 		}
 	}
-	if three == nil && two == nil && pair == nil {
-		return dst
-	}
 	return s.rest(dst, text, i)
+}
+
+// find appends the numbers of the literals of g, whose grams have four bytes.
+func (g *gramIndex) find(dst []int32, text string) []int32 {
+	bits, shift := g.bits, g.shift&31
+	for i := 0; i+4 <= len(text); i += 2 {
+		key := binary.LittleEndian.Uint32([]byte(text[i : i+4]))
+		h := key * hashFactor >> shift
+		if bits[h>>6]>>(h&63)&1 == 1 {
+			dst = g.hit(dst, text, i, key, h)
+		}
+	}
+	return dst
 }
 
 // rest is find for what is behind the last place where four bytes are left.
