@@ -22,6 +22,7 @@ type Witness struct {
 	Field string `json:"field"` // "" for any text of the event
 	Text  string `json:"text"`  // or run, folded to lower case
 	Whole bool   `json:"whole"` // the text is all of the field
+	Any   bool   `json:"any"`   // the field is there, whatever it holds
 }
 
 // Step is a part of a condition: a test, or how further steps combine.
@@ -43,7 +44,7 @@ func (e *Engine) Explain(r *Rule) (Plan, bool) {
 		names[e.atoms[i].slot] = e.atoms[i].field
 	}
 	for _, w := range e.witnesses[n] {
-		p.Witnesses = append(p.Witnesses, Witness{Field: names[w.slot], Text: w.text + w.way.String(), Whole: w.whole})
+		p.Witnesses = append(p.Witnesses, Witness{Field: names[w.slot], Text: w.text + w.way.String(), Whole: w.whole, Any: w.any})
 	}
 	return p, true
 }
@@ -240,8 +241,15 @@ func (e *Engine) Candidate(r *Rule, ev Event) bool {
 		}
 	}
 	return slices.ContainsFunc(e.witnesses[n], func(w need) bool {
-		return slices.ContainsFunc(bySlot[w.slot], w.in)
+		return w.any && read(ev, e.slots[w.slot]).Kind != Absent || slices.ContainsFunc(bySlot[w.slot], w.in)
 	})
+}
+
+func read(ev Event, s slotSpec) Value {
+	if s.known {
+		return ev.Value(s.id)
+	}
+	return ev.Extra(s.name)
 }
 
 // texts returns the values of a field, folded.
@@ -251,11 +259,7 @@ func texts(ev Event, s slotSpec) []string {
 		ev.EachText(func(_ uint16, text string) bool { out = append(out, foldText(text)); return true })
 		return out
 	}
-	v := ev.Extra(s.name)
-	if s.known {
-		v = ev.Value(s.id)
-	}
-	switch v.Kind {
+	switch v := read(ev, s); v.Kind {
 	case Text:
 		return []string{foldText(v.Str)}
 	case Integer:

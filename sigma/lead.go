@@ -9,7 +9,7 @@ type router struct {
 	common  map[string]int // grams by how many needs have them
 	numbers map[clueKey]int32
 	at      map[int32]int // fields by slot
-	texts   []keyword    // keywords
+	texts   []keyword     // keywords
 }
 
 type keyword struct {
@@ -22,6 +22,7 @@ type clueKey struct {
 	slot                  int32
 	text, way             string
 	whole, prefix, suffix bool
+	any                   bool
 }
 
 func (e *Engine) newRoute(groups []Logsource) *route {
@@ -70,7 +71,7 @@ func (e *Engine) newRoute(groups []Logsource) *route {
 
 // add makes w lead to rule n.
 func (b *router) add(w need, n int32) {
-	key := clueKey{w.slot, w.text, w.way.String(), w.whole, w.prefix, w.suffix}
+	key := clueKey{w.slot, w.text, w.way.String(), w.whole, w.prefix, w.suffix, w.any}
 	r := b.route
 	number, ok := b.numbers[key]
 	if ok {
@@ -130,6 +131,7 @@ type fieldIndex struct {
 	whole map[string]int32
 	grams gramScan
 	runs  []*shiftIndex
+	any   []int32 // what the field leads to where it is there
 }
 
 func newFieldIndex(slot int32) *fieldIndex {
@@ -139,6 +141,8 @@ func newFieldIndex(slot int32) *fieldIndex {
 // add makes w be looked for. common says how many needs have a gram.
 func (f *fieldIndex) add(w need, number int32, common map[string]int) {
 	switch {
+	case w.any:
+		f.any = append(f.any, number)
 	case w.whole:
 		f.whole[w.text] = number
 	case w.way != nil:

@@ -81,6 +81,10 @@ func (s *scratch) candidates(r *route) []int32 {
 	for i := range fields {
 		index := &fields[i]
 		f := s.slot(index.slot)
+		if f.kind == Absent {
+			continue
+		}
+		s.follow(index.any)
 		for j := range f.elems {
 			e := &f.elems[j]
 			if e.memo != nil {

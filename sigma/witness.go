@@ -9,8 +9,9 @@ import (
 )
 
 // A witness of a rule is a set of texts, at least one of which stands in an event that the rule
-// fires on. A rule none of whose witness's texts is seen need not be evaluated. Witnesses come
-// from the tree of the condition, never from the detections alone: "a or not b" has none.
+// fires on; where no text is certain, a field that is there takes its place. A rule none of whose
+// witness is seen need not be evaluated. Witnesses come from the tree of the condition, never from
+// the detections alone: "a or not b" has none.
 
 // need is one text of a witness, folded.
 type need struct {
@@ -20,6 +21,7 @@ type need struct {
 	prefix bool   // the field begins with it
 	suffix bool   // the field ends with it
 	way    factor // instead of a text
+	any    bool   // instead of a text: the field is there, whatever it holds
 	exact  bool   // where it stands, and only there, the test numbered atom is true
 	atom   int32
 }
@@ -27,6 +29,8 @@ type need struct {
 // in reports whether a folded value of the field has it. It is slow, for telling and measuring.
 func (n need) in(text string) bool {
 	switch {
+	case n.any:
+		return false // it is not about the text
 	case n.way != nil:
 		x := &shiftIndex{}
 		x.add(n.way, 0)
@@ -46,6 +50,9 @@ const least = 2
 
 // rarity guesses which share of events has the text.
 func (n need) rarity() float64 {
+	if n.any { // worse than many short texts, which are rarer than they look
+		return 100
+	}
 	if n.way != nil {
 		return share([]factor{n.way})
 	}
@@ -65,7 +72,11 @@ func (n need) rarity() float64 {
 func (c *compiler) witness(t *tree) []need {
 	switch t.op {
 	case opLeaf:
-		needs := c.engine.atoms[t.atom].witness()
+		a := &c.engine.atoms[t.atom]
+		needs := a.witness()
+		if len(needs) == 0 && a.kind != isNull && a.field != "" {
+			needs = []need{{slot: a.slot, any: true}}
+		}
 		for i := range needs {
 			needs[i].atom = t.atom
 		}

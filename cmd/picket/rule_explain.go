@@ -114,6 +114,10 @@ func (a *app) printWitnesses(x explained) {
 		if field == "" {
 			field = "any text"
 		}
+		if w.Any {
+			a.printf("             %s, whatever it holds\n", printable(field, false))
+			continue
+		}
 		a.printf("             %s%s%q\n", printable(field, false), how, w.Text)
 	}
 }
