@@ -35,6 +35,9 @@ type scratch struct {
 // slot is a field of the event.
 type slot struct {
 	gen    uint32
+	id     uint16 // where known
+	known  bool   // to the schema
+	all    bool   // every text of the event
 	kind   Kind
 	folded bool // elems have their folded text
 	elems  []elem
@@ -61,7 +64,9 @@ func newScratch(e *Engine) *scratch {
 		slots: make([]slot, len(e.slots)), loaded: make([]int32, 0, len(e.slots)), seed: maphash.MakeSeed(),
 	}
 	for i := range e.slots {
-		if spec := &e.slots[i]; spec.known && spec.bits >= memoLeast && spec.bits <= memoBits {
+		spec := &e.slots[i]
+		s.slots[i].id, s.slots[i].known, s.slots[i].all = spec.id, spec.known, spec.all
+		if spec.known && spec.bits >= memoLeast && spec.bits <= memoBits {
 			s.slots[i].memory = &memory{}
 		}
 	}
@@ -130,17 +135,23 @@ func (s *scratch) slot(n int32) *slot {
 
 func (s *scratch) load(f *slot, n int32) {
 	f.gen, f.folded = s.gen, false
-	s.loaded = append(s.loaded, n)
-	spec := &s.engine.slots[n]
+	var v Value
 	switch {
-	case spec.all:
+	case f.known:
+		v = s.event.Value(f.id)
+	case f.all:
+		s.loaded = append(s.loaded, n)
 		f.kind, s.texts = List, f
 		s.event.EachText(s.collect)
-	case spec.known:
-		f.set(s.event.Value(spec.id))
-	default:
-		f.set(s.event.Extra(spec.name))
+		return
+	case !s.plain:
+		v = s.event.Extra(s.engine.slots[n].name)
 	}
+	if f.kind = v.Kind; v.Kind <= Null {
+		return
+	}
+	s.loaded = append(s.loaded, n)
+	f.set(v)
 	if f.memory == nil {
 		return
 	}
@@ -157,7 +168,6 @@ func (s *scratch) add(_ uint16, text string) bool {
 }
 
 func (f *slot) set(v Value) {
-	f.kind = v.Kind
 	switch v.Kind {
 	case Text:
 		f.elems = append(f.elems, elem{raw: v.Str})
