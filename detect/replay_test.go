@@ -1,14 +1,11 @@
 package detect
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"picket/bench/public"
 	"picket/event"
 	"picket/sigma"
 	"picket/threats"
@@ -279,26 +277,8 @@ func TestLoadEvery(t *testing.T) {
 // Linux: the most that one event can be matched against.
 func publicProcessRules(t testing.TB) (rules []*sigma.Rule) {
 	t.Helper()
-	zipped, err := gzip.NewReader(data(t, "sigmahq-rules-8eaafff1f.tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for files := tar.NewReader(zipped); ; {
-		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return rules
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasPrefix(h.Name, "sigma/rules") || !strings.HasSuffix(h.Name, ".yml") {
-			continue
-		}
-		src, err := io.ReadAll(files)
-		if err != nil {
-			t.Fatal(err)
-		}
-		read, _ := sigma.Parse(h.Name, src)
+	for _, f := range public.Rules(t) {
+		read, _ := sigma.Parse(f.Name, f.Data)
 		for _, r := range read.Rules {
 			if _, err := sigma.Compile([]*sigma.Rule{r}, nil); err == nil && r.Logsource.Category == "process_creation" {
 				r.Logsource.Product = "linux"
@@ -306,6 +286,7 @@ func publicProcessRules(t testing.TB) (rules []*sigma.Rule) {
 			}
 		}
 	}
+	return rules
 }
 
 // BenchmarkReplay is all that happens to a line of a foreign recording that no rule fires on.
