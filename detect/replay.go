@@ -1,13 +1,9 @@
 package detect
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -65,46 +61,45 @@ type RuleCount struct {
 }
 
 const (
-	maxReplayLine = 4 << 20 // bytes
-	maxFaults     = 5       // of one recording
-	firstLines    = 20      // from which a format is told
-	pause         = 4096    // lines between two looks at the context
+	maxFaults  = 5    // of one recording
+	firstLines = 20   // from which a format is told
+	pause      = 4096 // lines between two looks at the context
 )
 
 // Read replays one recording: JSON lines, plain or compressed with gzip. The name is for messages.
 // It returns an error where the recording could not be read to its end; what came before counts.
 // Lines that could not be read are in the Summary.
 func (r *Replay) Read(ctx context.Context, name string, src io.Reader) error {
-	counted := &counter{src: src}
-	in := bufio.NewReaderSize(counted, 256<<10)
-	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		zip, err := gzip.NewReader(in)
-		if err != nil {
-			return fmt.Errorf("%s: not a whole gzip file: %w", name, err)
-		}
-		in = bufio.NewReaderSize(zip, 256<<10)
+	in, err := newLines(name, src)
+	if err != nil {
+		return err
 	}
 	p := &pass{Replay: r, name: name, format: r.Format}
 	defer func() {
 		r.summary.Recordings = append(r.summary.Recordings, Recording{Name: name, Format: cmp.Or(p.format, fallback), Events: p.events})
 	}()
 	for {
-		line, err := p.next(in)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("%s:%d: the recording ends early: %w", name, p.line, err)
-		}
-		if done := err != nil; done && len(line) == 0 {
+		line, err := in.next()
+		p.line = in.n
+		wrong, isWrong := errors.AsType[*sigma.Error](err)
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err := p.take(line); err != nil {
+		case isWrong:
+			p.fault(wrong)
+		case err != nil:
 			return err
+		case !remark(line):
+			if err := p.take(line); err != nil {
+				return err
+			}
 		}
 		if p.line%pause == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			if r.Progress != nil {
-				r.Progress(counted.n)
+				r.Progress(in.count.n)
 			}
 		}
 	}
@@ -132,33 +127,10 @@ type pass struct {
 	line   int
 	events int
 	faults int
-	buf    []byte
 }
 
 // fallback is the format of records that none recognises.
 const fallback = "sigma"
-
-// next returns the next line without its end. A line that is too long is noted and passed over. At
-// the end it returns io.EOF with what is left.
-func (p *pass) next(in *bufio.Reader) ([]byte, error) {
-	p.line++
-	line, err := in.ReadSlice('\n')
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return bytes.TrimRight(line, "\r\n"), err
-	}
-	p.buf = append(p.buf[:0], line...)
-	for errors.Is(err, bufio.ErrBufferFull) {
-		line, err = in.ReadSlice('\n')
-		if len(p.buf) <= maxReplayLine {
-			p.buf = append(p.buf, line...)
-		}
-	}
-	if len(p.buf) > maxReplayLine {
-		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: maxReplayLine + 1, Msg: fmt.Sprintf("the line is longer than %d MiB", maxReplayLine>>20), Hint: "split it into one record a line"})
-		return nil, err
-	}
-	return bytes.TrimRight(p.buf, "\r\n"), err
-}
 
 // fault notes a line that could not be read.
 func (p *pass) fault(err *sigma.Error) {
@@ -170,9 +142,6 @@ func (p *pass) fault(err *sigma.Error) {
 
 // take replays one line. It fails only where no line can be read.
 func (p *pass) take(line []byte) error {
-	if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' { // .events files have remarks
-		return nil
-	}
 	format, err := p.formatOf(line)
 	if err != nil {
 		return err
@@ -196,16 +165,11 @@ func (p *pass) take(line []byte) error {
 
 // takeOwn replays one of Picket's own events.
 func (p *pass) takeOwn(line []byte) {
-	e, err := event.ParseRecord(line)
-	switch {
-	case err != nil:
-		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: 1, Msg: err.Error()})
-		return
-	case e.Kind == event.KindNone:
-		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: 1, Msg: "the event has no event.kind", Hint: "such as process.start, file.read or net.send"})
+	e, wrong := ownEvent(p.name, p.line, line, p.events)
+	if wrong != nil {
+		p.fault(wrong)
 		return
 	}
-	sampleDefaults(e, p.events)
 	p.event(sources[e.Kind])
 	p.found(p.Engine.Process(e))
 	p.passed(e.Time)
@@ -300,16 +264,4 @@ func (r *Replay) reader(format string) (*Foreign, error) {
 	}
 	r.readers[format] = f
 	return f, nil
-}
-
-// counter counts the bytes that are read through it.
-type counter struct {
-	src io.Reader
-	n   int64
-}
-
-func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.src.Read(b)
-	c.n += int64(n)
-	return n, err
 }

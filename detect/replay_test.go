@@ -97,7 +97,7 @@ func TestReplay(t *testing.T) {
 		{"a rule of keywords", `{"Image":"/bin/ls","CommandLine":"ls","x":{"y":["a NEEDLE"]}}`, 1, 1, 0, "sigma", nil},
 		{"no rule's log source", `{"Image":"C:\\a.exe","CommandLine":"a"}`, 0, 1, 1, "sigma", nil},
 		{"picket's own", `{"event.kind":"process.start","process.exe":"/bin/sh"}` + "\n" + `{"event.kind":"nonsense"}` + "\n{}\n", 1, 1, 0, "picket", []string{
-			`rec:2:1: field event.kind: event.kind "nonsense" is not known`, "rec:3:1: the event has no event.kind",
+			`rec:2:1: field event.kind: event.kind "nonsense" is not known`, "rec:3:1: has no event.kind",
 		}},
 		{"empty", "", 0, 0, 0, "sigma", nil},
 		{"bad lines cost themselves", "{\n" + line(1) + "\nnot json\n" + deep + "\n" + line(2), 2, 2, 0, "sigma", []string{

@@ -77,18 +77,12 @@ func (l *loader) samples(t *Threat, file string, src []byte) {
 			l.fault(file, n, "is an event that neither hits nor misses", "write \"# hit: why\" or \"# miss: why\" above it")
 			open = &Sample{} // without a line: said once, and left out
 		}
-		e, err := event.ParseRecord(line)
-		if err != nil {
+		e, wrong := ownEvent(l.at(file), n, line, len(open.Events))
+		if wrong != nil {
 			broken = true
-			l.fault(file, n, err.Error(), "")
+			l.faults = append(l.faults, wrong)
 			continue
 		}
-		if e.Kind == event.KindNone {
-			broken = true
-			l.fault(file, n, "has no event.kind", "such as process.start, file.read or net.send")
-			continue
-		}
-		sampleDefaults(e, len(open.Events))
 		open.Events, open.Lines = append(open.Events, e), append(open.Lines, n)
 	}
 	finish()
