@@ -195,7 +195,7 @@ func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) 
 	slices.SortFunc(set.all, func(a, b *rule) int { return cmp.Compare(a.info.Name, b.info.Name) })
 	var err error
 	set.filtered = len(all.Filters) > 0
-	if set.match, err = (sigma.Options{Filters: all.Filters}).Compile(all.Rules, Schema()); err != nil {
+	if set.match, err = (sigma.Options{Filters: all.Filters, Placeholders: valuesFor(threats...)}).Compile(all.Rules, Schema()); err != nil {
 		return nil, err
 	}
 	for r, cost := range set.match.Costs() {

@@ -240,7 +240,7 @@ func TestLoadEvery(t *testing.T) {
 	write("again.yml", shellRule)
 	write(".github/x.yml", "not: a rule")
 	write("broken.yml", strings.Replace(wordRule, "condition: k", "condition: nothing", 1))
-	loaded, err := LoadEvery([]string{dir}, threats.FS)
+	loaded, err := LoadEvery([]string{dir}, nil, threats.FS)
 	var rules []string
 	for _, th := range loaded {
 		for _, r := range th.Rules {

@@ -157,7 +157,7 @@ func (t Threat) has(rule string) (isSequence, ok bool) {
 
 func (r Result) judge(t Threat, events []*event.Event) Result {
 	t.Filters = slices.DeleteFunc(slices.Clone(t.Filters), func(f *sigma.Filter) bool {
-		_, err := sigma.Options{Filters: []*sigma.Filter{f}}.Compile(t.Rules, Schema())
+		_, err := sigma.Options{Filters: []*sigma.Filter{f}, Placeholders: t.Placeholders}.Compile(t.Rules, Schema())
 		return err != nil // it is about rules of other threats
 	})
 	engine, err := New(Options{Threats: []Threat{t}, MinLevel: event.Informational})

@@ -31,7 +31,7 @@ func (l ruleList) Loaded(context.Context) ([]api.LoadedRule, error) {
 
 // loadedRules reads the threats as an agent on this host does, for the page to show.
 func loadedRules(cfg *Config, log *slog.Logger) []api.LoadedRule {
-	loaded, _ := detect.LoadThreats(ThreatRoots(cfg, threats.FS)...) // an agent says what is wrong with them
+	loaded, _ := LoadThreats(cfg, ThreatRoots(cfg, threats.FS)...) // an agent says what is wrong with them
 	e, err := detect.New(detect.Options{Threats: loaded})
 	if err != nil {
 		log.Warn("rules cannot be listed", "error", err)

@@ -76,7 +76,7 @@ func (a *agent) followFiles(ctx context.Context, w *fsnotify.Watcher, changed ch
 func watchDirs(w *fsnotify.Watcher, roots []string) error {
 	dirs := 0
 	for _, root := range roots {
-		if _, err := os.Stat(root); err != nil {
+		if st, err := os.Stat(root); err != nil || !st.IsDir() { // of a file, one that is put in its place is seen too
 			if err := w.Add(nearest(root)); err != nil {
 				return err
 			}

@@ -85,7 +85,11 @@ func (c *replayCmd) engine(a *app) (*detect.Engine, error) {
 			brought = append(brought, dir)
 		}
 	}
-	loaded, loadErr := detect.LoadEvery(brought, roots...)
+	values, err := node.Placeholders(cfg)
+	for _, e := range node.Unjoin(err) {
+		a.mistake(e)
+	}
+	loaded, loadErr := detect.LoadEvery(brought, values, roots...)
 	pipelines := make([]*sigma.Pipeline, len(c.Mapping))
 	for i, file := range c.Mapping {
 		src, err := os.ReadFile(file)

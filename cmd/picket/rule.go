@@ -48,7 +48,7 @@ func (t threatArgs) load(a *app) ([]detect.Threat, error) {
 			names[n] = true
 		}
 	}
-	loaded, err := detect.LoadThreats(roots...)
+	loaded, err := node.LoadThreats(cfg, roots...)
 	var out []detect.Threat
 	for _, l := range loaded {
 		if len(names) == 0 || names[l.Name] {
@@ -131,7 +131,7 @@ func (c *ruleLintCmd) exceptions(a *app) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, _ := detect.LoadThreats(append(node.ThreatRoots(cfg, threats.FS), c.directories()...)...) // said already
+	all, _ := node.LoadThreats(cfg, append(node.ThreatRoots(cfg, threats.FS), c.directories()...)...) // said already
 	list, err := detect.LoadExceptions(c.Exceptions...)
 	var out []string
 	for _, e := range node.Unjoin(err) {

@@ -30,7 +30,7 @@ func (c *ruleExplainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	loaded, _ := detect.LoadThreats(node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
+	loaded, _ := node.LoadThreats(cfg, node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
 	except, _ := detect.LoadExceptions(append(slices.Clone(cfg.Detect.Exceptions), c.Exceptions...)...)
 	e, err := detect.New(detect.Options{Threats: loaded, Exceptions: except})
 	if err != nil {
