@@ -186,7 +186,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer beat.Stop()
 	defer tick.Stop()
 	ask, done := make(chan struct{}, 1), make(chan reloaded)
-	changed := a.watchRules(ctx)
+	changed := watchRules(ctx, a.cfg, a.log)
 	go a.reloading(ctx, a.rules.mistakes, ask, done)
 	a.heartbeat()
 	for {

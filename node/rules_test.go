@@ -117,7 +117,7 @@ func TestRuleFilesAreWatched(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "later", "rules") // not there yet
 	a := ruleAgent(t, dir)
-	changed := a.watchRules(t.Context())
+	changed := watchRules(t.Context(), a.cfg, a.log)
 	if changed == nil {
 		t.Skip("this host gives no inotify watches")
 	}
@@ -174,7 +174,7 @@ func TestReloadOfPlaceholderValues(t *testing.T) {
 	if fires(a) || len(a.rules.errors) == 0 || !strings.Contains(strings.Join(a.rules.errors, " "), "admins:1:1: values of a placeholder cannot be read") {
 		t.Fatalf("without its file: %q", a.rules.errors)
 	}
-	changed := a.watchRules(t.Context())
+	changed := watchRules(t.Context(), a.cfg, a.log)
 	if changed == nil {
 		t.Skip("this kernel gives no watches")
 	}
