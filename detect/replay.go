@@ -27,7 +27,7 @@ type Replay struct {
 	// before any decompression.
 	Progress func(bytes int64)
 
-	clock   time.Time // of the recordings
+	clocks  map[string]time.Time // of the hosts in the recordings
 	readers map[string]*Foreign
 	routed  map[sigma.Logsource]bool
 	rules   map[string]*RuleCount
@@ -172,15 +172,23 @@ func (p *pass) takeOwn(line []byte) {
 	}
 	p.event(sources[e.Kind])
 	p.found(p.Engine.Process(e))
-	p.passed(e.Time)
+	p.passed(e.Host, e.Time)
 }
 
-// passed lets windows close as time goes by in a recording, once a second, as a live agent does.
-func (p *pass) passed(now time.Time) {
-	if now.Sub(p.clock) >= time.Second {
-		p.clock = now
-		p.found(p.Engine.Advance(now))
+// maxClocks bounds the hosts whose time is remembered: a record may name any.
+const maxClocks = 4096
+
+// passed lets windows close as time goes by at a host of a recording, once a second, as a live agent
+// does.
+func (p *pass) passed(host string, now time.Time) {
+	if last, known := p.clocks[host]; known && now.Sub(last) < time.Second {
+		return
 	}
+	if p.clocks == nil || len(p.clocks) >= maxClocks {
+		p.Replay.clocks = map[string]time.Time{}
+	}
+	p.clocks[host] = now
+	p.found(p.Engine.Heard(host, now))
 }
 
 // event counts an event of some log sources.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -221,6 +222,45 @@ func TestReplayFollowsSequences(t *testing.T) {
 	}
 	if all := strings.Join(found, "\n"); !strings.Contains(all, `"name":"weights_stolen"`) {
 		t.Errorf("the sequence is not among %d findings", len(found))
+	}
+}
+
+// A host whose events come by a slower way, or whose clock is behind, is counted as if it were alone.
+func TestReplayOfSeveralHosts(t *testing.T) {
+	const three = `title: Three shells
+id: 44444444-4444-4444-8444-444444444444
+level: high
+correlation: {type: event_count, rules: [shell_started], group-by: [host], timespan: 5s, condition: {gte: 3}}
+`
+	root := fstest.MapFS{"t/r.yml": {Data: []byte(shellRule)}, "t/c.yml": {Data: []byte(three)}}
+	var rec strings.Builder
+	own := func(host string, second, pid int) {
+		fmt.Fprintf(&rec, `{"_time":%q,"event.kind":"process.start","host":%q,"process.exe":"/bin/sh","process.pid":%d}`+"\n",
+			sampleStart.Add(time.Duration(second)*time.Second).Format(time.RFC3339), host, pid)
+	}
+	own("behind", 0, 1)
+	for i := range 40 { // the other one is up to 40 s ahead
+		own("ahead", 10*i, 100+i)
+		if i >= 5 {
+			own("behind", 10*i-40, 200+i)
+		}
+	}
+	for i := range 3 {
+		own("behind", 351+i, 300+i)
+	}
+	for hosts, want := range map[bool]int{true: 1, false: 0} {
+		loaded, _ := LoadThreats(root) // it lacks a README
+		engine, err := New(Options{Threats: loaded, Hosts: hosts, Noisy: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, s, err := replayed(t, Replay{Engine: engine}, []byte(rec.String()))
+		if err != nil || s.Unreadable > 0 {
+			t.Fatal(err, s.Faults)
+		}
+		if n := strings.Count(strings.Join(found, "\n"), `"title":"Three shells"`); n != want {
+			t.Errorf("several hosts %t: the sequence is found %d times, want %d", hosts, n, want)
+		}
 	}
 }
 

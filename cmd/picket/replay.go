@@ -108,7 +108,7 @@ func (c *replayCmd) engine(a *app) (*detect.Engine, error) {
 	if len(wrong) > 0 {
 		a.complain("%d rules are wrong and left out\n", len(wrong))
 	}
-	return detect.New(detect.Options{Threats: loaded, MinLevel: event.ParseSeverity(c.MinLevel), Noisy: math.MaxInt})
+	return detect.New(detect.Options{Threats: loaded, MinLevel: event.ParseSeverity(c.MinLevel), Hosts: true, Noisy: math.MaxInt})
 }
 
 // parseLogsource reads category=…,product=…,service=….
