@@ -76,6 +76,7 @@ func (r *Replay) Read(ctx context.Context, name string, src io.Reader) error {
 	}
 	p := &pass{Replay: r, name: name, format: r.Format}
 	defer func() {
+		p.end()
 		r.summary.Recordings = append(r.summary.Recordings, Recording{Name: name, Format: cmp.Or(p.format, fallback), Events: p.events})
 	}()
 	for {
@@ -127,6 +128,7 @@ type pass struct {
 	line   int
 	events int
 	faults int
+	join   auditJoin
 }
 
 // fallback is the format of records that none recognises.
@@ -154,13 +156,29 @@ func (p *pass) take(line []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Parse(p.name, p.line, line); err != nil {
-		p.fault(asFaults(err, p.name, p.line)[0])
+	if format == auditFormat {
+		p.join.add(p.line, line, func(n int, record []byte) { p.takeForeign(f, n, record) })
 		return nil
+	}
+	p.takeForeign(f, p.line, line)
+	return nil
+}
+
+// end replays what waited for more lines.
+func (p *pass) end() {
+	if f := p.readers[auditFormat]; f != nil {
+		p.join.flush(func(n int, record []byte) { p.takeForeign(f, n, record) })
+	}
+}
+
+// takeForeign replays a record of another program, which began in line n.
+func (p *pass) takeForeign(f *Foreign, n int, record []byte) {
+	if err := f.Parse(p.name, n, record); err != nil {
+		p.fault(asFaults(err, p.name, n)[0])
+		return
 	}
 	p.event(f.Logsources())
 	p.found(p.Engine.ProcessForeign(f))
-	return nil
 }
 
 // takeOwn replays one of Picket's own events.
