@@ -70,37 +70,22 @@ const (
 // It returns an error where the recording could not be read to its end; what came before counts.
 // Lines that could not be read are in the Summary.
 func (r *Replay) Read(ctx context.Context, name string, src io.Reader) error {
-	in, err := newLines(name, src)
+	p, err := r.begin(name, src)
 	if err != nil {
 		return err
 	}
-	p := &pass{Replay: r, name: name, format: r.Format}
-	defer func() {
-		p.end()
-		r.summary.Recordings = append(r.summary.Recordings, Recording{Name: name, Format: cmp.Or(p.format, fallback), Events: p.events})
-	}()
+	defer p.close()
 	for {
-		line, err := in.next()
-		p.line = in.n
-		wrong, isWrong := errors.AsType[*sigma.Error](err)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case isWrong:
-			p.fault(wrong)
-		case err != nil:
+		more, err := p.step()
+		if err != nil || !more {
 			return err
-		case !remark(line):
-			if err := p.take(line); err != nil {
-				return err
-			}
 		}
-		if p.line%pause == 0 {
+		if p.in.n%pause == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			if r.Progress != nil {
-				r.Progress(in.count.n)
+				r.Progress(p.in.count.n)
 			}
 		}
 	}
@@ -124,11 +109,50 @@ func (r *Replay) Summary() ReplaySummary {
 type pass struct {
 	*Replay
 	name   string
+	in     *lines
 	format string // "" while it is not known
-	line   int
 	events int
 	faults int
 	join   auditJoin
+
+	hold  bool // what was read waits for its turn among other recordings
+	held  []held
+	last  time.Time // of the event that had its turn last
+	ended bool
+}
+
+// begin begins a recording.
+func (r *Replay) begin(name string, src io.Reader) (*pass, error) {
+	in, err := newLines(name, src)
+	if err != nil {
+		return nil, err
+	}
+	return &pass{Replay: r, name: name, in: in, format: r.Format}, nil
+}
+
+// step reads the next line. It reports whether there may be more.
+func (p *pass) step() (more bool, err error) {
+	line, err := p.in.next()
+	wrong, isWrong := errors.AsType[*sigma.Error](err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return false, nil
+	case isWrong:
+		p.fault(wrong)
+	case err != nil:
+		return false, err
+	case !remark(line):
+		if err := p.take(line); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// close replays what waited for more lines, and adds the recording to the summary.
+func (p *pass) close() {
+	p.end()
+	p.summary.Recordings = append(p.summary.Recordings, Recording{Name: p.name, Format: cmp.Or(p.format, fallback), Events: p.events})
 }
 
 // fallback is the format of records that none recognises.
@@ -157,10 +181,10 @@ func (p *pass) take(line []byte) error {
 		return err
 	}
 	if format == auditFormat {
-		p.join.add(p.line, line, func(n int, record []byte) { p.takeForeign(f, n, record) })
+		p.join.add(p.in.n, line, func(n int, record []byte) { p.takeForeign(f, n, record) })
 		return nil
 	}
-	p.takeForeign(f, p.line, line)
+	p.takeForeign(f, p.in.n, line)
 	return nil
 }
 
@@ -177,20 +201,34 @@ func (p *pass) takeForeign(f *Foreign, n int, record []byte) {
 		p.fault(asFaults(err, p.name, n)[0])
 		return
 	}
+	if !p.hold {
+		p.matchForeign(f)
+		return
+	}
+	p.turn(f.time(), func() {
+		if f.Parse(p.name, n, record) == nil { // once more: others read with f meanwhile
+			p.matchForeign(f)
+		}
+	})
+}
+
+func (p *pass) matchForeign(f *Foreign) {
 	p.event(f.Logsources())
 	p.found(p.Engine.ProcessForeign(f))
 }
 
 // takeOwn replays one of Picket's own events.
 func (p *pass) takeOwn(line []byte) {
-	e, wrong := ownEvent(p.name, p.line, line, p.events)
+	e, wrong := ownEvent(p.name, p.in.n, line, p.events)
 	if wrong != nil {
 		p.fault(wrong)
 		return
 	}
-	p.event(sources[e.Kind])
-	p.found(p.Engine.Process(e))
-	p.passed(e.Host, e.Time)
+	p.turn(e.Time, func() {
+		p.event(sources[e.Kind])
+		p.found(p.Engine.Process(e))
+		p.passed(e.Host, e.Time)
+	})
 }
 
 // maxClocks bounds the hosts whose time is remembered: a record may name any.
@@ -203,7 +241,7 @@ func (p *pass) passed(host string, now time.Time) {
 		return
 	}
 	if p.clocks == nil || len(p.clocks) >= maxClocks {
-		p.Replay.clocks = map[string]time.Time{}
+		p.clocks = map[string]time.Time{}
 	}
 	p.clocks[host] = now
 	p.found(p.Engine.Heard(host, now))
@@ -265,12 +303,12 @@ func (p *pass) formatOf(line []byte) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if f.Parse(p.name, p.line, line) == nil && slices.ContainsFunc(f.format.Recognise, f.holds) {
+		if f.Parse(p.name, p.in.n, line) == nil && slices.ContainsFunc(f.format.Recognise, f.holds) {
 			p.format = name
 			return name, nil
 		}
 	}
-	if p.line >= firstLines {
+	if p.in.n >= firstLines {
 		p.format = fallback
 	}
 	return fallback, nil
