@@ -16,13 +16,25 @@ type clocks struct {
 	last   *clock // that source
 
 	ahead clock  // a source that is far ahead of all others, and is not believed yet
-	who   string // its name
+	who   string // its name, "" for none
 }
 
 // clock is one source's time.
 type clock struct {
+	name   string
 	newest int64 // that was believed
 	said   int64 // as its events say
+}
+
+// only notes the time of the one source there is, as in an agent, and reports false where there are
+// others.
+func (k *clocks) only(source string, at int64) bool {
+	if len(k.by) != 1 || k.last == nil || k.last.name != source {
+		return false
+	}
+	k.last.newest, k.last.said = max(k.last.newest, at), max(k.last.said, at)
+	k.newest, k.floor = k.last.newest, k.last.newest
+	return true
 }
 
 // believed returns the time at which an event of a source counts. One that is more than an hour ahead
@@ -88,7 +100,7 @@ func (k *clocks) add(source string, at int64) *clock {
 	if k.by == nil || len(k.by) >= maxSources {
 		k.by, k.last = map[string]*clock{}, nil
 	}
-	own := &clock{newest: at, said: at}
+	own := &clock{name: source, newest: at, said: at}
 	k.by[source] = own
 	if k.last != nil && at < k.floor && at >= k.newest-sourceIdle {
 		k.last, k.floor = own, at

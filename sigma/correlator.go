@@ -255,6 +255,10 @@ func (c *Correlator[T]) hear(source string, at int64) int64 {
 		at = c.present
 		c.clamped++
 	}
+	if c.clocks.only(source, at) {
+		c.advance(c.clocks.floor - int64(c.o.Lateness))
+		return at
+	}
 	at, believed := c.clocks.believed(source, at)
 	if !believed {
 		c.clamped++
