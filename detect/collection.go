@@ -47,7 +47,7 @@ const (
 // collection reads all rules below the root.
 func (l *loader) collection() Threat {
 	name := filepath.Base(filepath.Clean(l.prefix))
-	t := Threat{Name: name, Title: "Rules of " + l.prefix, Source: l.prefix, Brought: true}
+	t := Threat{Name: name, Title: "Rules of " + l.prefix, Source: l.prefix, Brought: true, Placeholders: l.values}
 	seen := 0
 	err := fs.WalkDir(l.root, ".", func(file string, d fs.DirEntry, err error) error {
 		if seen++; seen > maxWalk || len(t.Rules)+len(t.Inactive) > maxRules {

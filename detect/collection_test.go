@@ -1,10 +1,7 @@
 package detect
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"picket/bench/public"
 	"picket/sigma"
 )
 
@@ -166,40 +164,11 @@ func TestAMissingCollectionIsSaid(t *testing.T) {
 // publicCollection unpacks the public rules. Without them the test is skipped.
 func publicCollection(t testing.TB) string {
 	t.Helper()
-	const name = "sigmahq-rules-8eaafff1f.tar.gz"
-	data := os.Getenv("PICKET_DATA")
-	if data == "" {
-		data = filepath.Join("..", "..", "shared", "data")
-	}
-	f, err := os.Open(filepath.Join(data, name))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("needs %s in PICKET_DATA or ../shared/data", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zip, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := map[string]string{}
-	for tr := tar.NewReader(zip); ; {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return collectionOf(t, files)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(h.Name, ".yml") {
-			b, err := io.ReadAll(tr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files[h.Name] = string(b)
-		}
+	for _, f := range public.Files(t) {
+		files[f.Name] = string(f.Data)
 	}
+	return collectionOf(t, files)
 }
 
 func TestThePublicRulesLoadAsTheyAre(t *testing.T) {

@@ -45,7 +45,7 @@ func (m Meter) Measure(threats []Threat, events []*event.Event) (each []Cost, al
 			for _, k := range kindsOf(r.Logsource) {
 				about = append(about, byKind[k]...)
 			}
-			c := m.one([]*sigma.Rule{r}, about)
+			c := m.one([]*sigma.Rule{r}, t.Placeholders, about)
 			c.Rule, c.Threat = ruleName(&r.Meta), t.Name
 			each = append(each, c)
 		}
@@ -53,15 +53,15 @@ func (m Meter) Measure(threats []Threat, events []*event.Event) (each []Cost, al
 	slices.SortStableFunc(each, func(a, b Cost) int {
 		return cmp.Or(cmp.Compare(b.total(), a.total()), cmp.Compare(a.Rule, b.Rule))
 	})
-	return each, m.one(every, events)
+	return each, m.one(every, valuesFor(threats...), events)
 }
 
 func (c Cost) total() float64 { return c.Nanos * float64(c.Events) }
 
 // one measures rules together over events that they are about.
-func (m Meter) one(rules []*sigma.Rule, events []*event.Event) Cost {
+func (m Meter) one(rules []*sigma.Rule, values map[string][]string, events []*event.Event) Cost {
 	c := Cost{Events: len(events)}
-	engine, err := sigma.Compile(rules, Schema())
+	engine, err := sigma.Options{Placeholders: values}.Compile(rules, Schema())
 	if err != nil || len(events) == 0 {
 		return c // such rules are not loaded either
 	}

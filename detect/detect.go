@@ -49,14 +49,16 @@ type Options struct {
 	MinLevel   event.Severity // rules below it are building blocks; Medium if 0
 	Quiet      time.Duration  // how long a repeat is kept quiet; 60 s if 0
 	Exceptions []*Exception   // from LoadExceptions
+	Hosts      bool           // events come from several hosts, by clocks and ways of their own, as in a replay
 	Noisy      int            // findings of one rule in one workload within ten minutes, past which more are only counted; 100 if 0
 }
 
 // Engine matches events against rules. Its methods may be called by several goroutines.
 type Engine struct {
-	log  *slog.Logger
-	host string
-	min  event.Severity
+	log   *slog.Logger
+	host  string
+	hosts bool
+	min   event.Severity
 
 	mu      sync.Mutex
 	set     *ruleset
@@ -107,7 +109,7 @@ type counts struct{ hits, excepted, throttled, repeated uint64 }
 // together, which LoadThreats has already sorted out.
 func New(o Options) (*Engine, error) {
 	e := &Engine{
-		log: o.Log, host: o.Host, min: cmp.Or(o.MinLevel, event.Medium), view: newView(),
+		log: o.Log, host: o.Host, hosts: o.Hosts, min: cmp.Or(o.MinLevel, event.Medium), view: newView(),
 		repeats: repeats{quiet: cmp.Or(o.Quiet, time.Minute), seen: map[string]*repeat{}},
 		noisy:   throttle{most: cmp.Or(o.Noisy, 100), per: noisyTime, flows: map[flowKey]*flow{}},
 	}
@@ -152,7 +154,7 @@ func (e *Engine) Reload(threats []Threat, except ...*Exception) error {
 		e.log.Error("open correlations are lost", "error", err)
 	}
 	old := e.set.follow.Stats()
-	e.stats.Evicted, e.stats.Late = e.stats.Evicted+old.Evicted, e.stats.Late+old.Late
+	e.stats.Evicted, e.stats.Late, e.stats.Clamped = e.stats.Evicted+old.Evicted, e.stats.Late+old.Late, e.stats.Clamped+old.Clamped
 	for _, one := range old.ByCorrelation {
 		e.stats.Uncounted += one.Missing + one.NotNumeric
 	}
@@ -195,7 +197,7 @@ func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) 
 	slices.SortFunc(set.all, func(a, b *rule) int { return cmp.Compare(a.info.Name, b.info.Name) })
 	var err error
 	set.filtered = len(all.Filters) > 0
-	if set.match, err = (sigma.Options{Filters: all.Filters}).Compile(all.Rules, Schema()); err != nil {
+	if set.match, err = (sigma.Options{Filters: all.Filters, Placeholders: valuesFor(threats...)}).Compile(all.Rules, Schema()); err != nil {
 		return nil, err
 	}
 	for r, cost := range set.match.Costs() {
@@ -295,7 +297,7 @@ func (e *Engine) judge(ev *event.Event) (out []event.Finding) {
 		out = append(out, r.finding([]match{*m}, count, sentence(m.Clause)))
 	}
 	e.fired = kept
-	seen := sigma.Observation{Event: groupView{e.view}, Time: ev.Time, Weight: uint64(ev.Count), Rules: e.fired}
+	seen := sigma.Observation{Event: groupView{e.view}, Time: ev.Time, Weight: uint64(ev.Count), Source: e.source(ev.Host), Rules: e.fired}
 	if e.set.follow.Observe(seen, func(f *sigma.Firing[*match]) {
 		if r := e.set.correlations[f.Correlation]; hides(except, r) {
 			r.excepted++
@@ -323,15 +325,41 @@ func (e *Engine) tell(out []event.Finding, f *sigma.Firing[*match]) []event.Find
 func (e *Engine) Advance(now time.Time) (out []event.Finding) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.set.match.Advance(now)
 	if e.set.follow.Advance(now, func(f *sigma.Firing[*match]) { out = e.tell(out, f) }) {
 		e.changed = true
 	}
+	e.passed(now)
+	e.stats.Findings += uint64(len(out))
+	return out
+}
+
+// Heard is Advance where the time is known by the events of a host alone, as in a replay: what
+// others have to say of an earlier time still counts.
+func (e *Engine) Heard(host string, at time.Time) (out []event.Finding) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.set.follow.Heard(e.source(host), at, func(f *sigma.Firing[*match]) { out = e.tell(out, f) }) {
+		e.changed = true
+	}
+	e.passed(at)
+	e.stats.Findings += uint64(len(out))
+	return out
+}
+
+// source is whose clock told the time of an event.
+func (e *Engine) source(host string) string {
+	if !e.hosts {
+		return ""
+	}
+	return host
+}
+
+// passed tells all but correlations that the time is now.
+func (e *Engine) passed(now time.Time) {
+	e.set.match.Advance(now)
 	e.repeats.advance(now)
 	e.say(e.noisy.advance(now)...)
 	e.say(e.set.except.advance(now)...)
-	e.stats.Findings += uint64(len(out))
-	return out
 }
 
 // sigmaRules returns the rules that events are matched against.
@@ -351,6 +379,7 @@ type Stats struct {
 	Groups   int    `json:"groups"`  // open windows of correlations
 	Evicted  uint64 `json:"evicted"` // open windows given up for want of room
 	Late     uint64 `json:"late"`    // matches that came too late to count in correlations
+	Clamped  uint64 `json:"clamped"` // matches whose clock was far ahead: they counted as of then
 	// Uncounted are matches that lack a field which a correlation groups by or counts.
 	Uncounted  uint64 `json:"uncounted"`
 	GroupBytes int    `json:"group_bytes"` // held by open windows, about
@@ -367,7 +396,7 @@ func (e *Engine) Stats() Stats {
 	s.Rules = len(e.set.all)
 	c := e.set.follow.Stats()
 	s.Groups, s.GroupBytes = c.Groups, c.Bytes
-	s.Evicted, s.Late = s.Evicted+c.Evicted, s.Late+c.Late
+	s.Evicted, s.Late, s.Clamped = s.Evicted+c.Evicted, s.Late+c.Late, s.Clamped+c.Clamped
 	for _, one := range c.ByCorrelation {
 		s.Uncounted += one.Missing + one.NotNumeric
 	}

@@ -291,7 +291,7 @@ func (xs *exceptions) advance(now time.Time) (say []string) {
 		if !x.over && x.expired(now) {
 			x.over = true
 			say = append(say, fmt.Sprintf("exception %q (%s:%d) expired on %s: %s fire there again; %s owns it",
-				clean(x.Title, 80), x.File, x.Line, x.Expires.AddDate(0, 0, -1).Format(time.DateOnly), strings.Join(x.Rules, ", "), clean(x.Owner, 60)))
+				clean(x.Title, 80), x.File, x.Line, x.lastDay(), strings.Join(x.Rules, ", "), clean(x.Owner, 60)))
 		}
 	}
 	return say

@@ -149,6 +149,65 @@ func TestExceptionsFromRulesThatAreNotThere(t *testing.T) {
 	}
 }
 
+func TestLintOfExceptions(t *testing.T) {
+	threats, err := LoadThreats(folderOf(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		selection string
+		now       time.Time
+		want      []string
+	}{
+		"in order":                 {"process.user: backup", day, nil},
+		"expired":                  {"process.user: backup", day.AddDate(0, 0, 1), []string{"x.yml:1:1: expired on 2026-06-30: shell fire there again"}},
+		"the rule's own selection": {"Image|endswith: /sh", day, []string{"x.yml:1:1: hides every event of shell"}},
+		"by another name":          {"process.exe|endswith: sh", day, []string{"x.yml:1:1: hides every event of shell"}},
+		"what all events have":     {"host: '*'", day, []string{"x.yml:1:1: hides every sample of shell"}},
+		"part of it":               {"process.exe: /usr/bin/sh", day, nil},
+	} {
+		list, err := exceptionsOf(t, strings.Replace(goodException, "process.user: backup", c.selection, 1))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var said []string
+		for _, p := range LintExceptions(list, threats, c.now) {
+			first, _, _ := strings.Cut(p.Error(), "\n")
+			said = append(said, first[strings.Index(first, "x.yml"):])
+		}
+		if !slices.Equal(said, c.want) {
+			t.Errorf("%s: %q, want %q", name, said, c.want)
+		}
+	}
+	list, err := exceptionsOf(t, strings.Replace(goodException, "[shell]", "[shall]", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := LintExceptions(list, threats, day); len(said) != 1 || !strings.Contains(said[0].Msg, `there is no rule "shall"`) {
+		t.Errorf("%v", said)
+	}
+}
+
+func TestExplainShowsTheExceptionsOfARule(t *testing.T) {
+	threats, _ := LoadThreats(folderOf(nil))
+	list, err := exceptionsOf(t, goodException+"---\n"+strings.Replace(goodException, "[shell]", "[other]", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := engine(t, Options{Threats: threats, Exceptions: list}).Explain("shell")
+	if len(x) != 1 || len(x[0].Excepted) != 1 {
+		t.Fatalf("%+v", x)
+	}
+	got := x[0].Excepted[0]
+	if got.Title != "Our own shell" || got.Owner != "us" || got.Reason != "it is ours" || got.Expires != "2026-06-30" || got.Line != 1 || got.Selects.String() != `process.user is "backup"` {
+		t.Errorf("%+v", got)
+	}
+	if end := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC); got.Over(end.Add(-time.Second)) || !got.Over(end) {
+		t.Error("it is not over with its last day")
+	}
+}
+
 func TestPreviewTellsWhatWouldHaveBeenHidden(t *testing.T) {
 	threats, _ := LoadThreats(folderOf(nil))
 	list, err := exceptionsOf(t, goodException+"---\n"+strings.NewReplacer("Our own shell", "Another", "[shell]", "[nothing]").Replace(goodException))

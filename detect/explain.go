@@ -20,6 +20,7 @@ type Explanation struct {
 	Steps     []string     `json:"steps,omitempty"`  // of a correlation: its rules, in order
 	Window    string       `json:"window,omitempty"` // of a correlation: its time span
 	Groups    []string     `json:"groups,omitempty"` // of a correlation: what its events have in common
+	Excepted  []Excepted   `json:"excepted,omitempty"`
 }
 
 // Explain returns what becomes of the rules called name, by name, id or title, active or not. It
@@ -37,7 +38,7 @@ func (e *Engine) Explain(name string) []Explanation {
 	}
 	for _, r := range set.inactive {
 		if called(r.Rule) {
-			out = append(out, Explanation{RuleInfo: r.Info(), Logsource: r.About, Events: []string{}, Missing: []string{}})
+			out = append(out, Explanation{RuleInfo: r.Info(), Logsource: r.About, Events: []string{}, Missing: []string{}, Excepted: set.except.of(r.Rule)})
 		}
 	}
 	return out
@@ -45,7 +46,7 @@ func (e *Engine) Explain(name string) []Explanation {
 
 // explain fills in what is known of an active rule.
 func (s *ruleset) explain(info RuleInfo) Explanation {
-	x := Explanation{RuleInfo: info, Events: []string{}, Missing: []string{}}
+	x := Explanation{RuleInfo: info, Events: []string{}, Missing: []string{}, Excepted: s.except.of(info.Rule)}
 	for r, made := range s.rules {
 		if made.info.ID != info.ID {
 			continue

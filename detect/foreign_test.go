@@ -183,7 +183,7 @@ func recognised(t *testing.T, line string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pass{Replay: &Replay{Engine: e}, name: "f", line: 1}
+	p := &pass{Replay: &Replay{Engine: e}, name: "f", in: &lines{n: 1}}
 	if _, err := p.formatOf([]byte(line)); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ func register(reg prometheus.Registerer, e *Engine) {
 	counter("throttled_total", "Findings not raised because their rule was noisy.", func(s Stats) float64 { return float64(s.Throttled) })
 	counter("evicted_total", "Open windows of correlations given up for want of room.", func(s Stats) float64 { return float64(s.Evicted) })
 	counter("late_total", "Matches that came too late to count in correlations.", func(s Stats) float64 { return float64(s.Late) })
+	counter("clamped_total", "Matches whose clock was more than an hour ahead: they counted as of then.", func(s Stats) float64 { return float64(s.Clamped) })
 	counter("uncounted_total", "Matches that correlations could not count, for want of a field or of a number in it.", func(s Stats) float64 { return float64(s.Uncounted) })
 	gauge("rules", "Rules and correlations loaded.", func(s Stats) float64 { return float64(s.Rules) })
 	gauge("groups", "Open windows of correlations.", func(s Stats) float64 { return float64(s.Groups) })

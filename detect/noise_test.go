@@ -1,16 +1,12 @@
 package detect
 
 import (
-	"archive/tar"
-	"compress/gzip"
-	"errors"
-	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"picket/bench/public"
 	"picket/event"
 	"picket/sigma"
 )
@@ -93,58 +89,24 @@ func TestALifeOfAModelIsQuiet(t *testing.T) {
 	}
 }
 
-// data opens a file of the shared test data, or skips.
-func data(t testing.TB, name string) *os.File {
-	t.Helper()
-	dir := os.Getenv("PICKET_DATA")
-	if dir == "" {
-		dir = "../../shared/data"
-	}
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		if strings.Contains(","+os.Getenv("PICKET_REQUIRE")+",", ",data,") {
-			t.Fatal(err)
-		}
-		t.Skip("needs the shared test data: ", err)
-	}
-	t.Cleanup(func() { _ = f.Close() })
-	return f
-}
-
 // Public rules run beside ours: they load, and what administrators do all day yields no finding of
 // the levels informational and low.
 func TestPublicRulesAreTaken(t *testing.T) {
-	zipped, err := gzip.NewReader(data(t, "sigmahq-rules-8eaafff1f.tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	public := Threat{Name: "sigmahq"}
-	files := tar.NewReader(zipped)
-	for {
-		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(h.Name, "/rules/linux/") || !strings.HasSuffix(h.Name, ".yml") {
+	linux := Threat{Name: "sigmahq"}
+	for _, f := range public.Rules(t) {
+		if !strings.Contains(f.Name, "/rules/linux/") {
 			continue
 		}
-		src, err := io.ReadAll(files)
+		parsed, err := sigma.Parse(f.Name, f.Data)
+		linux.Add(parsed)
 		if err != nil {
-			t.Fatal(err)
-		}
-		parsed, err := sigma.Parse(h.Name, src)
-		public.Add(parsed)
-		if err != nil {
-			t.Errorf("%s: %v", h.Name, err)
+			t.Errorf("%s: %v", f.Name, err)
 		}
 	}
-	if len(public.Rules) < 150 {
-		t.Fatalf("%d rules", len(public.Rules))
+	if len(linux.Rules) < 150 {
+		t.Fatalf("%d rules", len(linux.Rules))
 	}
-	e := engine(t, Options{Threats: append(shipped(t), public)})
+	e := engine(t, Options{Threats: append(shipped(t), linux)})
 	fired := map[string]int{}
 	for _, ev := range ordinary(t) {
 		for _, f := range e.Process(ev) {
@@ -154,5 +116,5 @@ func TestPublicRulesAreTaken(t *testing.T) {
 			fired[f.Rule.Title]++
 		}
 	}
-	t.Logf("%d public rules; medium and above on %d ordinary commands: %v", len(public.Rules), len(ordinary(t)), fired)
+	t.Logf("%d public rules; medium and above on %d ordinary commands: %v", len(linux.Rules), len(ordinary(t)), fired)
 }

@@ -27,9 +27,9 @@ const maxRepeats = 8192
 // first reports whether e is worth a finding of rule, and if so how many events it stands for:
 // itself and those that were kept quiet since the last one.
 func (r *repeats) first(rule string, e *event.Event) (count int, ok bool) {
-	var actor string
+	actor := e.Host // in a replay there are several
 	if p := e.Process; p != nil {
-		actor = fmt.Sprint(p.PID, " ", p.StartBoot, " ", p.Exe)
+		actor = fmt.Sprint(e.Host, " ", p.PID, " ", p.StartBoot, " ", p.Exe)
 	}
 	key := event.HashID(rule, actor, object(e))
 	now, have := r.seen[key]

@@ -1,13 +1,9 @@
 package detect
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -31,7 +27,7 @@ type Replay struct {
 	// before any decompression.
 	Progress func(bytes int64)
 
-	clock   time.Time // of the recordings
+	clocks  map[string]time.Time // of the hosts in the recordings
 	readers map[string]*Foreign
 	routed  map[sigma.Logsource]bool
 	rules   map[string]*RuleCount
@@ -65,46 +61,31 @@ type RuleCount struct {
 }
 
 const (
-	maxReplayLine = 4 << 20 // bytes
-	maxFaults     = 5       // of one recording
-	firstLines    = 20      // from which a format is told
-	pause         = 4096    // lines between two looks at the context
+	maxFaults  = 5    // of one recording
+	firstLines = 20   // from which a format is told
+	pause      = 4096 // lines between two looks at the context
 )
 
 // Read replays one recording: JSON lines, plain or compressed with gzip. The name is for messages.
 // It returns an error where the recording could not be read to its end; what came before counts.
 // Lines that could not be read are in the Summary.
 func (r *Replay) Read(ctx context.Context, name string, src io.Reader) error {
-	counted := &counter{src: src}
-	in := bufio.NewReaderSize(counted, 256<<10)
-	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		zip, err := gzip.NewReader(in)
-		if err != nil {
-			return fmt.Errorf("%s: not a whole gzip file: %w", name, err)
-		}
-		in = bufio.NewReaderSize(zip, 256<<10)
+	p, err := r.begin(name, src)
+	if err != nil {
+		return err
 	}
-	p := &pass{Replay: r, name: name, format: r.Format}
-	defer func() {
-		r.summary.Recordings = append(r.summary.Recordings, Recording{Name: name, Format: cmp.Or(p.format, fallback), Events: p.events})
-	}()
+	defer p.close()
 	for {
-		line, err := p.next(in)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("%s:%d: the recording ends early: %w", name, p.line, err)
-		}
-		if done := err != nil; done && len(line) == 0 {
-			return nil
-		}
-		if err := p.take(line); err != nil {
+		more, err := p.step()
+		if err != nil || !more {
 			return err
 		}
-		if p.line%pause == 0 {
+		if p.in.n%pause == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			if r.Progress != nil {
-				r.Progress(counted.n)
+				r.Progress(p.in.count.n)
 			}
 		}
 	}
@@ -128,37 +109,54 @@ func (r *Replay) Summary() ReplaySummary {
 type pass struct {
 	*Replay
 	name   string
+	in     *lines
 	format string // "" while it is not known
-	line   int
 	events int
 	faults int
-	buf    []byte
+	join   auditJoin
+
+	hold  bool // what was read waits for its turn among other recordings
+	held  []held
+	last  time.Time // of the event that had its turn last
+	ended bool
+}
+
+// begin begins a recording.
+func (r *Replay) begin(name string, src io.Reader) (*pass, error) {
+	in, err := newLines(name, src)
+	if err != nil {
+		return nil, err
+	}
+	return &pass{Replay: r, name: name, in: in, format: r.Format}, nil
+}
+
+// step reads the next line. It reports whether there may be more.
+func (p *pass) step() (more bool, err error) {
+	line, err := p.in.next()
+	wrong, isWrong := errors.AsType[*sigma.Error](err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return false, nil
+	case isWrong:
+		p.fault(wrong)
+	case err != nil:
+		return false, err
+	case !remark(line):
+		if err := p.take(line); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// close replays what waited for more lines, and adds the recording to the summary.
+func (p *pass) close() {
+	p.end()
+	p.summary.Recordings = append(p.summary.Recordings, Recording{Name: p.name, Format: cmp.Or(p.format, fallback), Events: p.events})
 }
 
 // fallback is the format of records that none recognises.
 const fallback = "sigma"
-
-// next returns the next line without its end. A line that is too long is noted and passed over. At
-// the end it returns io.EOF with what is left.
-func (p *pass) next(in *bufio.Reader) ([]byte, error) {
-	p.line++
-	line, err := in.ReadSlice('\n')
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return bytes.TrimRight(line, "\r\n"), err
-	}
-	p.buf = append(p.buf[:0], line...)
-	for errors.Is(err, bufio.ErrBufferFull) {
-		line, err = in.ReadSlice('\n')
-		if len(p.buf) <= maxReplayLine {
-			p.buf = append(p.buf, line...)
-		}
-	}
-	if len(p.buf) > maxReplayLine {
-		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: maxReplayLine + 1, Msg: fmt.Sprintf("the line is longer than %d MiB", maxReplayLine>>20), Hint: "split it into one record a line"})
-		return nil, err
-	}
-	return bytes.TrimRight(p.buf, "\r\n"), err
-}
 
 // fault notes a line that could not be read.
 func (p *pass) fault(err *sigma.Error) {
@@ -170,9 +168,6 @@ func (p *pass) fault(err *sigma.Error) {
 
 // take replays one line. It fails only where no line can be read.
 func (p *pass) take(line []byte) error {
-	if text := bytes.TrimSpace(line); len(text) == 0 || text[0] == '#' { // .events files have remarks
-		return nil
-	}
 	format, err := p.formatOf(line)
 	if err != nil {
 		return err
@@ -185,38 +180,71 @@ func (p *pass) take(line []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Parse(p.name, p.line, line); err != nil {
-		p.fault(asFaults(err, p.name, p.line)[0])
+	if format == auditFormat {
+		p.join.add(p.in.n, line, func(n int, record []byte) { p.takeForeign(f, n, record) })
 		return nil
 	}
+	p.takeForeign(f, p.in.n, line)
+	return nil
+}
+
+// end replays what waited for more lines.
+func (p *pass) end() {
+	if f := p.readers[auditFormat]; f != nil {
+		p.join.flush(func(n int, record []byte) { p.takeForeign(f, n, record) })
+	}
+}
+
+// takeForeign replays a record of another program, which began in line n.
+func (p *pass) takeForeign(f *Foreign, n int, record []byte) {
+	if err := f.Parse(p.name, n, record); err != nil {
+		p.fault(asFaults(err, p.name, n)[0])
+		return
+	}
+	if !p.hold {
+		p.matchForeign(f)
+		return
+	}
+	p.turn(f.time(), func() {
+		if f.Parse(p.name, n, record) == nil { // once more: others read with f meanwhile
+			p.matchForeign(f)
+		}
+	})
+}
+
+func (p *pass) matchForeign(f *Foreign) {
 	p.event(f.Logsources())
 	p.found(p.Engine.ProcessForeign(f))
-	return nil
 }
 
 // takeOwn replays one of Picket's own events.
 func (p *pass) takeOwn(line []byte) {
-	e, err := event.ParseRecord(line)
-	switch {
-	case err != nil:
-		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: 1, Msg: err.Error()})
-		return
-	case e.Kind == event.KindNone:
-		p.fault(&sigma.Error{File: p.name, Line: p.line, Col: 1, Msg: "the event has no event.kind", Hint: "such as process.start, file.read or net.send"})
+	e, wrong := ownEvent(p.name, p.in.n, line, p.events)
+	if wrong != nil {
+		p.fault(wrong)
 		return
 	}
-	sampleDefaults(e, p.events)
-	p.event(sources[e.Kind])
-	p.found(p.Engine.Process(e))
-	p.passed(e.Time)
+	p.turn(e.Time, func() {
+		p.event(sources[e.Kind])
+		p.found(p.Engine.Process(e))
+		p.passed(e.Host, e.Time)
+	})
 }
 
-// passed lets windows close as time goes by in a recording, once a second, as a live agent does.
-func (p *pass) passed(now time.Time) {
-	if now.Sub(p.clock) >= time.Second {
-		p.clock = now
-		p.found(p.Engine.Advance(now))
+// maxClocks bounds the hosts whose time is remembered: a record may name any.
+const maxClocks = 4096
+
+// passed lets windows close as time goes by at a host of a recording, once a second, as a live agent
+// does.
+func (p *pass) passed(host string, now time.Time) {
+	if last, known := p.clocks[host]; known && now.Sub(last) < time.Second {
+		return
 	}
+	if p.clocks == nil || len(p.clocks) >= maxClocks {
+		p.clocks = map[string]time.Time{}
+	}
+	p.clocks[host] = now
+	p.found(p.Engine.Heard(host, now))
 }
 
 // event counts an event of some log sources.
@@ -275,12 +303,12 @@ func (p *pass) formatOf(line []byte) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if f.Parse(p.name, p.line, line) == nil && slices.ContainsFunc(f.format.Recognise, f.holds) {
+		if f.Parse(p.name, p.in.n, line) == nil && slices.ContainsFunc(f.format.Recognise, f.holds) {
 			p.format = name
 			return name, nil
 		}
 	}
-	if p.line >= firstLines {
+	if p.in.n >= firstLines {
 		p.format = fallback
 	}
 	return fallback, nil
@@ -300,16 +328,4 @@ func (r *Replay) reader(format string) (*Foreign, error) {
 	}
 	r.readers[format] = f
 	return f, nil
-}
-
-// counter counts the bytes that are read through it.
-type counter struct {
-	src io.Reader
-	n   int64
-}
-
-func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.src.Read(b)
-	c.n += int64(n)
-	return n, err
 }

@@ -1,22 +1,21 @@
 package detect
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"picket/bench/public"
 	"picket/event"
 	"picket/sigma"
 	"picket/threats"
@@ -99,7 +98,7 @@ func TestReplay(t *testing.T) {
 		{"a rule of keywords", `{"Image":"/bin/ls","CommandLine":"ls","x":{"y":["a NEEDLE"]}}`, 1, 1, 0, "sigma", nil},
 		{"no rule's log source", `{"Image":"C:\\a.exe","CommandLine":"a"}`, 0, 1, 1, "sigma", nil},
 		{"picket's own", `{"event.kind":"process.start","process.exe":"/bin/sh"}` + "\n" + `{"event.kind":"nonsense"}` + "\n{}\n", 1, 1, 0, "picket", []string{
-			`rec:2:1: field event.kind: event.kind "nonsense" is not known`, "rec:3:1: the event has no event.kind",
+			`rec:2:1: field event.kind: event.kind "nonsense" is not known`, "rec:3:1: has no event.kind",
 		}},
 		{"empty", "", 0, 0, 0, "sigma", nil},
 		{"bad lines cost themselves", "{\n" + line(1) + "\nnot json\n" + deep + "\n" + line(2), 2, 2, 0, "sigma", []string{
@@ -226,6 +225,45 @@ func TestReplayFollowsSequences(t *testing.T) {
 	}
 }
 
+// A host whose events come by a slower way, or whose clock is behind, is counted as if it were alone.
+func TestReplayOfSeveralHosts(t *testing.T) {
+	const three = `title: Three shells
+id: 44444444-4444-4444-8444-444444444444
+level: high
+correlation: {type: event_count, rules: [shell_started], group-by: [host], timespan: 5s, condition: {gte: 3}}
+`
+	root := fstest.MapFS{"t/r.yml": {Data: []byte(shellRule)}, "t/c.yml": {Data: []byte(three)}}
+	var rec strings.Builder
+	own := func(host string, second, pid int) {
+		fmt.Fprintf(&rec, `{"_time":%q,"event.kind":"process.start","host":%q,"process.exe":"/bin/sh","process.pid":%d}`+"\n",
+			sampleStart.Add(time.Duration(second)*time.Second).Format(time.RFC3339), host, pid)
+	}
+	own("behind", 0, 1)
+	for i := range 40 { // the other one is up to 40 s ahead
+		own("ahead", 10*i, 100+i)
+		if i >= 5 {
+			own("behind", 10*i-40, 200+i)
+		}
+	}
+	for i := range 3 {
+		own("behind", 351+i, 300+i)
+	}
+	for hosts, want := range map[bool]int{true: 1, false: 0} {
+		loaded, _ := LoadThreats(root) // it lacks a README
+		engine, err := New(Options{Threats: loaded, Hosts: hosts, Noisy: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, s, err := replayed(t, Replay{Engine: engine}, []byte(rec.String()))
+		if err != nil || s.Unreadable > 0 {
+			t.Fatal(err, s.Faults)
+		}
+		if n := strings.Count(strings.Join(found, "\n"), `"title":"Three shells"`); n != want {
+			t.Errorf("several hosts %t: the sequence is found %d times, want %d", hosts, n, want)
+		}
+	}
+}
+
 func TestLoadEvery(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, src string) {
@@ -242,7 +280,7 @@ func TestLoadEvery(t *testing.T) {
 	write("again.yml", shellRule)
 	write(".github/x.yml", "not: a rule")
 	write("broken.yml", strings.Replace(wordRule, "condition: k", "condition: nothing", 1))
-	loaded, err := LoadEvery([]string{dir}, threats.FS)
+	loaded, err := LoadEvery([]string{dir}, nil, threats.FS)
 	var rules []string
 	for _, th := range loaded {
 		for _, r := range th.Rules {
@@ -279,26 +317,8 @@ func TestLoadEvery(t *testing.T) {
 // Linux: the most that one event can be matched against.
 func publicProcessRules(t testing.TB) (rules []*sigma.Rule) {
 	t.Helper()
-	zipped, err := gzip.NewReader(data(t, "sigmahq-rules-8eaafff1f.tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for files := tar.NewReader(zipped); ; {
-		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return rules
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasPrefix(h.Name, "sigma/rules") || !strings.HasSuffix(h.Name, ".yml") {
-			continue
-		}
-		src, err := io.ReadAll(files)
-		if err != nil {
-			t.Fatal(err)
-		}
-		read, _ := sigma.Parse(h.Name, src)
+	for _, f := range public.Rules(t) {
+		read, _ := sigma.Parse(f.Name, f.Data)
 		for _, r := range read.Rules {
 			if _, err := sigma.Compile([]*sigma.Rule{r}, nil); err == nil && r.Logsource.Category == "process_creation" {
 				r.Logsource.Product = "linux"
@@ -306,6 +326,7 @@ func publicProcessRules(t testing.TB) (rules []*sigma.Rule) {
 			}
 		}
 	}
+	return rules
 }
 
 // BenchmarkReplay is all that happens to a line of a foreign recording that no rule fires on.

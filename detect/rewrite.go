@@ -14,17 +14,17 @@ import (
 
 // LoadEvery reads what a replay runs: the threats of roots, as LoadThreats does, and each Sigma
 // rule below the directories dirs, at any depth and of any log source, since a recording may come
-// from a system that no sensor here watches. What is in order is returned even where the error, a
+// from a system that no sensor here watches. The values are those of placeholders. What is in order is returned even where the error, a
 // sigma.Errors, is not nil.
-func LoadEvery(dirs []string, roots ...fs.FS) ([]Threat, error) {
-	threats, err := LoadThreats(roots...)
+func LoadEvery(dirs []string, values map[string][]string, roots ...fs.FS) ([]Threat, error) {
+	threats, err := LoadThreats(WithPlaceholders(values, roots...)...)
 	var faults sigma.Errors
 	if err != nil {
 		faults = asFaults(err, "", 1)
 	}
 	for _, dir := range dirs {
-		l := loader{root: os.DirFS(dir), prefix: dir}
-		t := Threat{Name: filepath.Base(dir), Source: dir}
+		l := loader{root: os.DirFS(dir), prefix: dir, values: values}
+		t := Threat{Name: filepath.Base(dir), Source: dir, Placeholders: values}
 		err := fs.WalkDir(l.root, ".", func(file string, d fs.DirEntry, err error) error {
 			switch hidden := file != "." && strings.HasPrefix(path.Base(file), "."); {
 			case err != nil:

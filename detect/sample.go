@@ -77,18 +77,12 @@ func (l *loader) samples(t *Threat, file string, src []byte) {
 			l.fault(file, n, "is an event that neither hits nor misses", "write \"# hit: why\" or \"# miss: why\" above it")
 			open = &Sample{} // without a line: said once, and left out
 		}
-		e, err := event.ParseRecord(line)
-		if err != nil {
+		e, wrong := ownEvent(l.at(file), n, line, len(open.Events))
+		if wrong != nil {
 			broken = true
-			l.fault(file, n, err.Error(), "")
+			l.faults = append(l.faults, wrong)
 			continue
 		}
-		if e.Kind == event.KindNone {
-			broken = true
-			l.fault(file, n, "has no event.kind", "such as process.start, file.read or net.send")
-			continue
-		}
-		sampleDefaults(e, len(open.Events))
 		open.Events, open.Lines = append(open.Events, e), append(open.Lines, n)
 	}
 	finish()
@@ -163,7 +157,7 @@ func (t Threat) has(rule string) (isSequence, ok bool) {
 
 func (r Result) judge(t Threat, events []*event.Event) Result {
 	t.Filters = slices.DeleteFunc(slices.Clone(t.Filters), func(f *sigma.Filter) bool {
-		_, err := sigma.Options{Filters: []*sigma.Filter{f}}.Compile(t.Rules, Schema())
+		_, err := sigma.Options{Filters: []*sigma.Filter{f}, Placeholders: t.Placeholders}.Compile(t.Rules, Schema())
 		return err != nil // it is about rules of other threats
 	})
 	engine, err := New(Options{Threats: []Threat{t}, MinLevel: event.Informational})

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"picket/bench/public"
 	"picket/event"
 )
 
@@ -48,7 +49,7 @@ func TestTechniquesOfTags(t *testing.T) {
 
 // What we name of ATLAS is there, under that name.
 func TestATLASNamesAreTrue(t *testing.T) {
-	src, err := io.ReadAll(data(t, "atlas/ATLAS.yaml"))
+	src, err := io.ReadAll(public.Open(t, "atlas/ATLAS.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

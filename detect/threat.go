@@ -31,6 +31,8 @@ type Threat struct {
 	Brought  bool       // rules as a user brings them: no README, samples or attack
 	Inactive []Inactive // of such: rules that no event here can fire
 	Warnings []string   // of such: rules that read a field in vain
+
+	Placeholders map[string][]string // what the rules are compiled with
 }
 
 // maxFile bounds the size of a file in a threat's folder: rules are written by hand.
@@ -43,6 +45,8 @@ type folder struct {
 	only string // the one threat to load, "" for all
 
 	plain bool // no folders but rules at any depth
+
+	values map[string][]string // of placeholders
 }
 
 // Dir returns the threats below a directory, or, where the directory is itself a threat's
@@ -50,7 +54,7 @@ type folder struct {
 func Dir(dir string) fs.FS {
 	if st, err := os.Stat(filepath.Join(dir, "README.md")); err == nil && !st.IsDir() {
 		if abs, err := filepath.Abs(dir); err == nil {
-			return folder{os.DirFS(filepath.Dir(abs)), filepath.Dir(filepath.Clean(dir)), filepath.Base(abs), false}
+			return folder{os.DirFS(filepath.Dir(abs)), filepath.Dir(filepath.Clean(dir)), filepath.Base(abs), false, nil}
 		}
 	}
 	return folder{FS: os.DirFS(dir), name: dir}
@@ -69,7 +73,7 @@ func LoadThreats(roots ...fs.FS) ([]Threat, error) {
 	for _, root := range roots {
 		l := loader{root: root}
 		if f, ok := root.(folder); ok {
-			l.root, l.prefix, l.only, l.plain = f.FS, f.name, f.only, f.plain
+			l.root, l.prefix, l.only, l.plain, l.values = f.FS, f.name, f.only, f.plain, f.values
 		}
 		if l.plain {
 			t := l.collection()
@@ -123,6 +127,7 @@ type loader struct {
 	root         fs.FS
 	prefix, only string
 	plain        bool
+	values       map[string][]string // of placeholders
 	faults       sigma.Errors
 }
 
@@ -139,7 +144,7 @@ func fault(file string, line, col int, msg, hint string) *sigma.Error {
 }
 
 func (l *loader) threat(name string) Threat {
-	t := Threat{Name: name, Source: l.at(name)}
+	t := Threat{Name: name, Source: l.at(name), Placeholders: l.values}
 	entries, err := fs.ReadDir(l.root, name)
 	if err != nil {
 		l.fault(name, 0, "cannot read the threat's folder: "+err.Error(), "")
@@ -227,12 +232,12 @@ func (l *loader) rules(t *Threat, file string, src []byte) {
 		if !l.plain {
 			r.Name = ruleName(&r.Meta)
 		}
-		if _, err := sigma.Compile([]*sigma.Rule{r}, Schema()); err != nil {
+		if _, err := (sigma.Options{Placeholders: l.values}).Compile([]*sigma.Rule{r}, Schema()); err != nil {
 			if why, ok := lacksValues(err); ok && l.plain {
 				l.rest(t, r, why)
 				continue
 			}
-			l.faults = append(l.faults, asFaults(err, r.SourceFile, r.Line)...)
+			l.faults = append(l.faults, sayWhere(asFaults(err, r.SourceFile, r.Line))...)
 			continue
 		}
 		if l.fits(&r.Meta) {
@@ -329,14 +334,14 @@ func crossCheck(threats []Threat) sigma.Errors {
 	if err != nil {
 		faults = append(faults, asFaults(err, "", 1)...)
 	}
-	good := follow.Correlations()
+	good, values := follow.Correlations(), valuesFor(threats...)
 	for i := range threats {
 		t := &threats[i]
 		t.Correlations = slices.DeleteFunc(t.Correlations, func(c *sigma.Correlation) bool { return !slices.Contains(good, c) })
 		t.Filters = slices.DeleteFunc(t.Filters, func(f *sigma.Filter) bool {
-			_, err := sigma.Options{Filters: []*sigma.Filter{f}}.Compile(all.Rules, Schema())
+			_, err := sigma.Options{Filters: []*sigma.Filter{f}, Placeholders: values}.Compile(all.Rules, Schema())
 			if err != nil {
-				faults = append(faults, asFaults(err, f.SourceFile, f.Line)...)
+				faults = append(faults, sayWhere(asFaults(err, f.SourceFile, f.Line))...)
 			}
 			return err != nil
 		})

@@ -52,6 +52,7 @@ type agent struct {
 	alive    *os.File  // tells the next agent until when this one saw all
 	last     time.Time // of the newest event since the last tick
 	mute     bool      // the alive file could not be written, and that was said
+	saved    time.Time // when half-seen sequences were last kept
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -186,9 +187,10 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer beat.Stop()
 	defer tick.Stop()
 	ask, done := make(chan struct{}, 1), make(chan reloaded)
-	changed := a.watchRules(ctx)
+	changed := watchRules(ctx, a.cfg, a.log)
 	go a.reloading(ctx, a.rules.mistakes, ask, done)
 	a.heartbeat()
+	defer a.keepSequences() // the sensor has ended then
 	for {
 		select {
 		case err := <-sensed:
@@ -273,23 +275,9 @@ func (a *agent) advance(now time.Time) {
 		a.dropped = drops
 		a.send(e)
 	}
-	a.saveSequences()
+	a.saveSequences(now)
 	a.saveAlive(now)
 }
-
-// saveSequences keeps half-seen sequences on disk, so that an agent that is killed between the
-// steps of an attack still sees its end.
-func (a *agent) saveSequences() {
-	b, changed := a.engine.Snapshot()
-	if !changed {
-		return
-	}
-	if err := replaceFile(a.sequencesFile(), b, 0o600); err != nil {
-		a.log.Warn("half-seen sequences could not be kept", "error", err)
-	}
-}
-
-func (a *agent) sequencesFile() string { return filepath.Join(a.cfg.dir("agent"), "sequences.json") }
 
 func (a *agent) heartbeat() {
 	var metrics bytes.Buffer

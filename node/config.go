@@ -4,16 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"picket/detect"
 	"picket/sink"
 )
 
@@ -54,11 +57,15 @@ type Workload struct {
 
 // Detect is the detect section.
 type Detect struct {
-	Threats    []string `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
-	Rules      []string `yaml:"rules" doc:"directories of plain Sigma rules, read at any depth as they are, such as a checkout of a public rule set"`
-	Exceptions []string `yaml:"exceptions" doc:"directories of exceptions: on which events rules are to be quiet, without a change to the rules"`
-	Noisy      int      `yaml:"noisy" doc:"findings of one rule in one workload within ten minutes, past which further ones are only counted, and that is said"`
+	Threats      []string          `yaml:"threats" doc:"directories of threat folders, beside the built-in ones; a folder of the same name replaces a built-in one"`
+	Rules        []string          `yaml:"rules" doc:"directories of plain Sigma rules, read at any depth as they are, such as a checkout of a public rule set"`
+	Exceptions   []string          `yaml:"exceptions" doc:"directories of exceptions: on which events rules are to be quiet, without a change to the rules"`
+	Placeholders map[string]Values `yaml:"placeholders" doc:"values of the placeholders in rules with the modifier expand, by name: a list, or @/path of a file with one value a line"`
+	Noisy        int               `yaml:"noisy" doc:"findings of one rule in one workload within ten minutes, past which further ones are only counted, and that is said"`
 }
+
+// Values are texts of which one may stand alone.
+type Values []string
 
 // Stream is the stream section.
 type Stream struct {
@@ -227,6 +234,11 @@ func (c *Config) validate() (key, msg string) {
 			return key, "want at least 1MiB"
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Detect.Placeholders)) {
+		if msg := checkPlaceholder(name, c.Detect.Placeholders[name]); msg != "" {
+			return "detect.placeholders." + name, msg
+		}
+	}
 	if c.Detect.Noisy < 1 {
 		return "detect.noisy", "want at least 1"
 	}
@@ -249,6 +261,28 @@ func (c *Config) validateSinks() (key, msg string) {
 		return "sink", err.Error()
 	}
 	return "", ""
+}
+
+var placeholderName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
+// checkPlaceholder says what is wrong with the values of a placeholder.
+func checkPlaceholder(name string, values Values) string {
+	if !placeholderName.MatchString(name) {
+		return "want a name without percent signs: letters, digits, _, - and ."
+	}
+	for _, v := range values {
+		file, isFile := detect.ValuesFile(v)
+		switch {
+		case v == "":
+			return "want no empty value"
+		case isFile && !filepath.IsAbs(file):
+			return "want @ and the whole path of a file: @/etc/picket/" + strings.TrimPrefix(file, "./")
+		}
+	}
+	if len(values) == 0 {
+		return "want a list of values, or @/path of a file"
+	}
+	return ""
 }
 
 func isURL(s string, schemes ...string) bool {

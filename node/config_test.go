@@ -31,6 +31,12 @@ func TestMistakesAreLocated(t *testing.T) {
 		{"api:\n  listen: 127.0.0.1:99999\n", "api.listen: want a port from 0 to 65535"},
 		{"detect:\n  noisy: many\n", "2:10: detect.noisy: want a number"},
 		{"detect:\n  noisy: 0\n", "2:10: detect.noisy: want at least 1"},
+		{"detect:\n  placeholders:\n    a: @x\n", "picket.yaml:3"},
+		{"detect:\n  placeholders:\n    a: '@x.txt'\n", "3:8: detect.placeholders.a: want @ and the whole path of a file: @/etc/picket/x.txt"},
+		{"detect:\n  placeholders:\n    '%a%': [x]\n", "3:12: detect.placeholders.%a%: want a name without percent signs"},
+		{"detect:\n  placeholders:\n    a: []\n", "3:8: detect.placeholders.a: want a list of values"},
+		{"detect:\n  placeholders: [a]\n", "2:17: detect.placeholders: want a map"},
+		{"detect:\n  placeholders:\n    a: [[x]]\n", "3:9: detect.placeholders.a.0: want one value"},
 		{"workload:\n  models: /m\n", "2:11: workload.models: want a list"},
 		{"sink:\n  - type: kafka\n", "2:5: sink.0: sink kafka: unknown type \"kafka\": want jsonl or webhook"},
 		{"sink:\n  - type: webhook\n    url: example.org\n", "2:5: sink.0: sink webhook: a webhook sink wants a url, http:// or https://"},
@@ -72,6 +78,19 @@ func TestEveryDefaultIsDocumentedAndReadsBack(t *testing.T) {
 		if strings.TrimSpace(line) == "#" {
 			t.Errorf("a key has no doc tag:\n%s", b.String())
 		}
+	}
+}
+
+func TestPlaceholdersAreListsOrFiles(t *testing.T) {
+	c, err := load(t, "detect:\n  placeholders:\n    admins: [root, 0]\n    hosts: '@/etc/picket/hosts'\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(map[string]Values{"admins": {"root", "0"}, "hosts": {"@/etc/picket/hosts"}}, c.Detect.Placeholders); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"/etc/picket/hosts"}, valueFiles(c)); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -62,6 +62,9 @@ func (p *docWriter) example(t reflect.Type) {
 }
 
 func yamlValue(v reflect.Value) string {
+	if v.Kind() == reflect.Map && v.Len() == 0 {
+		return "{}"
+	}
 	switch x := v.Interface().(type) {
 	case []string:
 		return "[" + strings.Join(x, ", ") + "]"

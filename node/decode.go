@@ -151,6 +151,9 @@ func (d *decoder) value(n *yaml.Node, key string, v reflect.Value) {
 	case reflect.Struct:
 		d.structure(n, key, v)
 	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[Values]() && n.Kind == yaml.ScalarNode {
+			n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Column: n.Column, Content: []*yaml.Node{n}}
+		}
 		if n.Kind != yaml.SequenceNode {
 			d.fail(n, key, "want a list")
 			return
@@ -165,13 +168,13 @@ func (d *decoder) value(n *yaml.Node, key string, v reflect.Value) {
 			d.fail(n, key, "want a map of names to values")
 			return
 		}
-		m := map[string]string{}
+		m := reflect.MakeMap(v.Type())
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			var s string
-			d.value(n.Content[i+1], key+"."+n.Content[i].Value, reflect.ValueOf(&s).Elem())
-			m[n.Content[i].Value] = s
+			one := reflect.New(v.Type().Elem()).Elem()
+			d.value(n.Content[i+1], key+"."+n.Content[i].Value, one)
+			m.SetMapIndex(reflect.ValueOf(n.Content[i].Value), one)
 		}
-		v.Set(reflect.ValueOf(m))
+		v.Set(m)
 	default:
 		d.scalar(n, key, v)
 	}

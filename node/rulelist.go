@@ -4,24 +4,42 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
+	"time"
 
 	"picket/api"
 	"picket/detect"
-	"picket/threats"
 )
 
 // ruleList is the rules as the page shows them: what this host's files say, and what the agents
 // count of each.
 type ruleList struct {
-	rules []api.LoadedRule
+	cfg   *Config
+	log   *slog.Logger
 	fleet *fleet
+
+	mu    sync.Mutex
+	rules []api.LoadedRule
+
+	known map[string]bool // mistakes of the rules listed
+	seen  string          // fingerprint of the files
+}
+
+func newRuleList(cfg *Config, log *slog.Logger, f *fleet) *ruleList {
+	l := &ruleList{cfg: cfg, log: log, fleet: f}
+	read := readRules(cfg)
+	l.known = mistakes(read.err) // as an agent that starts takes what is in order
+	l.take(read)
+	return l
 }
 
 // Loaded implements api.Rules.
-func (l ruleList) Loaded(context.Context) ([]api.LoadedRule, error) {
+func (l *ruleList) Loaded(context.Context) ([]api.LoadedRule, error) {
 	hits := l.fleet.byRule("picket_detect_rule_hits_total")
 	quiet := l.fleet.byRule("picket_detect_rule_suppressed_total")
+	l.mu.Lock()
 	out := slices.Clone(l.rules)
+	l.mu.Unlock()
 	for i := range out {
 		key := ruleKey{out[i].Name, out[i].Threat}
 		out[i].Hits, out[i].Suppressed = hits[key], quiet[key]
@@ -29,13 +47,39 @@ func (l ruleList) Loaded(context.Context) ([]api.LoadedRule, error) {
 	return out, nil
 }
 
-// loadedRules reads the threats as an agent on this host does, for the page to show.
-func loadedRules(cfg *Config, log *slog.Logger) []api.LoadedRule {
-	loaded, _ := detect.LoadThreats(ThreatRoots(cfg, threats.FS)...) // an agent says what is wrong with them
-	e, err := detect.New(detect.Options{Threats: loaded})
+// follow lists the rules anew when their files change, until ctx ends.
+func (l *ruleList) follow(ctx context.Context) error {
+	changed := watchRules(ctx, l.cfg, l.log)
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	if changed != nil {
+		tick.Stop()
+	}
+	for {
+		if fingerprint(l.cfg) != l.seen { // also what changed before there were watches
+			l.take(readRules(l.cfg))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-tick.C:
+		}
+	}
+}
+
+// take lists rules as an agent takes them: where there is a mistake that the listed ones do not have,
+// these stay in use.
+func (l *ruleList) take(read ruleSet) {
+	l.seen = read.seen
+	if len(fresh(read.err, l.known)) > 0 {
+		l.log.Warn("rules have new mistakes: the last good ones stay listed, as agents keep them")
+		return
+	}
+	e, err := detect.New(detect.Options{Threats: read.threats, Exceptions: read.except})
 	if err != nil {
-		log.Warn("rules cannot be listed", "error", err)
-		return nil
+		l.log.Warn("rules cannot be listed", "error", err)
+		return
 	}
 	rules := e.Rules()
 	for _, r := range e.Inactive() {
@@ -48,7 +92,10 @@ func loadedRules(cfg *Config, log *slog.Logger) []api.LoadedRule {
 			Techniques: detect.Techniques(r.Tags), Inactive: r.Inactive, Cost: r.Cost,
 		}
 	}
-	return out
+	l.known = mistakes(read.err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rules = out
 }
 
 // ruleKey names a rule in the agents' metrics.
@@ -81,4 +128,4 @@ func (f *fleet) byRule(name string) map[ruleKey]uint64 {
 	return out
 }
 
-var _ api.Rules = ruleList{}
+var _ api.Rules = (*ruleList)(nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,7 +65,7 @@ type ruleSet struct {
 // is left out and does not stop the others.
 func readRules(cfg *Config) ruleSet {
 	seen := fingerprint(cfg) // before the files: a change on the way is seen again
-	loaded, err := detect.LoadThreats(ThreatRoots(cfg, threats.FS)...)
+	loaded, err := LoadThreats(cfg, ThreatRoots(cfg, threats.FS)...)
 	except, faults := detect.LoadExceptions(cfg.Detect.Exceptions...)
 	faults = errors.Join(faults, detect.CheckExceptions(except, loaded))
 	return ruleSet{loaded, except, joined(err, faults), seen}
@@ -207,6 +208,37 @@ func (a *agent) tellNotices(now time.Time) {
 	}
 }
 
+// LoadThreats reads the threats of roots, with the values that the configuration gives placeholders.
+// What is in order is returned even where the error is not nil.
+func LoadThreats(cfg *Config, roots ...fs.FS) ([]detect.Threat, error) {
+	values, wrong := Placeholders(cfg)
+	loaded, err := detect.LoadThreats(detect.WithPlaceholders(values, roots...)...)
+	return loaded, joined(wrong, err)
+}
+
+// Placeholders returns the values that the configuration gives placeholders. What is in order is
+// returned even where the error is not nil.
+func Placeholders(cfg *Config) (map[string][]string, error) {
+	given := map[string][]string{}
+	for name, values := range cfg.Detect.Placeholders {
+		given[name] = values
+	}
+	return detect.LoadPlaceholders(given)
+}
+
+// valueFiles are the files that placeholders take values from.
+func valueFiles(cfg *Config) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(cfg.Detect.Placeholders)) {
+		for _, v := range cfg.Detect.Placeholders[name] {
+			if file, ok := detect.ValuesFile(v); ok {
+				out = append(out, file)
+			}
+		}
+	}
+	return out
+}
+
 // ThreatRoots returns the built-in threats, the host's directories of threats that exist, and its
 // directories of plain rules.
 func ThreatRoots(cfg *Config, builtin fs.FS) []fs.FS {
@@ -222,10 +254,10 @@ func ThreatRoots(cfg *Config, builtin fs.FS) []fs.FS {
 	return roots
 }
 
-// ruleDirs are the directories that rules are read from, wherever links lead.
+// ruleDirs are the directories, and files of values, that rules are read from, wherever links lead.
 func ruleDirs(cfg *Config) []string {
 	var out []string
-	for _, dir := range slices.Concat(cfg.Detect.Threats, cfg.Detect.Rules, cfg.Detect.Exceptions) {
+	for _, dir := range slices.Concat(cfg.Detect.Threats, cfg.Detect.Rules, cfg.Detect.Exceptions, valueFiles(cfg)) {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			dir = real
 		}

@@ -117,7 +117,7 @@ func TestRuleFilesAreWatched(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "later", "rules") // not there yet
 	a := ruleAgent(t, dir)
-	changed := a.watchRules(t.Context())
+	changed := watchRules(t.Context(), a.cfg, a.log)
 	if changed == nil {
 		t.Skip("this host gives no inotify watches")
 	}
@@ -161,5 +161,35 @@ func TestConcerns(t *testing.T) {
 		if concerns(name, roots) != want {
 			t.Errorf("concerns(%s) = %t", name, !want)
 		}
+	}
+}
+
+// The file of a placeholder's values is read again with the rules, and a change to it is seen.
+func TestReloadOfPlaceholderValues(t *testing.T) {
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "deep", "admins")
+	writeRule(t, filepath.Join(dir, "one.yml"), strings.Replace(testRule, "Image|endswith: /sh", "Image|expand: '%shells%'", 1))
+	a := ruleAgent(t, dir)
+	a.cfg.Detect.Placeholders = map[string]Values{"shells": {"@" + file}}
+	a.reloadOnce(t)
+	if fires(a) || len(a.rules.errors) == 0 || !strings.Contains(strings.Join(a.rules.errors, " "), "admins:1:1: values of a placeholder cannot be read") {
+		t.Fatalf("without its file: %q", a.rules.errors)
+	}
+	changed := watchRules(t.Context(), a.cfg, a.log)
+	if changed == nil {
+		t.Skip("this kernel gives no watches")
+	}
+	seen := fingerprint(a.cfg)
+	writeRule(t, file, "*/sh\n")
+	if fingerprint(a.cfg) == seen {
+		t.Error("the file does not count as one of the rules'")
+	}
+	<-changed
+	if a.reloadOnce(t); !fires(a) {
+		t.Errorf("with its file: %q", a.rules.errors)
+	}
+	writeRule(t, file, "/bin/nosh\n")
+	<-changed
+	if a.reloadOnce(t); fires(a) {
+		t.Error("the old values are in use")
 	}
 }

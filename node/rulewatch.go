@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,28 +22,28 @@ const (
 var errManyDirs = errors.New("too many directories")
 
 // watchRules returns a channel that says when something below the rule directories changed. It
-// returns nil where the kernel gives no watches: then the files are looked at with each heartbeat.
-func (a *agent) watchRules(ctx context.Context) <-chan struct{} {
+// returns nil where the kernel gives no watches: then the files are looked at now and then.
+func watchRules(ctx context.Context, cfg *Config, log *slog.Logger) <-chan struct{} {
 	w, err := fsnotify.NewWatcher()
 	if err == nil {
-		if err = watchDirs(w, ruleDirs(a.cfg)); err != nil {
+		if err = watchDirs(w, ruleDirs(cfg)); err != nil {
 			_ = w.Close() // it is not used
 		}
 	}
 	if err != nil {
-		a.log.Warn("rule files cannot be watched: they are looked at with each heartbeat", "error", err)
+		log.Warn("rule files cannot be watched: they are looked at every ten seconds", "error", err)
 		return nil
 	}
 	changed := make(chan struct{}, 1)
 	go func() {
 		defer w.Close() //nolint:errcheck // nothing is lost with it
-		a.followFiles(ctx, w, changed)
+		followFiles(ctx, w, cfg, log, changed)
 	}()
 	return changed
 }
 
 // followFiles tells changed of changes, once they have settled.
-func (a *agent) followFiles(ctx context.Context, w *fsnotify.Watcher, changed chan<- struct{}) {
+func followFiles(ctx context.Context, w *fsnotify.Watcher, cfg *Config, log *slog.Logger, changed chan<- struct{}) {
 	quiet := time.NewTimer(0)
 	<-quiet.C
 	var began time.Time // of changes that were not told yet
@@ -51,14 +52,14 @@ func (a *agent) followFiles(ctx context.Context, w *fsnotify.Watcher, changed ch
 		case <-ctx.Done():
 			return
 		case err := <-w.Errors: // an overflow: something changed, nobody knows what
-			a.log.Debug("watching rule files", "error", err)
+			log.Debug("watching rule files", "error", err)
 		case ev := <-w.Events:
-			if ev.Op == fsnotify.Chmod || !concerns(ev.Name, ruleDirs(a.cfg)) {
+			if ev.Op == fsnotify.Chmod || !concerns(ev.Name, ruleDirs(cfg)) {
 				continue
 			}
 		case <-quiet.C:
-			if err := watchDirs(w, ruleDirs(a.cfg)); err != nil { // those that are new
-				a.log.Warn("not all rule directories can be watched: send SIGHUP after a change", "error", err)
+			if err := watchDirs(w, ruleDirs(cfg)); err != nil { // those that are new
+				log.Warn("not all rule directories can be watched: send SIGHUP after a change", "error", err)
 			}
 			began = time.Time{}
 			signalOnce(changed)
@@ -76,7 +77,7 @@ func (a *agent) followFiles(ctx context.Context, w *fsnotify.Watcher, changed ch
 func watchDirs(w *fsnotify.Watcher, roots []string) error {
 	dirs := 0
 	for _, root := range roots {
-		if _, err := os.Stat(root); err != nil {
+		if st, err := os.Stat(root); err != nil || !st.IsDir() { // of a file, one that is put in its place is seen too
 			if err := w.Add(nearest(root)); err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ type server struct {
 	outbox *sink.Outbox
 	fleet  *fleet
 	api    *api.Server
-	rules  []api.LoadedRule
+	rules  *ruleList
 
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
@@ -205,11 +205,11 @@ func (s *server) openAPI(ctx context.Context) error {
 			return fmt.Errorf("first user: %w", err)
 		}
 	}
-	s.rules = loadedRules(s.cfg, s.log)
+	s.rules = newRuleList(s.cfg, s.log, s.fleet)
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Health: s, Rules: ruleList{s.rules, s.fleet}, Accounts: accounts{s.state}, Audit: audit{s.state},
+		Fleet: s.fleet, Health: s, Rules: s.rules, Accounts: accounts{s.state}, Audit: audit{s.state},
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,
@@ -260,6 +260,7 @@ func (s *server) run(ctx context.Context) error {
 		return s.hub.Heartbeats(ctx, func(from string, b event.Heartbeat) { s.heartbeat(ctx, from, b) })
 	})
 	g.Go(func() error { return s.watch(ctx) })
+	g.Go(func() error { return s.rules.follow(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

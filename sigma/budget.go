@@ -17,7 +17,8 @@ type CorrelatorStats struct {
 	Groups  int    // open
 	Bytes   int    // held by them, about
 	Late    uint64 // events too old to be counted
-	Clamped uint64 // events whose time was far ahead of what Advance said
+	Clamped uint64 // events whose time was far ahead of what Advance or other sources said
+	Sources int    // that tell the time
 	Evicted uint64 // groups given up for want of room
 	// ByCorrelation has an entry for each correlation, inner ones first.
 	ByCorrelation []CorrelationStats
@@ -25,7 +26,7 @@ type CorrelatorStats struct {
 
 // Stats returns the counts so far.
 func (c *Correlator[T]) Stats() CorrelatorStats {
-	s := CorrelatorStats{Bytes: c.bytes, Late: c.late, Clamped: c.clamped}
+	s := CorrelatorStats{Bytes: c.bytes, Late: c.late, Clamped: c.clamped, Sources: len(c.clocks.by)}
 	for _, p := range c.parts {
 		p.stats.Groups = len(p.groups)
 		s.Groups += len(p.groups)
@@ -37,7 +38,7 @@ func (c *Correlator[T]) Stats() CorrelatorStats {
 
 // groupBytes is what a group takes besides its key, points and contributors: itself, its entry in
 // the map and its place in the queue.
-const groupBytes = 272
+const groupBytes = 296
 
 // weigh counts anew what g holds, and when something is over.
 func (c *Correlator[T]) weigh(p *part[T], g *group[T]) {
@@ -54,31 +55,31 @@ func (c *Correlator[T]) weigh(p *part[T], g *group[T]) {
 	c.due = min(c.due, g.queued+p.delay)
 }
 
-// evict gives up groups until all bounds hold: where one correlation has too many groups the
-// stalest of it; where all together hold too much the stalest of the least risky correlation.
+// evict gives up groups until all bounds hold: where one correlation has too many groups one of it;
+// where all together hold too much one of the least risky correlation. Within a correlation it is the
+// tenant with the most groups that gives up one.
 func (c *Correlator[T]) evict() {
 	for _, p := range c.risk {
 		for len(p.groups) > c.o.MaxGroups || len(p.groups) > 0 && c.bytes > c.o.MaxBytes {
-			p.stalest()
-			c.drop(p)
+			c.drop(p, p.expendable())
 			p.stats.Evicted++
 		}
 	}
 }
 
-// drop gives up the stalest group of p.
-func (c *Correlator[T]) drop(p *part[T]) {
-	g := p.queue[0]
+// drop gives up a group of p.
+func (c *Correlator[T]) drop(p *part[T], g *group[T]) {
 	last := p.queue[len(p.queue)-1]
-	p.queue[0], last.place = last, 0
+	p.queue[g.place], last.place = last, g.place
 	p.queue[len(p.queue)-1] = nil
 	p.queue = p.queue[:len(p.queue)-1]
-	if len(p.queue) > 0 {
-		p.down(0)
+	if last != g {
+		p.up(last.place)
+		p.down(last.place)
 	}
+	c.moveOut(p, g)
 	delete(p.groups, g.key)
-	c.bytes -= g.bytes
-	p.stats.Bytes -= g.bytes
+	c.addBytes(p, -g.bytes)
 }
 
 // stalest returns the group that is over first, nil if there is none.

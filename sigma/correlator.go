@@ -35,6 +35,7 @@ type CorrelatorOptions[T any] struct {
 type Observation struct {
 	Event  Event
 	Time   time.Time // of the event; windows know no other time
+	Source string    // whose clock told the time, such as a host; "" where there is but one
 	Weight uint64    // how many events it stands for, each with the same values; 0 is 1
 	Rules  []*Rule   // as Engine.Match told
 }
@@ -70,8 +71,10 @@ type Firing[T any] struct {
 // no event of it can come any more, a timespan after its first event; the next window begins with
 // the next event.
 //
-// Time is the watermark: the newest event's time, or what Advance said, less the allowed lateness.
-// An event older than that is counted as late and not otherwise. One that is older than others of its
+// Time is the watermark: the newest event's time, or what Advance said, less the allowed lateness. Of
+// several sources, such as hosts, each has a newest event, and the one that is furthest behind counts;
+// a source that is more than a minute behind the newest of all is idle and holds nothing back. An
+// event older than the watermark is counted as late and not otherwise. One that is older than others of its
 // group, but not late, counts at its own time in the window that is open then: the one that ends with
 // the newest event, or the one that is to close. Windows that ended before are not judged again.
 //
@@ -90,6 +93,8 @@ type Correlator[T any] struct {
 	bytes     int
 	late      uint64
 	clamped   uint64
+	closed    uint64 // windows that ended, to tell whether one did
+	clocks    clocks
 
 	touched []feed[T]
 	key     []byte
@@ -119,6 +124,9 @@ type part[T any] struct {
 	groups map[string]*group[T]
 	queue  []*group[T] // a heap by due
 	stats  CorrelationStats
+
+	tenants map[string]*tenant[T] // by the first value of group-by
+	crowd   []*tenant[T]          // a heap: the one with the most groups first
 }
 
 // Bounds that events cannot widen.
@@ -189,12 +197,7 @@ func (c *Correlator[T]) Observe(o Observation, fire func(*Firing[T])) bool {
 		return false
 	}
 	c.fire = fire
-	at := o.Time.UnixNano()
-	if c.present != 0 && at > c.present+maxJump {
-		at = c.present // one clock that is wrong must not end all windows
-		c.clamped++
-	}
-	c.advance(at - int64(c.o.Lateness))
+	at := c.hear(o.Source, o.Time.UnixNano())
 	if at < c.watermark {
 		c.late++
 		return true
@@ -231,6 +234,39 @@ func (c *Correlator[T]) Advance(now time.Time, fire func(*Firing[T])) bool {
 	return closed
 }
 
+// Heard tells that the time at a source has come to at, as an event of it says that no rule fired on,
+// and calls fire with what that completes. It reports whether a group closed.
+func (c *Correlator[T]) Heard(source string, at time.Time, fire func(*Firing[T])) bool {
+	if s := at.Unix(); s < 0 || s >= lastSecond {
+		return false
+	}
+	c.fire = fire
+	before := c.closed
+	c.hear(source, at.UnixNano())
+	c.evict()
+	c.fire = nil
+	return c.closed != before
+}
+
+// hear moves the watermark to where an event of a source takes it, and returns the time at which that
+// event counts: one clock that is wrong must not end all windows.
+func (c *Correlator[T]) hear(source string, at int64) int64 {
+	if c.present != 0 && at > c.present+maxJump {
+		at = c.present
+		c.clamped++
+	}
+	if c.clocks.only(source, at) {
+		c.advance(c.clocks.floor - int64(c.o.Lateness))
+		return at
+	}
+	at, believed := c.clocks.believed(source, at)
+	if !believed {
+		c.clamped++
+	}
+	c.advance(c.clocks.see(source, at) - int64(c.o.Lateness))
+	return at
+}
+
 // advance moves the watermark to at, unless it is there, and closes what is over.
 func (c *Correlator[T]) advance(at int64) (closed bool) {
 	c.watermark = max(c.watermark, at)
@@ -241,8 +277,9 @@ func (c *Correlator[T]) advance(at int64) (closed bool) {
 	for _, p := range c.parts { // inner ones first: what they find still counts in the outer ones
 		for g := p.stalest(); g != nil && c.watermark-p.delay > g.due; g = p.stalest() {
 			closed = true
+			c.closed++
 			if p.atOnce || !c.closeWindow(p, g) {
-				c.drop(p)
+				c.drop(p, g)
 			}
 		}
 		if len(p.queue) > 0 {
@@ -301,7 +338,9 @@ func (c *Correlator[T]) count(p *part[T], slot int, pt point, in *input[T]) {
 		g = &group[T]{key: string(c.key), newest: pt.at}
 		p.groups[g.key] = g
 		p.push(g, pt.at)
+		c.settleIn(p, g)
 	}
+	g.touch()
 	if !p.atOnce {
 		g.await(p, pt)
 		g.keep(c, p, slot, in, math.MinInt64, false)

@@ -34,6 +34,7 @@ func (j judge) empty(parts []*node) bool {
 			want = append(want, leaf.item.choices()...)
 		}
 	}
+	j.oneName(want, not)
 	left := most
 	for _, c := range want {
 		if j.nothingLeft(c, want, not, &left) {
@@ -48,6 +49,26 @@ func (j judge) empty(parts []*node) bool {
 		}
 	}
 	return false
+}
+
+// oneName calls fields that the schema knows by two names by one of them.
+func (j judge) oneName(lists ...[]choice) {
+	if j.schema == nil {
+		return
+	}
+	names := map[uint16]string{}
+	for _, list := range lists {
+		for i := range list {
+			id, ok := j.schema.Field(list[i].field)
+			if !ok {
+				continue
+			}
+			if names[id] == "" {
+				names[id] = list[i].field
+			}
+			list[i].field = names[id]
+		}
+	}
 }
 
 func (j judge) isSingle(field string) bool { return j.single != nil && j.single(field) }
@@ -86,15 +107,13 @@ func (j judge) nothingLeft(c choice, want, not []choice, left *int) bool {
 
 // excluded reports whether p is none of the texts wanted of its field, or one that is filtered out.
 func (j judge) excluded(field string, p pattern, want, not []choice, left *int) bool {
-	if text, plain := p.plain(); plain {
-		for _, n := range not {
-			for _, q := range n.texts {
-				if *left--; *left < 0 {
-					return false
-				}
-				if n.field == field && q.match(text) {
-					return true
-				}
+	for _, n := range not {
+		for _, q := range n.texts {
+			if *left--; *left < 0 {
+				return false
+			}
+			if n.field == field && p.within(q) {
+				return true
 			}
 		}
 	}

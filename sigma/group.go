@@ -33,6 +33,9 @@ type group[T any] struct {
 	place  int   // in the queue
 	bytes  int
 	tidy   int // points up to which repeats stay
+
+	tenant       *tenant[T] // whose group it is, nil where there are no tenants
+	older, newer *group[T]  // of the tenant, by when they last counted
 }
 
 // What bounds the points of a group.

@@ -1,59 +1,24 @@
 package sigma_test
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"errors"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"picket/bench/public"
 	"picket/sigma"
 )
-
-const publicRules = "sigmahq-rules-8eaafff1f.tar.gz"
 
 // publicFiles returns the living public rule files by name. Without them the test is skipped.
 func publicFiles(t testing.TB) map[string][]byte {
 	t.Helper()
-	dir := os.Getenv("PICKET_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data")
-	}
-	f, err := os.Open(filepath.Join(dir, publicRules))
-	if errors.Is(err, os.ErrNotExist) {
-		if slices.Contains(strings.Split(os.Getenv("PICKET_REQUIRE"), ","), "data") {
-			t.Fatalf("needs %s in PICKET_DATA", publicRules)
-		}
-		t.Skipf("needs %s in PICKET_DATA or ../shared/data", publicRules)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zip, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := map[string][]byte{}
-	for tr := tar.NewReader(zip); ; {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasPrefix(h.Name, "sigma/rules") && strings.HasSuffix(h.Name, ".yml") {
-			if files[h.Name], err = io.ReadAll(tr); err != nil {
-				t.Fatal(err)
-			}
-		}
+	for _, f := range public.Rules(t) {
+		files[f.Name] = f.Data
 	}
+	return files
 }
 
 // loadPublic parses all living public rules, in the order of their files.

@@ -109,6 +109,7 @@ func (c *Correlator[T]) Restore(data []byte) error {
 	for _, p := range c.parts {
 		clear(p.groups)
 		p.queue, p.stats.Bytes = nil, 0
+		p.tenants, p.crowd = nil, nil
 	}
 	c.bytes = 0
 	var s savedState
@@ -129,7 +130,7 @@ func (c *Correlator[T]) Restore(data []byte) error {
 	}
 	for _, p := range c.parts {
 		for len(p.queue) > 0 {
-			c.drop(p)
+			c.drop(p, p.queue[0])
 		}
 	}
 	return fmt.Errorf("restore correlations: %w", err)
@@ -175,6 +176,7 @@ func (c *Correlator[T]) load(p *part[T], s *savedGroup) error {
 	}
 	p.groups[g.key] = g
 	p.push(g, g.newest)
+	c.settleIn(p, g)
 	g.schedule(p)
 	c.weigh(p, g)
 	return nil

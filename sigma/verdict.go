@@ -20,6 +20,7 @@ func (t truth) negated() truth { return [...]truth{maybe: maybe, never: always, 
 type judge struct {
 	absent func(field string) bool // no event has the field; nil where any may
 	single func(field string) bool // an event has at most one value of the field; nil where it may have several
+	schema Schema                  // where it tells which names are of one field; nil where names alone count
 }
 
 // verdict tells whether n is the same for all events. It finds the plain contradictions: x and

@@ -4,12 +4,10 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"testing"
+
+	"picket/bench/public"
 )
 
 // schema checks records against the compiled OCSF schema.
@@ -47,19 +45,7 @@ type schemaType struct {
 
 func loadSchema(t *testing.T) *schema {
 	t.Helper()
-	dir := os.Getenv("PICKET_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data")
-	}
-	f, err := os.Open(filepath.Join(dir, "ocsf", "ocsf-1.8.0-compiled.json.gz"))
-	if err != nil {
-		if slices.Contains(strings.Split(os.Getenv("PICKET_REQUIRE"), ","), "data") {
-			t.Fatal(err)
-		}
-		t.Skip("needs the compiled OCSF schema: set PICKET_DATA to the folder that holds ocsf/ocsf-1.8.0-compiled.json.gz")
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	z, err := gzip.NewReader(public.Open(t, "ocsf/ocsf-1.8.0-compiled.json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

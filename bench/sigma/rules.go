@@ -1,21 +1,14 @@
 package main
 
 import (
-	"archive/tar"
-	"compress/gzip"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
+	"picket/bench/public"
 	"picket/sigma"
 )
-
-const archive = "sigmahq-rules-8eaafff1f.tar.gz"
 
 // ruleset is the public rules, and what loading them cost.
 type ruleset struct {
@@ -27,14 +20,15 @@ type ruleset struct {
 
 // load reads the living public rules that need no placeholder values.
 func load(data string) (set ruleset, err error) {
-	files, err := ruleFiles(filepath.Join(data, archive))
+	files, err := public.ReadRules(filepath.Join(data, public.Archive))
 	if err != nil {
 		return set, fmt.Errorf("the public rules: %w", err)
 	}
+	files = public.Living(files)
 	before := heap()
 	began := cpu()
 	for _, f := range files {
-		parsed, err := sigma.Parse(f.name, f.src)
+		parsed, err := sigma.Parse(f.Name, f.Data)
 		if err != nil {
 			return set, err
 		}
@@ -46,7 +40,7 @@ func load(data string) (set ruleset, err error) {
 	}
 	set.took = cpu() - began
 	for i := range files {
-		files[i].src = nil
+		files[i].Data = nil
 	}
 	set.heap = heap() - before
 	set.compiled = len(e.Rules())
@@ -61,38 +55,4 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
-}
-
-type file struct {
-	name string
-	src  []byte
-}
-
-func ruleFiles(name string) (files []file, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	zip, err := gzip.NewReader(f)
-	if err != nil {
-		return nil, err
-	}
-	for tr := tar.NewReader(zip); ; {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return files, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !strings.HasPrefix(h.Name, "sigma/rules") || !strings.HasSuffix(h.Name, ".yml") {
-			continue
-		}
-		src, err := io.ReadAll(tr)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, file{h.Name, src})
-	}
 }

@@ -85,7 +85,7 @@ var examples = map[string]string{
 	"incidents ack":   "picket incidents ack 3f2a --note 'looking at it'",
 	"incidents close": "picket incidents close 3f2a --verdict true-positive --note 'isolated, rotated the keys'",
 	"lab attack":      "picket lab attack steal-weights\npicket lab attack tamper-weights --keep --output json",
-	"rule lint":       "picket rule lint\npicket rule lint ./my-threats",
+	"rule lint":       "picket rule lint\npicket rule lint ./my-threats\npicket rule lint --exceptions /etc/picket/exceptions",
 	"rule test":       "picket rule test\npicket rule test steal-weights",
 	"rule list":       "picket rule list\npicket rule list --rules ~/sigma --active --output json\npicket rule list --stats",
 	"rule except":     "picket rule except preview /etc/picket/exceptions\npicket rule except preview backup.yml recording.jsonl",

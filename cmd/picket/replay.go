@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -22,6 +21,7 @@ type replayCmd struct {
 	Rules     []string `placeholder:"DIR" sep:"none" help:"Run the Sigma rules below a directory too, at any depth. May be given several times."`
 	Threats   []string `placeholder:"DIR" sep:"none" help:"Run the threats of a directory of threat folders too. May be given several times."`
 	Mapping   []string `placeholder:"FILE" sep:"none" help:"Rewrite the rules with a processing pipeline (YAML). May be given several times."`
+	Together  bool     `help:"Replay all files as one, in the order of their events' times, so that sequences span them."`
 	Format    string   `enum:",picket,sysmon,auditd,kubernetes,ecs,sigma" default:"" help:"How the recordings are written: picket, sysmon, auditd, kubernetes, ecs or sigma. Default: what their first lines look like."`
 	Logsource string   `placeholder:"category=…,product=…,service=…" help:"The Sigma log source that all events of other programs belong to. Default: what each looks like."`
 	MinLevel  string   `enum:"informational,low,medium,high,critical" default:"medium" help:"Rules below this level find nothing by themselves."`
@@ -43,14 +43,13 @@ func (c *replayCmd) Run(a *app) error {
 		bar.clear()
 		c.print(a, f)
 	}}
-	var unread []error
-	for _, file := range c.Files {
-		if err := c.read(a, replay, bar, file); err != nil {
-			if a.ctx.Err() != nil {
-				return err
-			}
-			unread = append(unread, err)
-		}
+	read := c.readEach
+	if c.Together {
+		read = c.readTogether
+	}
+	unread := read(a, replay, bar)
+	if err := a.ctx.Err(); err != nil {
+		return err
 	}
 	s := replay.Summary()
 	c.report(a, s, unread)
@@ -85,7 +84,11 @@ func (c *replayCmd) engine(a *app) (*detect.Engine, error) {
 			brought = append(brought, dir)
 		}
 	}
-	loaded, loadErr := detect.LoadEvery(brought, roots...)
+	values, err := node.Placeholders(cfg)
+	for _, e := range node.Unjoin(err) {
+		a.mistake(e)
+	}
+	loaded, loadErr := detect.LoadEvery(brought, values, roots...)
 	pipelines := make([]*sigma.Pipeline, len(c.Mapping))
 	for i, file := range c.Mapping {
 		src, err := os.ReadFile(file)
@@ -104,7 +107,7 @@ func (c *replayCmd) engine(a *app) (*detect.Engine, error) {
 	if len(wrong) > 0 {
 		a.complain("%d rules are wrong and left out\n", len(wrong))
 	}
-	return detect.New(detect.Options{Threats: loaded, MinLevel: event.ParseSeverity(c.MinLevel), Noisy: math.MaxInt})
+	return detect.New(detect.Options{Threats: loaded, MinLevel: event.ParseSeverity(c.MinLevel), Hosts: true, Noisy: math.MaxInt})
 }
 
 // parseLogsource reads category=…,product=…,service=….
@@ -124,23 +127,63 @@ func parseLogsource(s string) (*sigma.Logsource, error) {
 	return &l, nil
 }
 
-// read replays one file, - being standard input.
-func (c *replayCmd) read(a *app, replay *detect.Replay, bar *progressBar, file string) error {
-	in, size := os.Stdin, int64(0)
-	if file != "-" {
-		f, err := os.Open(file)
+// readEach replays one file after another. It returns what could not be read.
+func (c *replayCmd) readEach(a *app, replay *detect.Replay, bar *progressBar) (unread []error) {
+	for _, file := range c.Files {
+		in, size, err := openInput(file)
+		if err == nil {
+			bar.begin(file, size)
+			err = replay.Read(a.ctx, in.name, in)
+			bar.clear()
+			_ = in.Close() // it was only read
+		}
 		if err != nil {
-			return err
+			unread = append(unread, err)
 		}
-		defer f.Close() //nolint:errcheck // it was only read
-		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
-			size = st.Size()
+		if a.ctx.Err() != nil {
+			break
 		}
-		in = f
 	}
-	bar.begin(file, size)
+	return unread
+}
+
+// readTogether replays all files as one.
+func (c *replayCmd) readTogether(a *app, replay *detect.Replay, bar *progressBar) (unread []error) {
+	var inputs []detect.Input
+	total := int64(0)
+	for _, file := range c.Files {
+		in, size, err := openInput(file)
+		if err != nil {
+			unread = append(unread, err)
+			continue
+		}
+		defer in.Close() //nolint:errcheck // it was only read
+		inputs, total = append(inputs, detect.Input{Name: in.name, Data: in}), total+size
+	}
+	bar.begin(fmt.Sprintf("%d recordings", len(inputs)), total)
 	defer bar.clear()
-	return replay.Read(a.ctx, cmp.Or(map[string]string{"-": "standard input"}[file], file), in)
+	return append(unread, node.Unjoin(replay.ReadTogether(a.ctx, inputs...))...)
+}
+
+// input is a file that is read, by the name that messages call it.
+type input struct {
+	*os.File
+	name string
+}
+
+// openInput opens a file, - being standard input. The size is 0 where it is not known.
+func openInput(file string) (in input, size int64, err error) {
+	if file == "-" {
+		return input{os.Stdin, "standard input"}, 0, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return input{}, 0, err
+	}
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		size = st.Size()
+	}
+	return input{f, file}, size, nil
 }
 
 // print prints one finding: a line for people, or an object for programs.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"picket/detect"
 	"picket/node"
@@ -47,7 +48,7 @@ func (t threatArgs) load(a *app) ([]detect.Threat, error) {
 			names[n] = true
 		}
 	}
-	loaded, err := detect.LoadThreats(roots...)
+	loaded, err := node.LoadThreats(cfg, roots...)
 	var out []detect.Threat
 	for _, l := range loaded {
 		if len(names) == 0 || names[l.Name] {
@@ -79,6 +80,7 @@ func isDir(name string) bool {
 type ruleLintCmd struct {
 	outputFlag
 	threatArgs
+	Exceptions []string `placeholder:"PATH" sep:"none" help:"Lint a file or directory of exceptions too. May be given several times."`
 }
 
 func (c *ruleLintCmd) Run(a *app) error {
@@ -92,6 +94,11 @@ func (c *ruleLintCmd) Run(a *app) error {
 			problems = append(problems, p.Error())
 		}
 	}
+	excepted, err := c.exceptions(a)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, excepted...)
 	if c.json() {
 		if err := a.printJSON(problems); err != nil {
 			return err
@@ -108,6 +115,32 @@ func (c *ruleLintCmd) Run(a *app) error {
 		a.printf("%d threats: nothing to complain about\n", len(loaded))
 	}
 	return nil
+}
+
+// exceptions returns what is wrong with the exceptions that are named, beside all rules there are.
+func (c *ruleLintCmd) exceptions(a *app) ([]string, error) {
+	if len(c.Exceptions) == 0 {
+		return nil, nil
+	}
+	for _, name := range c.Exceptions {
+		if _, err := os.Stat(name); err != nil {
+			return nil, &node.Error{Err: err, Hint: "name a file of exceptions, or a directory of them", Code: node.ExitUsage}
+		}
+	}
+	cfg, err := c.config(a)
+	if err != nil {
+		return nil, err
+	}
+	all, _ := node.LoadThreats(cfg, append(node.ThreatRoots(cfg, threats.FS), c.directories()...)...) // said already
+	list, err := detect.LoadExceptions(c.Exceptions...)
+	var out []string
+	for _, e := range node.Unjoin(err) {
+		out = append(out, e.Error())
+	}
+	for _, p := range detect.LintExceptions(list, all, time.Now()) {
+		out = append(out, p.Error())
+	}
+	return out, nil
 }
 
 type ruleTestCmd struct {

@@ -37,7 +37,7 @@ func (c *ruleBenchCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	loaded, _ := detect.LoadThreats(node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
+	loaded, _ := node.LoadThreats(cfg, node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
 	events, readErr := detect.SampleEvents(loaded), error(nil)
 	if c.File != "" {
 		events, readErr = a.recording(c.File)

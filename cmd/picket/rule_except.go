@@ -28,7 +28,7 @@ func (c *exceptPreviewCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	loaded, _ := detect.LoadThreats(node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
+	loaded, _ := node.LoadThreats(cfg, node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
 	list, err := detect.LoadExceptions(c.File)
 	if err = errors.Join(err, detect.CheckExceptions(list, loaded)); len(list) == 0 {
 		return errors.Join(err, errors.New("there is no exception in "+c.File))

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"picket/detect"
 	"picket/node"
@@ -13,7 +15,8 @@ import (
 type ruleExplainCmd struct {
 	outputFlag
 	rulesFlag
-	Rule string `arg:"" help:"Name, id or title of a rule."`
+	Exceptions []string `placeholder:"PATH" sep:"none" help:"A file or directory of exceptions, beside those that are in use. May be given several times."`
+	Rule       string   `arg:"" help:"Name, id or title of a rule."`
 }
 
 // explained is a rule with the sensor's part in it.
@@ -27,8 +30,9 @@ func (c *ruleExplainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	loaded, _ := detect.LoadThreats(node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
-	e, err := detect.New(detect.Options{Threats: loaded})
+	loaded, _ := node.LoadThreats(cfg, node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
+	except, _ := detect.LoadExceptions(append(slices.Clone(cfg.Detect.Exceptions), c.Exceptions...)...)
+	e, err := detect.New(detect.Options{Threats: loaded, Exceptions: except})
 	if err != nil {
 		return err
 	}
@@ -47,6 +51,7 @@ func (c *ruleExplainCmd) Run(a *app) error {
 			a.printf("\n")
 		}
 		a.printExplained(x)
+		a.printExcepted(x.Excepted, time.Now())
 	}
 	return nil
 }
@@ -90,6 +95,22 @@ func (a *app) printExplained(x explained) {
 	a.printWitnesses(x)
 	line("cost", fmt.Sprintf("%d (to compare rules by; picket rule bench measures)", x.Plan.Cost))
 	a.printf("condition\n  %s\n", printable(strings.ReplaceAll(x.Plan.Condition.String(), "\n", "\n  "), true))
+}
+
+// printExcepted says on which events the rule is quiet.
+func (a *app) printExcepted(list []detect.Excepted, now time.Time) {
+	for _, x := range list {
+		until := "expires " + x.Expires
+		switch {
+		case x.Over(now):
+			until = "expired on " + x.Expires + ", so it hides nothing"
+		case x.Expires == "never":
+			until = "never expires"
+		}
+		a.printf("exception  %s (%s:%d)\n", printable(x.Title, false), printable(x.File, false), x.Line)
+		a.printf("  because  %s\n  owner    %s; %s\n", printable(x.Reason, false), printable(x.Owner, false), until)
+		a.printf("  hides    %s\n", printable(strings.ReplaceAll(x.Selects.String(), "\n", "\n           "), true))
+	}
 }
 
 // maxWitnesses is how many are printed; --output json has all.

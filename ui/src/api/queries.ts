@@ -131,4 +131,4 @@ export function useFields() {
 
 export const useFleet = () => useQuery({ queryKey: ['fleet'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Page<Agent>>('fleet', {}, signal) });
 export const useHealth = () => useQuery({ queryKey: ['health'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Health>('health', {}, signal) });
-export const useRules = () => useQuery({ queryKey: ['rules'], queryFn: ({ signal }) => get<Page<LoadedRule>>('rules', {}, signal) });
+export const useRules = () => useQuery({ queryKey: ['rules'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Page<LoadedRule>>('rules', {}, signal) });
