@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 
 	"picket/detect"
 	"picket/sensor/kernel"
@@ -15,10 +16,12 @@ type Check struct {
 	OK     bool   `json:"ok"`
 	Fatal  bool   `json:"fatal"` // picket run cannot work without it
 	Detail string `json:"detail"`
+	// Costs are what the programs behind it take on this host, where they ran when they were tried.
+	Costs []kernel.Cost `json:"costs,omitempty"`
 }
 
 // Doctor checks the host: privilege, data directory, ports, and each thing a sensor wants of the
-// kernel. It changes nothing.
+// kernel, and what that costs: each program is attached for a moment. It changes nothing.
 func Doctor(cfg *Config) []Check {
 	var out []Check
 	add := func(name string, err error, fatal bool, fine string) {
@@ -40,8 +43,16 @@ func Doctor(cfg *Config) []Check {
 		add("api.listen", portFree("api.listen", cfg.API.Listen), true, cfg.API.Listen+" is free")
 		add("stream.listen", portFree("stream.listen", cfg.Stream.Listen), true, cfg.Stream.Listen+" is free")
 	}
+	costs, err := kernel.Measure()
+	of := func(feature string) []kernel.Cost {
+		return slices.DeleteFunc(slices.Clone(costs), func(m kernel.Cost) bool { return m.Feature != feature })
+	}
+	if err == nil {
+		out = append(out, Check{Name: kernel.SystemCalls, OK: true, Detail: "the exit of each system call of the host, asked for or not", Costs: of(kernel.SystemCalls)})
+	}
 	for _, c := range kernel.Probe() {
 		k := Check{Name: c.Name, OK: c.OK, Detail: c.Detail}
+		k.Costs = of(c.Name)
 		k.Fatal = !c.OK && (c.Name == "btf" || c.Name == "exec")
 		out = append(out, k)
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"picket/node"
+	"picket/sensor/kernel"
 )
 
 var errDoctor = errors.New("picket run cannot work here; each FAIL above says why")
@@ -29,8 +31,11 @@ func (c *doctorCmd) Run(a *app) error {
 			if k.Fatal {
 				mark = a.colour("31", "FAIL")
 			}
-			a.printf("%s  %-20s %s\n", mark, k.Name, printable(k.Detail, false))
+			a.printf("%s  %-20s %12s  %s\n", mark, k.Name, span(k.Costs), printable(k.Detail, false))
 		}
+	}
+	if !c.json() {
+		a.printf("\nTimes are those of one run of the programs behind a line, measured here, just now.\n")
 	}
 	for _, k := range checks {
 		if k.Fatal {
@@ -38,4 +43,19 @@ func (c *doctorCmd) Run(a *app) error {
 		}
 	}
 	return nil
+}
+
+// span says what the cheapest and the dearest of some programs take.
+func span(costs []kernel.Cost) string {
+	if len(costs) == 0 {
+		return ""
+	}
+	least, most := costs[0].Nanoseconds, costs[0].Nanoseconds
+	for _, c := range costs {
+		least, most = min(least, c.Nanoseconds), max(most, c.Nanoseconds)
+	}
+	if least == most {
+		return fmt.Sprintf("%.1f µs", most/1000)
+	}
+	return fmt.Sprintf("%.1f-%.1f µs", least/1000, most/1000)
 }

@@ -55,6 +55,7 @@ type Sensor struct {
 
 	maps     map[string]*ebpf.Map
 	programs []*ebpf.Program
+	names    []string        // of programs
 	running  map[string]bool // programs by name
 	paths    map[typedPrefixKey]bool
 	links    []link.Link

@@ -208,7 +208,7 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 	if err != nil {
 		return nil, err
 	}
-	s.programs = append(s.programs, prog)
+	s.programs, s.names = append(s.programs, prog), append(s.names, p.program)
 	switch {
 	case p.handler != 0:
 		if err := s.maps["handlers"].Put(p.handler, prog); err != nil {
