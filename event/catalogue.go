@@ -9,15 +9,15 @@ import (
 // catalogue has one row a field: its names, type, meaning, and how to read and write it.
 // The order is free to change between versions; names are not.
 var catalogue = slices.Concat(
-	eventFields,
-	processFields,
-	workloadFields,
-	fileFields,
-	netFields,
+	eventRows,
+	processRows,
+	workloadRows,
+	fileRows,
+	netRows,
 )
 
-// eventFields says what happened, on which host.
-var eventFields = []Info{
+// eventRows says what happened, on which host.
+var eventRows = []Info{
 	top("event.kind", "", Text, "what happened: process.start, file.read, net.connect…",
 		func(e *Event) Value { return text(e.Kind.String()) },
 		func(e *Event, s string) error {

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// fileFields says which file it was.
-var fileFields = []Info{
+// fileRows says which file it was.
+var fileRows = []Info{
 	top("file.path", "TargetFilename", Text, "file's path, resolved by the kernel",
 		func(e *Event) Value { return text(e.File.Path) }, func(e *Event, s string) error { e.File.Path = s; return nil }),
 	derived(top("file.directory", "", Text, "directory that the file is in",

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// processFields says who did it: the process, its parent and those before.
-var processFields = []Info{
+// processRows says who did it: the process, its parent and those before.
+var processRows = []Info{
 	proc("process.uid", "ProcessGuid", Text, "identity of the process over the fleet",
 		func(p *Process) Value { return text(p.UID) }, func(p *Process, s string) error { p.UID = s; return nil }),
 	proc("process.pid", "ProcessId", Integer, "process id on the host",

@@ -1,7 +1,7 @@
 package event
 
-// workloadFields says what the process works for, and which model a file is of.
-var workloadFields = []Info{
+// workloadRows says what the process works for, and which model a file is of.
+var workloadRows = []Info{
 	cont("container.id", "ContainerId", "container id", func(c *Container) *string { return &c.ID }),
 	cont("container.runtime", "", "container runtime", func(c *Container) *string { return &c.Runtime }),
 	cont("k8s.pod.uid", "PodUid", "Kubernetes pod", func(c *Container) *string { return &c.PodUID }),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,15 @@ func (c *ruleExplainCmd) Run(a *app) error {
 		return err
 	}
 	loaded, _ := node.LoadThreats(cfg, node.ThreatRoots(cfg, threats.FS)...) // rule lint says what is wrong
-	except, _ := detect.LoadExceptions(append(slices.Clone(cfg.Detect.Exceptions), c.Exceptions...)...)
+	for _, name := range c.Exceptions {
+		if _, err := os.Stat(name); err != nil {
+			return &node.Error{Err: err, Hint: "name a file of exceptions, or a directory of them", Code: node.ExitUsage}
+		}
+	}
+	except, err := detect.LoadExceptions(append(slices.Clone(cfg.Detect.Exceptions), c.Exceptions...)...)
+	for _, e := range node.Unjoin(err) {
+		a.mistake(e)
+	}
 	e, err := detect.New(detect.Options{Threats: loaded, Exceptions: except})
 	if err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// netFields says who spoke with whom.
-var netFields = []Info{
+// netRows says who spoke with whom.
+var netRows = []Info{
 	top("net.remote.ip", "", Text, "address of the other end",
 		func(e *Event) Value { return addr(e.Net.Remote) }, address(func(e *Event) *netip.AddrPort { return &e.Net.Remote })),
 	top("net.remote.port", "", Integer, "port of the other end",
