@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"picket/event"
 	"picket/sigma"
@@ -65,14 +66,17 @@ func Schema() sigma.Schema { return catalogue{} }
 // view shows an event to the rule engine. One view serves one event after another, so that
 // matching allocates nothing.
 type view struct {
-	e     *event.Event
-	addrs map[netip.Addr]string // the text of addresses seen lately
+	e       *event.Event
+	addrs   map[netip.Addr]string // the text of addresses seen lately
+	numbers map[int64]string      // and of numbers
 }
 
-// maxAddrs bounds the memory of a view; past it the addresses are forgotten and learned again.
-const maxAddrs = 4096
+// maxTexts bounds each map of a view; past it what it knows is forgotten and learned again.
+const maxTexts = 4096
 
-func newView() *view { return &view{addrs: make(map[netip.Addr]string)} }
+func newView() *view {
+	return &view{addrs: make(map[netip.Addr]string), numbers: make(map[int64]string)}
+}
 
 func addressFields() map[uint16]func(*event.Event) netip.Addr {
 	ends := map[string]func(*event.Event) netip.Addr{
@@ -129,7 +133,7 @@ func (v *view) address(a netip.Addr) sigma.Value {
 	}
 	s, ok := v.addrs[a]
 	if !ok {
-		if len(v.addrs) >= maxAddrs {
+		if len(v.addrs) >= maxTexts {
 			clear(v.addrs)
 		}
 		s = a.Unmap().String()
@@ -168,16 +172,14 @@ func (v *view) Logsources() []sigma.Logsource { return sources[v.e.Kind] }
 
 // EachText implements sigma.Event.
 func (v *view) EachText(visit func(id uint16, text string) bool) {
-	for _, f := range event.Fields() {
-		id := uint16(f.Field)
-		val := v.Value(id)
-		switch val.Kind {
+	for _, id := range searched[v.e.Kind] {
+		switch val := v.Value(id); val.Kind {
 		case sigma.Text:
 			if !visit(id, val.Str) {
 				return
 			}
 		case sigma.Integer:
-			if !visit(id, strconv.FormatInt(val.Int, 10)) {
+			if !visit(id, v.number(val.Int)) {
 				return
 			}
 		case sigma.List:
@@ -193,4 +195,37 @@ func (v *view) EachText(visit func(id uint16, text string) bool) {
 			return
 		}
 	}
+}
+
+// searched is the fields, by kind of event, that keywords are looked for in: what an event of the
+// kind may have, once, without truth values and times.
+var searched = func() (out [event.MaxKinds][]uint16) {
+	for kind := range event.Kinds {
+		for _, f := range event.Fields() {
+			noun, _, _ := strings.Cut(f.Name, ".")
+			if strings.HasPrefix(f.Name, "ai.model.") {
+				noun = "file"
+			}
+			switch {
+			case f.Derived(), f.Type == event.Boolean, f.Name == "process.start", f.Name == "event.kind":
+			case (noun == "file" || noun == "net") && noun != kind.Class():
+			default:
+				out[kind] = append(out[kind], uint16(f.Field))
+			}
+		}
+	}
+	return out
+}()
+
+// number returns the text of n.
+func (v *view) number(n int64) string {
+	s, ok := v.numbers[n]
+	if !ok {
+		if len(v.numbers) >= maxTexts {
+			clear(v.numbers)
+		}
+		s = strconv.FormatInt(n, 10)
+		v.numbers[n] = s
+	}
+	return s
 }

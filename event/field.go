@@ -3,6 +3,7 @@ package event
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Field is the number of a field of the catalogue.
@@ -70,6 +71,9 @@ type Info struct {
 
 	derived bool // from fields that are recorded, so that it need not be
 }
+
+// Derived reports whether the field says again what others say, in another form.
+func (i Info) Derived() bool { return i.derived || strings.HasPrefix(i.Name, "sigma.") }
 
 // Value returns the content of f in e.
 func (e *Event) Value(f Field) Value {
