@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,7 @@ import (
 
 // catalogue has one row a field: its names, type, meaning, and how to read and write it.
 // The order is free to change between versions; names are not.
-var catalogue = []Info{
+var catalogue = slices.Concat([]Info{
 	top("event.kind", "", Text, "what happened: process.start, file.read, net.connect…",
 		func(e *Event) Value { return text(e.Kind.String()) },
 		func(e *Event, s string) error {
@@ -213,7 +214,7 @@ var catalogue = []Info{
 		}, nil), "file.path"),
 	derived(top("file.name", "", Text, "last part of the file's path",
 		func(e *Event) Value { return text(e.File.Path[strings.LastIndexByte(e.File.Path, '/')+1:]) }, nil), "file.path"),
-	top("file.old_path", "SourceFilename", Text, "path before a rename",
+	top("file.old_path", "SourceFilename", Text, "path before a rename; of a link, what it leads to",
 		func(e *Event) Value { return text(e.File.Old) }, func(e *Event, s string) error { e.File.Old = s; return nil }),
 	top("file.inode", "", Integer, "inode number",
 		func(e *Event) Value { return count(e.File.Ino) }, number(func(e *Event, n int64) { e.File.Ino = uint64(n) })),
@@ -255,7 +256,7 @@ var catalogue = []Info{
 		func(e *Event) Value { return addr(*e.destination()) }, address((*Event).destination)),
 	top("", "DestinationPort", Integer, "the accepting end's port",
 		func(e *Event) Value { return count(e.destination().Port()) }, port((*Event).destination)),
-}
+}, fileFields)
 
 // Stranger reports whether the event's file belongs to a model and its process does not: it is
 // outside the workload that owns the model, or below its root but started as another program

@@ -16,37 +16,45 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	portableMapCollapsed     = "collapsed"
-	portableMapCurrent       = "current"
-	portableMapDropped       = "dropped"
-	portableMapExecScratch   = "exec_scratch"
-	portableMapFileScratch   = "file_scratch"
-	portableMapFlows         = "flows"
-	portableMapHandlers      = "handlers"
-	portableMapPathScratch   = "path_scratch"
-	portableMapPrefixes      = "prefixes"
-	portableMapPriority      = "priority"
-	portableMapRepeats       = "repeats"
-	portableMapRoutes        = "routes"
-	portableMapSent          = "sent"
-	portableMapVolume        = "volume"
-	portableMapWatched       = "watched"
-	portableProgDispatch     = "dispatch"
-	portableProgOnAccept     = "on_accept"
-	portableProgOnChmod      = "on_chmod"
-	portableProgOnConnect    = "on_connect"
-	portableProgOnExec       = "on_exec"
-	portableProgOnExit       = "on_exit"
-	portableProgOnFork       = "on_fork"
-	portableProgOnListen     = "on_listen"
-	portableProgOnOpen       = "on_open"
-	portableProgOnRename     = "on_rename"
-	portableProgOnSeen       = "on_seen"
-	portableProgOnSend       = "on_send"
-	portableProgOnUnlink     = "on_unlink"
-	portableVarUnusedFile    = "unused_file"
-	portableVarUnusedNet     = "unused_net"
-	portableVarUnusedProcess = "unused_process"
+	portableMapCollapsed      = "collapsed"
+	portableMapCurrent        = "current"
+	portableMapDropped        = "dropped"
+	portableMapExecScratch    = "exec_scratch"
+	portableMapFileScratch    = "file_scratch"
+	portableMapFlows          = "flows"
+	portableMapHandlers       = "handlers"
+	portableMapPathScratch    = "path_scratch"
+	portableMapPrefixes       = "prefixes"
+	portableMapPriority       = "priority"
+	portableMapRepeats        = "repeats"
+	portableMapRoutes         = "routes"
+	portableMapSent           = "sent"
+	portableMapUringNotes     = "uring_notes"
+	portableMapVolume         = "volume"
+	portableMapWatched        = "watched"
+	portableProgDispatch      = "dispatch"
+	portableProgOnAccept      = "on_accept"
+	portableProgOnAttribute   = "on_attribute"
+	portableProgOnChmod       = "on_chmod"
+	portableProgOnChown       = "on_chown"
+	portableProgOnConnect     = "on_connect"
+	portableProgOnExec        = "on_exec"
+	portableProgOnExit        = "on_exit"
+	portableProgOnFork        = "on_fork"
+	portableProgOnLink        = "on_link"
+	portableProgOnListen      = "on_listen"
+	portableProgOnMkdir       = "on_mkdir"
+	portableProgOnOpen        = "on_open"
+	portableProgOnRename      = "on_rename"
+	portableProgOnSeen        = "on_seen"
+	portableProgOnSend        = "on_send"
+	portableProgOnTruncate    = "on_truncate"
+	portableProgOnUnlink      = "on_unlink"
+	portableProgOnUringDone   = "on_uring_done"
+	portableProgOnUringSubmit = "on_uring_submit"
+	portableVarUnusedFile     = "unused_file"
+	portableVarUnusedNet      = "unused_net"
+	portableVarUnusedProcess  = "unused_process"
 )
 
 // loadPortable returns the embedded CollectionSpec for portable.
@@ -91,19 +99,26 @@ type portableSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableProgramSpecs struct {
-	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
-	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
-	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
-	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
-	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
-	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
-	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
-	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	Dispatch      *ebpf.ProgramSpec `ebpf:"dispatch"`
+	OnAccept      *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnAttribute   *ebpf.ProgramSpec `ebpf:"on_attribute"`
+	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
+	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
+	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
+	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
+	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
+	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
+	OnUringSubmit *ebpf.ProgramSpec `ebpf:"on_uring_submit"`
 }
 
 // portableMapSpecs contains maps before they are loaded into the kernel.
@@ -123,6 +138,7 @@ type portableMapSpecs struct {
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
+	UringNotes  *ebpf.MapSpec `ebpf:"uring_notes"`
 	Volume      *ebpf.MapSpec `ebpf:"volume"`
 	Watched     *ebpf.MapSpec `ebpf:"watched"`
 }
@@ -169,6 +185,7 @@ type portableMaps struct {
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Sent        *ebpf.Map `ebpf:"sent"`
+	UringNotes  *ebpf.Map `ebpf:"uring_notes"`
 	Volume      *ebpf.Map `ebpf:"volume"`
 	Watched     *ebpf.Map `ebpf:"watched"`
 }
@@ -188,6 +205,7 @@ func (m *portableMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.UringNotes,
 		m.Volume,
 		m.Watched,
 	)
@@ -206,36 +224,50 @@ type portableVariables struct {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portablePrograms struct {
-	Dispatch  *ebpf.Program `ebpf:"dispatch"`
-	OnAccept  *ebpf.Program `ebpf:"on_accept"`
-	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
-	OnConnect *ebpf.Program `ebpf:"on_connect"`
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnListen  *ebpf.Program `ebpf:"on_listen"`
-	OnOpen    *ebpf.Program `ebpf:"on_open"`
-	OnRename  *ebpf.Program `ebpf:"on_rename"`
-	OnSeen    *ebpf.Program `ebpf:"on_seen"`
-	OnSend    *ebpf.Program `ebpf:"on_send"`
-	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
+	Dispatch      *ebpf.Program `ebpf:"dispatch"`
+	OnAccept      *ebpf.Program `ebpf:"on_accept"`
+	OnAttribute   *ebpf.Program `ebpf:"on_attribute"`
+	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
+	OnChown       *ebpf.Program `ebpf:"on_chown"`
+	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnExec        *ebpf.Program `ebpf:"on_exec"`
+	OnExit        *ebpf.Program `ebpf:"on_exit"`
+	OnFork        *ebpf.Program `ebpf:"on_fork"`
+	OnLink        *ebpf.Program `ebpf:"on_link"`
+	OnListen      *ebpf.Program `ebpf:"on_listen"`
+	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnRename      *ebpf.Program `ebpf:"on_rename"`
+	OnSeen        *ebpf.Program `ebpf:"on_seen"`
+	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
+	OnUringSubmit *ebpf.Program `ebpf:"on_uring_submit"`
 }
 
 func (p *portablePrograms) Close() error {
 	return _PortableClose(
 		p.Dispatch,
 		p.OnAccept,
+		p.OnAttribute,
 		p.OnChmod,
+		p.OnChown,
 		p.OnConnect,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnLink,
 		p.OnListen,
+		p.OnMkdir,
 		p.OnOpen,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnTruncate,
 		p.OnUnlink,
+		p.OnUringDone,
+		p.OnUringSubmit,
 	)
 }
 

@@ -11,6 +11,13 @@ const (
 	handleConnect
 	handleListen
 	handleAccept
+	handleLink // 8 to 15 are for files
+	handleMkdir
+	handleTruncate
+	handleChown
+	handleAttribute
+	handleMap
+	handleIO
 )
 
 // A call is a system call that goes to a handler; shape says where its arguments are.

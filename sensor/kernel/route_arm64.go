@@ -7,6 +7,13 @@ var calls = []call{
 	{52, handleChmod, 1}, {53, handleChmod, 2}, {452, handleChmod, 2},
 	{203, handleConnect, 0}, {201, handleListen, 0}, {200, handleListen, 1},
 	{202, handleAccept, 0}, {242, handleAccept, 0},
+	{37, handleLink, 1}, {36, handleLink, 3},
+	{34, handleMkdir, 1},
+	{45, handleTruncate, 0}, {46, handleTruncate, 1}, {47, handleTruncate, 2},
+	{55, handleChown, 1}, {54, handleChown, 2},
+	{5, handleAttribute, 0}, {6, handleAttribute, 0}, {7, handleAttribute, 1},
+	{14, handleAttribute, 4}, {15, handleAttribute, 4}, {16, handleAttribute, 5},
+	{463, handleAttribute, 2}, {466, handleAttribute, 6},
 }
 
 // calls32 are the numbers of 32-bit programs.
@@ -17,4 +24,12 @@ var calls32 = []call{
 	{15, handleChmod, 0}, {94, handleChmod, 1}, {333, handleChmod, 2}, {452, handleChmod, 2},
 	{283, handleConnect, 0}, {284, handleListen, 0}, {282, handleListen, 1},
 	{285, handleAccept, 0}, {366, handleAccept, 0},
+	{9, handleLink, 0}, {330, handleLink, 1}, {83, handleLink, 2}, {331, handleLink, 3},
+	{39, handleMkdir, 0}, {323, handleMkdir, 1},
+	{92, handleTruncate, 0}, {193, handleTruncate, 3}, {93, handleTruncate, 1}, {194, handleTruncate, 1}, {352, handleTruncate, 2},
+	{212, handleChown, 0}, {198, handleChown, 0}, {207, handleChown, 1}, {325, handleChown, 2},
+	{182, handleChown, 4}, {16, handleChown, 4}, {95, handleChown, 5},
+	{226, handleAttribute, 0}, {227, handleAttribute, 0}, {228, handleAttribute, 1},
+	{235, handleAttribute, 4}, {236, handleAttribute, 4}, {237, handleAttribute, 5},
+	{463, handleAttribute, 2}, {466, handleAttribute, 6},
 }

@@ -156,6 +156,9 @@ func (s *Sensor) deliver(raw []byte, handle func(*event.Event)) {
 		s.counts.malformed.Add(1)
 		return
 	}
+	if byName(e) && !s.find(e) {
+		return
+	}
 	s.counts.received[e.Kind].Add(1)
 	if s.known != nil {
 		if at, _ := recordTime(raw); at > s.seenEnd {

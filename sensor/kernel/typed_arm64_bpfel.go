@@ -25,7 +25,7 @@ type typedFileRecord struct {
 	PathLen   uint16
 	OldDirLen uint16
 	OldLen    uint16
-	Pad       uint32
+	How       uint32
 }
 
 type typedHeader struct {
@@ -143,37 +143,45 @@ type typedSettings struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	typedMapCollapsed     = "collapsed"
-	typedMapCurrent       = "current"
-	typedMapDropped       = "dropped"
-	typedMapExecScratch   = "exec_scratch"
-	typedMapFileScratch   = "file_scratch"
-	typedMapFlows         = "flows"
-	typedMapHandlers      = "handlers"
-	typedMapPathScratch   = "path_scratch"
-	typedMapPrefixes      = "prefixes"
-	typedMapPriority      = "priority"
-	typedMapRepeats       = "repeats"
-	typedMapRoutes        = "routes"
-	typedMapSent          = "sent"
-	typedMapVolume        = "volume"
-	typedMapWatched       = "watched"
-	typedProgDispatch     = "dispatch"
-	typedProgOnAccept     = "on_accept"
-	typedProgOnChmod      = "on_chmod"
-	typedProgOnConnect    = "on_connect"
-	typedProgOnExec       = "on_exec"
-	typedProgOnExit       = "on_exit"
-	typedProgOnFork       = "on_fork"
-	typedProgOnListen     = "on_listen"
-	typedProgOnOpen       = "on_open"
-	typedProgOnRename     = "on_rename"
-	typedProgOnSeen       = "on_seen"
-	typedProgOnSend       = "on_send"
-	typedProgOnUnlink     = "on_unlink"
-	typedVarUnusedFile    = "unused_file"
-	typedVarUnusedNet     = "unused_net"
-	typedVarUnusedProcess = "unused_process"
+	typedMapCollapsed      = "collapsed"
+	typedMapCurrent        = "current"
+	typedMapDropped        = "dropped"
+	typedMapExecScratch    = "exec_scratch"
+	typedMapFileScratch    = "file_scratch"
+	typedMapFlows          = "flows"
+	typedMapHandlers       = "handlers"
+	typedMapPathScratch    = "path_scratch"
+	typedMapPrefixes       = "prefixes"
+	typedMapPriority       = "priority"
+	typedMapRepeats        = "repeats"
+	typedMapRoutes         = "routes"
+	typedMapSent           = "sent"
+	typedMapUringNotes     = "uring_notes"
+	typedMapVolume         = "volume"
+	typedMapWatched        = "watched"
+	typedProgDispatch      = "dispatch"
+	typedProgOnAccept      = "on_accept"
+	typedProgOnAttribute   = "on_attribute"
+	typedProgOnChmod       = "on_chmod"
+	typedProgOnChown       = "on_chown"
+	typedProgOnConnect     = "on_connect"
+	typedProgOnExec        = "on_exec"
+	typedProgOnExit        = "on_exit"
+	typedProgOnFork        = "on_fork"
+	typedProgOnLink        = "on_link"
+	typedProgOnListen      = "on_listen"
+	typedProgOnMkdir       = "on_mkdir"
+	typedProgOnOpen        = "on_open"
+	typedProgOnRename      = "on_rename"
+	typedProgOnSeen        = "on_seen"
+	typedProgOnSend        = "on_send"
+	typedProgOnTruncate    = "on_truncate"
+	typedProgOnUnlink      = "on_unlink"
+	typedProgOnUringDone   = "on_uring_done"
+	typedProgOnUringSubmit = "on_uring_submit"
+	typedVarUnusedFile     = "unused_file"
+	typedVarUnusedNet      = "unused_net"
+	typedVarUnusedProcess  = "unused_process"
 )
 
 // loadTyped returns the embedded CollectionSpec for typed.
@@ -218,19 +226,26 @@ type typedSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedProgramSpecs struct {
-	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
-	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
-	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
-	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
-	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
-	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
-	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
-	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	Dispatch      *ebpf.ProgramSpec `ebpf:"dispatch"`
+	OnAccept      *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnAttribute   *ebpf.ProgramSpec `ebpf:"on_attribute"`
+	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
+	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
+	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
+	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
+	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
+	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
+	OnUringSubmit *ebpf.ProgramSpec `ebpf:"on_uring_submit"`
 }
 
 // typedMapSpecs contains maps before they are loaded into the kernel.
@@ -250,6 +265,7 @@ type typedMapSpecs struct {
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
+	UringNotes  *ebpf.MapSpec `ebpf:"uring_notes"`
 	Volume      *ebpf.MapSpec `ebpf:"volume"`
 	Watched     *ebpf.MapSpec `ebpf:"watched"`
 }
@@ -296,6 +312,7 @@ type typedMaps struct {
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Sent        *ebpf.Map `ebpf:"sent"`
+	UringNotes  *ebpf.Map `ebpf:"uring_notes"`
 	Volume      *ebpf.Map `ebpf:"volume"`
 	Watched     *ebpf.Map `ebpf:"watched"`
 }
@@ -315,6 +332,7 @@ func (m *typedMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.UringNotes,
 		m.Volume,
 		m.Watched,
 	)
@@ -333,36 +351,50 @@ type typedVariables struct {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedPrograms struct {
-	Dispatch  *ebpf.Program `ebpf:"dispatch"`
-	OnAccept  *ebpf.Program `ebpf:"on_accept"`
-	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
-	OnConnect *ebpf.Program `ebpf:"on_connect"`
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnListen  *ebpf.Program `ebpf:"on_listen"`
-	OnOpen    *ebpf.Program `ebpf:"on_open"`
-	OnRename  *ebpf.Program `ebpf:"on_rename"`
-	OnSeen    *ebpf.Program `ebpf:"on_seen"`
-	OnSend    *ebpf.Program `ebpf:"on_send"`
-	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
+	Dispatch      *ebpf.Program `ebpf:"dispatch"`
+	OnAccept      *ebpf.Program `ebpf:"on_accept"`
+	OnAttribute   *ebpf.Program `ebpf:"on_attribute"`
+	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
+	OnChown       *ebpf.Program `ebpf:"on_chown"`
+	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnExec        *ebpf.Program `ebpf:"on_exec"`
+	OnExit        *ebpf.Program `ebpf:"on_exit"`
+	OnFork        *ebpf.Program `ebpf:"on_fork"`
+	OnLink        *ebpf.Program `ebpf:"on_link"`
+	OnListen      *ebpf.Program `ebpf:"on_listen"`
+	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnRename      *ebpf.Program `ebpf:"on_rename"`
+	OnSeen        *ebpf.Program `ebpf:"on_seen"`
+	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
+	OnUringSubmit *ebpf.Program `ebpf:"on_uring_submit"`
 }
 
 func (p *typedPrograms) Close() error {
 	return _TypedClose(
 		p.Dispatch,
 		p.OnAccept,
+		p.OnAttribute,
 		p.OnChmod,
+		p.OnChown,
 		p.OnConnect,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnLink,
 		p.OnListen,
+		p.OnMkdir,
 		p.OnOpen,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnTruncate,
 		p.OnUnlink,
+		p.OnUringDone,
+		p.OnUringSubmit,
 	)
 }
 

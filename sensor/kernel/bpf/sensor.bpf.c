@@ -3,5 +3,6 @@
 #include "process.h"
 #include "file.h"
 #include "net.h"
+#include "uring.h"
 
 char LICENSE[] SEC("license") = "GPL";
