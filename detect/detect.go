@@ -20,6 +20,7 @@
 //	file.mkdir                     file_mkdir
 //	file.truncate                  file_event, file_change
 //	file.chown, file.attribute     file_change
+//	file.map                       image_load
 //	net.connect, net.accept        network_connection
 //	net.listen                     network_listen
 //	net.send                       network_send

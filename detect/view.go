@@ -29,6 +29,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.FileTruncate: {"file_event", "file_change"},
 		event.FileChown:    {"file_change"},
 		event.FileAttr:     {"file_change"},
+		event.FileMap:      {"image_load"},
 		event.NetConnect:   {"network_connection"},
 		event.NetAccept:    {"network_connection"},
 		event.NetListen:    {"network_listen"},

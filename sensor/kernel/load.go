@@ -161,6 +161,11 @@ var features = []feature{
 		"sys_exit of truncate, fallocate, chown, setxattr and kin", "files that are cut or get another owner or attribute are not seen",
 	},
 	{
+		"file-map",
+		[]part{{"on_map", handleMap, []event.Kind{event.FileMap}}, {"on_protect", handleProtect, []event.Kind{event.FileMap}}},
+		"sys_exit of mmap, mprotect", "files that are mapped to be run are not seen",
+	},
+	{
 		"file-uring",
 		[]part{
 			{"on_uring_done", 0, uringKinds},

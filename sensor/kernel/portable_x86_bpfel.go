@@ -43,8 +43,10 @@ const (
 	portableProgOnFork        = "on_fork"
 	portableProgOnLink        = "on_link"
 	portableProgOnListen      = "on_listen"
+	portableProgOnMap         = "on_map"
 	portableProgOnMkdir       = "on_mkdir"
 	portableProgOnOpen        = "on_open"
+	portableProgOnProtect     = "on_protect"
 	portableProgOnRename      = "on_rename"
 	portableProgOnSeen        = "on_seen"
 	portableProgOnSend        = "on_send"
@@ -110,8 +112,10 @@ type portableProgramSpecs struct {
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
@@ -235,8 +239,10 @@ type portablePrograms struct {
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
 	OnLink        *ebpf.Program `ebpf:"on_link"`
 	OnListen      *ebpf.Program `ebpf:"on_listen"`
+	OnMap         *ebpf.Program `ebpf:"on_map"`
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnProtect     *ebpf.Program `ebpf:"on_protect"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
 	OnSeen        *ebpf.Program `ebpf:"on_seen"`
 	OnSend        *ebpf.Program `ebpf:"on_send"`
@@ -259,8 +265,10 @@ func (p *portablePrograms) Close() error {
 		p.OnFork,
 		p.OnLink,
 		p.OnListen,
+		p.OnMap,
 		p.OnMkdir,
 		p.OnOpen,
+		p.OnProtect,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,

@@ -11,13 +11,18 @@ const (
 	handleConnect
 	handleListen
 	handleAccept
-	handleLink // 8 to 15 are for files
+)
+
+// Slots of further file handlers.
+const (
+	handleLink = iota + 8
 	handleMkdir
 	handleTruncate
 	handleChown
 	handleAttribute
 	handleMap
 	handleIO
+	handleProtect
 )
 
 // A call is a system call that goes to a handler; shape says where its arguments are.

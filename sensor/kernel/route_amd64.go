@@ -42,6 +42,8 @@ var calls = []call{
 	{199, handleAttribute, 5},
 	{463, handleAttribute, 2},
 	{466, handleAttribute, 6},
+	{9, handleMap, 0},
+	{10, handleProtect, 0},
 }
 
 // calls32 are the numbers of 32-bit programs. Sockets through socketcall(2) are not among them.
@@ -91,4 +93,6 @@ var calls32 = []call{
 	{237, handleAttribute, 5},
 	{463, handleAttribute, 2},
 	{466, handleAttribute, 6},
+	{192, handleMap, 0},
+	{125, handleProtect, 0},
 }

@@ -14,6 +14,7 @@ var calls = []call{
 	{5, handleAttribute, 0}, {6, handleAttribute, 0}, {7, handleAttribute, 1},
 	{14, handleAttribute, 4}, {15, handleAttribute, 4}, {16, handleAttribute, 5},
 	{463, handleAttribute, 2}, {466, handleAttribute, 6},
+	{222, handleMap, 0}, {226, handleProtect, 0},
 }
 
 // calls32 are the numbers of 32-bit programs.
@@ -32,4 +33,5 @@ var calls32 = []call{
 	{226, handleAttribute, 0}, {227, handleAttribute, 0}, {228, handleAttribute, 1},
 	{235, handleAttribute, 4}, {236, handleAttribute, 4}, {237, handleAttribute, 5},
 	{463, handleAttribute, 2}, {466, handleAttribute, 6},
+	{192, handleMap, 0}, {125, handleProtect, 0},
 }

@@ -170,8 +170,10 @@ const (
 	typedProgOnFork        = "on_fork"
 	typedProgOnLink        = "on_link"
 	typedProgOnListen      = "on_listen"
+	typedProgOnMap         = "on_map"
 	typedProgOnMkdir       = "on_mkdir"
 	typedProgOnOpen        = "on_open"
+	typedProgOnProtect     = "on_protect"
 	typedProgOnRename      = "on_rename"
 	typedProgOnSeen        = "on_seen"
 	typedProgOnSend        = "on_send"
@@ -237,8 +239,10 @@ type typedProgramSpecs struct {
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
@@ -362,8 +366,10 @@ type typedPrograms struct {
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
 	OnLink        *ebpf.Program `ebpf:"on_link"`
 	OnListen      *ebpf.Program `ebpf:"on_listen"`
+	OnMap         *ebpf.Program `ebpf:"on_map"`
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnProtect     *ebpf.Program `ebpf:"on_protect"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
 	OnSeen        *ebpf.Program `ebpf:"on_seen"`
 	OnSend        *ebpf.Program `ebpf:"on_send"`
@@ -386,8 +392,10 @@ func (p *typedPrograms) Close() error {
 		p.OnFork,
 		p.OnLink,
 		p.OnListen,
+		p.OnMap,
 		p.OnMkdir,
 		p.OnOpen,
+		p.OnProtect,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,

@@ -4,5 +4,6 @@
 #include "file.h"
 #include "net.h"
 #include "uring.h"
+#include "map.h"
 
 char LICENSE[] SEC("license") = "GPL";
