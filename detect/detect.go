@@ -21,6 +21,7 @@
 //	file.truncate                  file_event, file_change
 //	file.chown, file.attribute     file_change
 //	file.map                       image_load
+//	file.io                        file_io
 //	net.connect, net.accept        network_connection
 //	net.listen                     network_listen
 //	net.send                       network_send

@@ -126,6 +126,8 @@ func (r *rule) clause(e *event.Event) string {
 		return actor + " changed the attribute " + clean(e.File.Attribute, 80) + " of " + fileOf(e)
 	case event.FileMap:
 		return actor + " mapped " + fileOf(e) + " (" + e.File.Access.String() + ")"
+	case event.FileIO:
+		return actor + " read " + size(e.File.BytesRead) + " and wrote " + size(e.File.BytesWritten) + " of " + fileOf(e)
 	case event.NetConnect:
 		return actor + " connected to " + endpoint(e.Net.Remote)
 	case event.NetAccept:

@@ -30,6 +30,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.FileChown:    {"file_change"},
 		event.FileAttr:     {"file_change"},
 		event.FileMap:      {"image_load"},
+		event.FileIO:       {"file_io"},
 		event.NetConnect:   {"network_connection"},
 		event.NetAccept:    {"network_connection"},
 		event.NetListen:    {"network_listen"},

@@ -58,7 +58,7 @@ var kindNames = [MaxKinds]string{
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
 	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
 	FileLink: "file.link", FileMkdir: "file.mkdir", FileTruncate: "file.truncate", FileChown: "file.chown",
-	FileAttr: "file.attribute", FileMap: "file.map",
+	FileAttr: "file.attribute", FileMap: "file.map", FileIO: "file.io",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.

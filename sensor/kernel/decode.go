@@ -89,7 +89,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		d.e.Process = p
 		return &d.e, nil
 	case kind == event.ProcessFork || kind == event.ProcessExit:
-	case kind >= event.FileRead && kind <= event.FileChmod || kind >= event.FileLink && kind <= event.FileMap:
+	case kind >= event.FileRead && kind <= event.FileChmod || kind >= event.FileLink && kind <= event.FileIO:
 		err = d.file(raw)
 	case kind >= event.NetConnect && kind <= event.NetSend:
 		err = d.net(raw)

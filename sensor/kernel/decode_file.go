@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"path"
 
 	"picket/event"
@@ -26,6 +27,11 @@ func fileChange(e *event.Event, r *typedFileRecord, data [][]byte) {
 		f.Owner, f.Group, f.Size = uint32(r.Size), uint32(r.Size>>32), 0
 	case event.FileAttr:
 		f.Attribute, f.Removed, f.Old = string(data[3]), r.How == howRemoved, ""
+	case event.FileIO:
+		f.Path = string(data[1])
+		if len(data[0]) >= 16 {
+			f.BytesRead, f.BytesWritten = binary.NativeEndian.Uint64(data[0]), binary.NativeEndian.Uint64(data[0][8:])
+		}
 	case event.FileMap:
 		f.Access = event.Access(r.How & 7)
 	}

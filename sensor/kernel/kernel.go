@@ -34,6 +34,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Host       string // name put on events
 	Demand     Demand
+	IO         IO
 	// SelfPID is the process whose files and connections are not reported. 0 means our own.
 	SelfPID int
 }
@@ -88,6 +89,8 @@ func Open(opts Options) (*Sensor, error) {
 	}
 	s := &Sensor{log: opts.Log, host: opts.Host, known: map[event.Key]bool{}, running: map[string]bool{}}
 	s.settings = typedSettings{Self: uint32(opts.SelfPID), Kinds: opts.Demand.bits()}
+	io := opts.IO.orDefault()
+	s.settings.IoMin, s.settings.IoStep = io.MinSize, uint64(io.Step)
 	if err := s.open(opts); err != nil {
 		_ = s.Close()
 		return nil, err

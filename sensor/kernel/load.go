@@ -166,6 +166,11 @@ var features = []feature{
 		"sys_exit of mmap, mprotect", "files that are mapped to be run are not seen",
 	},
 	{
+		"file-bytes",
+		[]part{{"on_io", handleIO, []event.Kind{event.FileIO}}, {"on_uring_io", 0, []event.Kind{event.FileIO}}},
+		"sys_exit of read, write, sendfile, splice, copy_file_range and kin, io_uring_complete", "how much a process reads and writes of a file is not counted",
+	},
+	{
 		"file-uring",
 		[]part{
 			{"on_uring_done", 0, uringKinds},

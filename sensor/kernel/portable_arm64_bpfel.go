@@ -23,6 +23,7 @@ const (
 	portableMapFileScratch    = "file_scratch"
 	portableMapFlows          = "flows"
 	portableMapHandlers       = "handlers"
+	portableMapIoTotals       = "io_totals"
 	portableMapPathScratch    = "path_scratch"
 	portableMapPrefixes       = "prefixes"
 	portableMapPriority       = "priority"
@@ -41,6 +42,7 @@ const (
 	portableProgOnExec        = "on_exec"
 	portableProgOnExit        = "on_exit"
 	portableProgOnFork        = "on_fork"
+	portableProgOnIo          = "on_io"
 	portableProgOnLink        = "on_link"
 	portableProgOnListen      = "on_listen"
 	portableProgOnMap         = "on_map"
@@ -53,8 +55,11 @@ const (
 	portableProgOnTruncate    = "on_truncate"
 	portableProgOnUnlink      = "on_unlink"
 	portableProgOnUringDone   = "on_uring_done"
+	portableProgOnUringIo     = "on_uring_io"
 	portableProgOnUringSubmit = "on_uring_submit"
 	portableVarUnusedFile     = "unused_file"
+	portableVarUnusedIoKey    = "unused_io_key"
+	portableVarUnusedIoTotal  = "unused_io_total"
 	portableVarUnusedNet      = "unused_net"
 	portableVarUnusedProcess  = "unused_process"
 )
@@ -110,6 +115,7 @@ type portableProgramSpecs struct {
 	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnIo          *ebpf.ProgramSpec `ebpf:"on_io"`
 	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
 	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
@@ -122,6 +128,7 @@ type portableProgramSpecs struct {
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.ProgramSpec `ebpf:"on_uring_io"`
 	OnUringSubmit *ebpf.ProgramSpec `ebpf:"on_uring_submit"`
 }
 
@@ -136,6 +143,7 @@ type portableMapSpecs struct {
 	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
+	IoTotals    *ebpf.MapSpec `ebpf:"io_totals"`
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
@@ -152,6 +160,8 @@ type portableMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableVariableSpecs struct {
 	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.VariableSpec `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.VariableSpec `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
 	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
 }
@@ -183,6 +193,7 @@ type portableMaps struct {
 	FileScratch *ebpf.Map `ebpf:"file_scratch"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Handlers    *ebpf.Map `ebpf:"handlers"`
+	IoTotals    *ebpf.Map `ebpf:"io_totals"`
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
@@ -203,6 +214,7 @@ func (m *portableMaps) Close() error {
 		m.FileScratch,
 		m.Flows,
 		m.Handlers,
+		m.IoTotals,
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
@@ -220,6 +232,8 @@ func (m *portableMaps) Close() error {
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableVariables struct {
 	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.Variable `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.Variable `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
 	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
 }
@@ -237,6 +251,7 @@ type portablePrograms struct {
 	OnExec        *ebpf.Program `ebpf:"on_exec"`
 	OnExit        *ebpf.Program `ebpf:"on_exit"`
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
+	OnIo          *ebpf.Program `ebpf:"on_io"`
 	OnLink        *ebpf.Program `ebpf:"on_link"`
 	OnListen      *ebpf.Program `ebpf:"on_listen"`
 	OnMap         *ebpf.Program `ebpf:"on_map"`
@@ -249,6 +264,7 @@ type portablePrograms struct {
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.Program `ebpf:"on_uring_io"`
 	OnUringSubmit *ebpf.Program `ebpf:"on_uring_submit"`
 }
 
@@ -263,6 +279,7 @@ func (p *portablePrograms) Close() error {
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnIo,
 		p.OnLink,
 		p.OnListen,
 		p.OnMap,
@@ -275,6 +292,7 @@ func (p *portablePrograms) Close() error {
 		p.OnTruncate,
 		p.OnUnlink,
 		p.OnUringDone,
+		p.OnUringIo,
 		p.OnUringSubmit,
 	)
 }

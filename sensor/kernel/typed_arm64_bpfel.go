@@ -50,6 +50,23 @@ type typedInodeKey struct {
 	Dev uint64
 }
 
+type typedIoKey struct {
+	_     structs.HostLayout
+	Ino   uint64
+	Start uint64
+	Dev   uint32
+	Tgid  uint32
+}
+
+type typedIoTotal struct {
+	_       structs.HostLayout
+	R       typedFileRecord
+	Read    uint64
+	Written uint64
+	Told    uint64
+	Path    [400]int8
+}
+
 type typedNetRecord struct {
 	_          structs.HostLayout
 	H          typedHeader
@@ -137,6 +154,8 @@ type typedSettings struct {
 	Prefixes uint32
 	Asleep   [2]uint32
 	Pad      uint32
+	IoStep   uint64
+	IoMin    int64
 }
 
 // Names of all BPF objects in the ELF.
@@ -150,6 +169,7 @@ const (
 	typedMapFileScratch    = "file_scratch"
 	typedMapFlows          = "flows"
 	typedMapHandlers       = "handlers"
+	typedMapIoTotals       = "io_totals"
 	typedMapPathScratch    = "path_scratch"
 	typedMapPrefixes       = "prefixes"
 	typedMapPriority       = "priority"
@@ -168,6 +188,7 @@ const (
 	typedProgOnExec        = "on_exec"
 	typedProgOnExit        = "on_exit"
 	typedProgOnFork        = "on_fork"
+	typedProgOnIo          = "on_io"
 	typedProgOnLink        = "on_link"
 	typedProgOnListen      = "on_listen"
 	typedProgOnMap         = "on_map"
@@ -180,8 +201,11 @@ const (
 	typedProgOnTruncate    = "on_truncate"
 	typedProgOnUnlink      = "on_unlink"
 	typedProgOnUringDone   = "on_uring_done"
+	typedProgOnUringIo     = "on_uring_io"
 	typedProgOnUringSubmit = "on_uring_submit"
 	typedVarUnusedFile     = "unused_file"
+	typedVarUnusedIoKey    = "unused_io_key"
+	typedVarUnusedIoTotal  = "unused_io_total"
 	typedVarUnusedNet      = "unused_net"
 	typedVarUnusedProcess  = "unused_process"
 )
@@ -237,6 +261,7 @@ type typedProgramSpecs struct {
 	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnIo          *ebpf.ProgramSpec `ebpf:"on_io"`
 	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
 	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
@@ -249,6 +274,7 @@ type typedProgramSpecs struct {
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.ProgramSpec `ebpf:"on_uring_io"`
 	OnUringSubmit *ebpf.ProgramSpec `ebpf:"on_uring_submit"`
 }
 
@@ -263,6 +289,7 @@ type typedMapSpecs struct {
 	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
+	IoTotals    *ebpf.MapSpec `ebpf:"io_totals"`
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
@@ -279,6 +306,8 @@ type typedMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
 	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.VariableSpec `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.VariableSpec `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
 	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
 }
@@ -310,6 +339,7 @@ type typedMaps struct {
 	FileScratch *ebpf.Map `ebpf:"file_scratch"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Handlers    *ebpf.Map `ebpf:"handlers"`
+	IoTotals    *ebpf.Map `ebpf:"io_totals"`
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
@@ -330,6 +360,7 @@ func (m *typedMaps) Close() error {
 		m.FileScratch,
 		m.Flows,
 		m.Handlers,
+		m.IoTotals,
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
@@ -347,6 +378,8 @@ func (m *typedMaps) Close() error {
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
 	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.Variable `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.Variable `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
 	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
 }
@@ -364,6 +397,7 @@ type typedPrograms struct {
 	OnExec        *ebpf.Program `ebpf:"on_exec"`
 	OnExit        *ebpf.Program `ebpf:"on_exit"`
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
+	OnIo          *ebpf.Program `ebpf:"on_io"`
 	OnLink        *ebpf.Program `ebpf:"on_link"`
 	OnListen      *ebpf.Program `ebpf:"on_listen"`
 	OnMap         *ebpf.Program `ebpf:"on_map"`
@@ -376,6 +410,7 @@ type typedPrograms struct {
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.Program `ebpf:"on_uring_io"`
 	OnUringSubmit *ebpf.Program `ebpf:"on_uring_submit"`
 }
 
@@ -390,6 +425,7 @@ func (p *typedPrograms) Close() error {
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnIo,
 		p.OnLink,
 		p.OnListen,
 		p.OnMap,
@@ -402,6 +438,7 @@ func (p *typedPrograms) Close() error {
 		p.OnTruncate,
 		p.OnUnlink,
 		p.OnUringDone,
+		p.OnUringIo,
 		p.OnUringSubmit,
 	)
 }

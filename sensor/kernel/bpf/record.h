@@ -114,6 +114,8 @@ struct settings {
 	u32 prefixes; // file changes are wanted below these paths only
 	u32 asleep[2]; // the reader of this ring wants to be woken
 	u32 pad;
+	u64 io_step; // told of when so many bytes were read and written
+	s64 io_min; // size of the files that this is counted for
 };
 
 struct {

@@ -5,5 +5,6 @@
 #include "net.h"
 #include "uring.h"
 #include "map.h"
+#include "io.h"
 
 char LICENSE[] SEC("license") = "GPL";
