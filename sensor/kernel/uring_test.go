@@ -16,13 +16,9 @@ import (
 
 // ring is as little of io_uring as a test needs: one request after another.
 type ring struct {
-	fd                  int
-	sq, sqes            []byte
-	params              [30]uint32
-	sqTail, cqHead      *uint32
-	cqTail, sqMask      *uint32
-	cqMask              uint32
-	array, cqes, offset uintptr
+	fd       int
+	sq, sqes []byte
+	params   [30]uint32
 }
 
 // sqe is a request, as the kernel lays it out.
