@@ -136,6 +136,10 @@ func TestReadsThroughABindMount(t *testing.T) {
 	write(t, file)
 	alone := filepath.Join(other, "alone")
 	write(t, alone)
+	at := filepath.Join(other, "at")
+	if err := os.Mkdir(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.WatchDir(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +150,10 @@ func TestReadsThroughABindMount(t *testing.T) {
 		if unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS) != nil || unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") != nil {
 			return
 		}
-		if unix.Mount(file, alone, "", unix.MS_BIND, "") != nil || unix.Mount(dir, "/mnt", "", unix.MS_BIND, "") != nil {
+		if unix.Mount(file, alone, "", unix.MS_BIND, "") != nil || unix.Mount(dir, at, "", unix.MS_BIND, "") != nil {
 			return
 		}
-		for _, name := range []string{alone, "/mnt/w"} {
+		for _, name := range []string{alone, filepath.Join(at, "w")} {
 			if fd, err := unix.Open(name, unix.O_RDONLY, 0); err == nil {
 				_ = unix.Close(fd)
 			}
@@ -158,7 +162,7 @@ func TestReadsThroughABindMount(t *testing.T) {
 	}()
 	by, ok := <-tid
 	require(t, "root", ok, "needs to make mount namespaces")
-	for _, path := range []string{alone, "/mnt/w"} {
+	for _, path := range []string{alone, filepath.Join(at, "w")} {
 		e := r.find(t, event.FileRead, func(e *event.Event) bool { return e.Process.TID == uint32(by) && e.File.Path == path })
 		if st := stat(t, file); e.File.Ino != st.Ino || e.File.Dev != kernelDev(st.Dev) || e.Process.PID != uint32(os.Getpid()) {
 			t.Errorf("%+v", e.File)

@@ -136,9 +136,9 @@ static __always_inline u16 put_dir(struct file_buffer *b, struct task_struct *t,
 static __always_inline u16 put_name(struct file_buffer *b, u64 name) {
 	long n = bpf_probe_read_user_str(&b->data[b->end & (FILE_PART - 1)], PATH_MAX, (void *)name);
 
-	if (n <= 0 || n == PATH_MAX)
+	if (n < 0 || n == PATH_MAX)
 		b->r.h.flags |= F_TRUNCATED;
-	if (n <= 0)
+	if (n <= 0) // older kernels say 0 of an empty name, newer ones 1
 		return 0;
 	b->end += n - 1;
 	return n - 1;
