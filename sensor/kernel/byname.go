@@ -19,15 +19,24 @@ func byName(e *event.Event) bool {
 // are told of watched files only. A name may have changed since, so what is not found counts by
 // where it would lie.
 func (s *Sensor) find(e *event.Event) bool {
-	st, err := statIn("/proc/" + strconv.Itoa(int(e.Process.PID)) + "/root" + e.File.Path)
-	if err != nil {
-		if st, err = statIn(e.File.Path); err != nil { // the process is gone
-			return e.Kind != event.FileRead || s.watcher.covers(filepath.Dir(e.File.Path))
+	name := "/proc/" + strconv.Itoa(int(e.Process.PID)) + "/root" + e.File.Path
+	st, err := statIn(name)
+	if err != nil { // the process is gone
+		name = e.File.Path
+		if st, err = statIn(name); err != nil {
+			return e.Kind != event.FileRead || s.watcher.covers(filepath.Dir(name))
 		}
 	}
 	f := &e.File
 	f.Ino, f.Dev, f.Size, f.Mode = st.Ino, kernelDev(st.Dev), st.Size, st.Mode
-	return e.Kind != event.FileRead || st.Mode&unix.S_IFMT == unix.S_IFREG && s.watcher.holds(&st)
+	if e.Kind != event.FileRead {
+		return true
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || s.watcher.holds(&st) {
+		return st.Mode&unix.S_IFMT == unix.S_IFREG
+	}
+	dir, err := statIn(filepath.Dir(name)) // a new file, which the watcher does not know yet
+	return err == nil && s.watcher.holds(&dir)
 }
 
 // covers reports whether a directory lies in one that is watched.

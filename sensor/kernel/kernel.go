@@ -69,7 +69,9 @@ type Sensor struct {
 
 	decoder  decoder
 	watcher  *watcher
-	mu       sync.Mutex // settings
+	witness  atomic.Pointer[witness]
+	prefixes atomic.Pointer[[]string] // of Demand.Paths
+	mu       sync.Mutex               // settings
 	settings typedSettings
 	counts   counters
 	closed   sync.Once
@@ -155,6 +157,9 @@ func (s *Sensor) Close() error {
 		s.counts.unregister()
 		if s.watcher != nil {
 			all = append(all, s.watcher.close())
+		}
+		if w := s.witness.Load(); w != nil {
+			all = append(all, w.close())
 		}
 		for _, l := range s.links {
 			all = append(all, l.Close())

@@ -328,7 +328,7 @@ func Probe() []event.Capability {
 		}
 		rows = append(rows, row)
 	}
-	return append(rows, overlay(), lsm())
+	return append(rows, overlay(), secondWitness(), lsm())
 }
 
 func overlay() event.Capability {

@@ -60,6 +60,10 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		if err := bytes.tell(s, bootNow(), handle); err != nil {
 			return err
 		}
+		other := s.witness.Load()
+		if other != nil {
+			other.tell(bootNow(), handle)
+		}
 		waiting := heads[0].full || heads[1].full
 		switch {
 		case n > 0 || waiting:
@@ -77,6 +81,9 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 				most = time.Second
 			} else if bytes.counting(s) {
 				most = ioEvery
+			}
+			if other != nil && other.waiting() {
+				most = witnessWait
 			}
 			if err := wake.rest(s, most); err != nil {
 				return err
@@ -166,6 +173,10 @@ func (s *Sensor) deliver(raw []byte, handle func(*event.Event)) {
 		return
 	}
 	s.counts.received[e.Kind].Add(1)
+	if w := s.witness.Load(); w != nil {
+		at, _ := recordTime(raw)
+		w.note(e, at)
+	}
 	if s.known != nil {
 		if at, _ := recordTime(raw); at > s.seenEnd {
 			s.known = nil
