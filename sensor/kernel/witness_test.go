@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,4 +128,31 @@ func TestSecondWitnessFollowsDirectories(t *testing.T) {
 	if len(w.dir) != 0 {
 		t.Errorf("still listened to: %v", w.dir)
 	}
+}
+
+// FuzzWitness reads records that no kernel writes.
+func FuzzWitness(f *testing.F) {
+	record := func(mask uint64, info ...byte) []byte {
+		b := make([]byte, metadataSize)
+		binary.NativeEndian.PutUint16(b[6:], metadataSize)
+		binary.NativeEndian.PutUint64(b[8:], mask)
+		b[20] = 7
+		return append(b, info...)
+	}
+	dir := make([]byte, 16+4)
+	dir[8] = 4
+	f.Add(record(unix.FAN_CREATE, append(append([]byte{unix.FAN_EVENT_INFO_TYPE_DFID_NAME, 0, 26, 0}, dir...), 'n', 0)...))
+	f.Add(record(unix.FAN_Q_OVERFLOW))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < metadataSize {
+			return
+		}
+		w := &witness{s: &Sensor{}, dir: map[string]string{string(dir): "/d"}}
+		w.take(b, 1)
+		for _, v := range w.wait {
+			if filepath.Dir(v.path) != "/d" && !strings.HasPrefix(v.path, "/") || v.pid == 0 {
+				t.Errorf("%+v", v)
+			}
+		}
+	})
 }
