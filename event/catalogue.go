@@ -20,7 +20,9 @@ var catalogue = slices.Concat([]Info{
 			if !ok {
 				return fmt.Errorf("event.kind %q is not known", s)
 			}
-			e.Kind = k
+			if e.Kind = k; k == FileChown { // what is not said stays as it was
+				e.File.Owner, e.File.Group = NoOwner, NoOwner
+			}
 			return nil
 		}),
 	top("host", "Computer", Text, "the host's name",
