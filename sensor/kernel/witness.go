@@ -184,7 +184,7 @@ func (w *witness) take(b []byte, now uint64) {
 		return
 	}
 	for _, t := range testimonies(mask) {
-		t.deed.pid, t.deed.name, t.path, t.old, t.time = pid, path.Base(at), at, old, now
+		t.pid, t.name, t.path, t.old, t.time = pid, path.Base(at), at, old, now
 		w.wait = append(w.wait, t)
 	}
 	if r := w.s.wake.Load(); r != nil && len(w.wait) > 0 {
