@@ -186,7 +186,7 @@ func missing(r *sigma.Rule) []string {
 // kindsOf returns the kinds of event that a rule about want applies to.
 func kindsOf(want sigma.Logsource) []event.Kind {
 	var out []event.Kind
-	for k := event.KindNone + 1; k.String() != ""; k++ {
+	for k := range event.Kinds {
 		if covered(want, k) {
 			out = append(out, k)
 		}

@@ -186,6 +186,7 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 	want := map[string]int{
 		"process.start": 144 + any, "process.seen": 144 + any, "process.fork": any, "process.exit": any, "sensor.health": any,
 		"file.create": 18 + any, "file.write": 18 + any, "file.rename": 18 + any, "file.read": any, "file.delete": any, "file.chmod": any,
+		"file.link": 18 + any, "file.truncate": 18 + any, "file.mkdir": any, "file.chown": any, "file.attribute": any, "file.map": any, "file.io": any,
 		"net.connect": 2 + any, "net.accept": 2 + any, "net.listen": any, "net.send": any,
 	}
 	if diff := cmp.Diff(want, byKind); diff != "" {

@@ -16,6 +16,12 @@
 //	file.rename                    file_event, file_rename
 //	file.delete                    file_delete
 //	file.chmod                     file_change
+//	file.link                      file_event, file_link
+//	file.mkdir                     file_mkdir
+//	file.truncate                  file_event, file_change
+//	file.chown, file.attribute     file_change
+//	file.map                       image_load
+//	file.io                        file_io
 //	net.connect, net.accept        network_connection
 //	net.listen                     network_listen
 //	net.send                       network_send
@@ -182,8 +188,9 @@ func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) 
 			}
 			names[made.info.Name] = true
 			set.rules[r], set.all = made, append(set.all, made)
-			for k := event.KindNone + 1; k.String() != ""; k++ {
-				if covered(r.Logsource, k) {
+			for _, k := range kindsOf(r.Logsource) {
+				// A rule about anything that Linux says does not make the sensor look at more calls.
+				if k < event.FileLink || r.Logsource.Category != "" {
 					set.demand[k] = true
 				}
 			}

@@ -31,7 +31,7 @@ level: high
 	if diff := cmp.Diff([]string{"/etc/cron.d/", "/var/spool/cron/", "/x/"}, x.Paths); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"file.create", "file.write", "file.rename"}, x.Events); diff != "" {
+	if diff := cmp.Diff([]string{"file.create", "file.write", "file.rename", "file.link", "file.truncate"}, x.Events); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"Hashes"}, x.Missing); diff != "" {

@@ -114,6 +114,20 @@ func (r *rule) clause(e *event.Event) string {
 		return actor + " deleted " + fileOf(e)
 	case event.FileChmod:
 		return actor + " changed the permissions of " + fileOf(e)
+	case event.FileLink:
+		return actor + " made the link " + fileOf(e) + " to " + clean(e.File.Old, 160)
+	case event.FileMkdir:
+		return actor + " made the directory " + fileOf(e)
+	case event.FileTruncate:
+		return actor + " cut " + fileOf(e)
+	case event.FileChown:
+		return actor + " changed the owner of " + fileOf(e)
+	case event.FileAttr:
+		return actor + " changed the attribute " + clean(e.File.Attribute, 80) + " of " + fileOf(e)
+	case event.FileMap:
+		return actor + " mapped " + fileOf(e) + " (" + e.File.Access.String() + ")"
+	case event.FileIO:
+		return actor + " read " + size(e.File.BytesRead) + " and wrote " + size(e.File.BytesWritten) + " of " + fileOf(e)
 	case event.NetConnect:
 		return actor + " connected to " + endpoint(e.Net.Remote)
 	case event.NetAccept:

@@ -25,6 +25,13 @@ var sources = func() [256][]sigma.Logsource {
 		event.FileRename:   {"file_event", "file_rename"},
 		event.FileDelete:   {"file_delete"},
 		event.FileChmod:    {"file_change"},
+		event.FileLink:     {"file_event", "file_link"}, // another name for a file is a way to replace or to reach it
+		event.FileMkdir:    {"file_mkdir"},
+		event.FileTruncate: {"file_event", "file_change"},
+		event.FileChown:    {"file_change"},
+		event.FileAttr:     {"file_change"},
+		event.FileMap:      {"image_load"},
+		event.FileIO:       {"file_io"},
 		event.NetConnect:   {"network_connection"},
 		event.NetAccept:    {"network_connection"},
 		event.NetListen:    {"network_listen"},

@@ -13,6 +13,7 @@ var catalogue = slices.Concat(
 	processRows,
 	workloadRows,
 	fileRows,
+	fileFields,
 	netRows,
 )
 
@@ -25,7 +26,9 @@ var eventRows = []Info{
 			if !ok {
 				return fmt.Errorf("event.kind %q is not known", s)
 			}
-			e.Kind = k
+			if e.Kind = k; k == FileChown { // what is not said stays as it was
+				e.File.Owner, e.File.Group = NoOwner, NoOwner
+			}
 			return nil
 		}),
 	top("host", "Computer", Text, "the host's name",

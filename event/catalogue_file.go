@@ -15,7 +15,7 @@ var fileRows = []Info{
 		}, nil), "file.path"),
 	derived(top("file.name", "", Text, "last part of the file's path",
 		func(e *Event) Value { return text(e.File.Path[strings.LastIndexByte(e.File.Path, '/')+1:]) }, nil), "file.path"),
-	top("file.old_path", "SourceFilename", Text, "path before a rename",
+	top("file.old_path", "SourceFilename", Text, "path before a rename; of a link, what it leads to",
 		func(e *Event) Value { return text(e.File.Old) }, func(e *Event, s string) error { e.File.Old = s; return nil }),
 	top("file.inode", "", Integer, "inode number",
 		func(e *Event) Value { return count(e.File.Ino) }, number(func(e *Event, n int64) { e.File.Ino = uint64(n) })),

@@ -38,6 +38,17 @@ const (
 	SensorHealth
 )
 
+// Files that are reached or changed in other ways than by an open.
+const (
+	FileLink     Kind = iota + 16 // a hard or a symbolic link was made
+	FileMkdir                     // a directory was made
+	FileTruncate                  // a file was cut, or holes were made in it
+	FileChown
+	FileAttr // an extended attribute was set or removed
+	FileMap  // a file was mapped to be run, or a watched one to be written
+	FileIO   // so many bytes were read or written so far
+)
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -46,6 +57,8 @@ var kindNames = [MaxKinds]string{
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
 	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
+	FileLink: "file.link", FileMkdir: "file.mkdir", FileTruncate: "file.truncate", FileChown: "file.chown",
+	FileAttr: "file.attribute", FileMap: "file.map", FileIO: "file.io",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -112,7 +125,7 @@ type Event struct {
 // and resolved by the kernel, not as the program spelled them.
 type File struct {
 	Path    string
-	Old     string // FileRename: the path before
+	Old     string // FileRename: the path before; FileLink: what the link leads to
 	Dev     uint64 // kernel encoding: major<<20 | minor
 	Ino     uint64
 	Size    int64
@@ -120,9 +133,24 @@ type File struct {
 	Layer   Layer
 	Created bool // the open made the file
 	Deleted bool // the file had no name left
+	FileChange
 	// Model is set where the path lies in a known model or dataset directory.
 	Model *Model
 }
+
+// FileChange is what the kinds from FileChown on say of a file besides.
+type FileChange struct {
+	Owner, Group uint32 // FileChown: the new ones, NoOwner where one stays
+	// Attribute is the name of an extended attribute that was set, or removed.
+	Attribute string
+	Removed   bool
+	Access    Access // FileMap: what the mapping allows
+	// BytesRead and BytesWritten are what the process has read and written of the file so far.
+	BytesRead, BytesWritten uint64
+}
+
+// NoOwner stands for a user or group that a FileChown left as it was.
+const NoOwner = ^uint32(0)
 
 // Net is the object of a network event, seen from the process: Local is our end.
 type Net struct {
@@ -181,6 +209,12 @@ func (e *Event) ID() string {
 	local, _ := e.Net.Local.MarshalBinary()
 	h.Write(local)
 	n(e.Net.BytesOut)
+	if e.Kind >= FileLink && e.Kind <= FileIO { // kinds before them keep the ids that they had
+		n(uint64(e.File.Owner)<<32 | uint64(e.File.Group))
+		n(e.File.BytesRead)
+		n(e.File.BytesWritten)
+		s(e.File.Attribute)
+	}
 	if e.Kind == SensorHealth {
 		s(e.Message)
 	}

@@ -230,6 +230,8 @@ func (e *Event) describe() string {
 		return who + " deleted " + object
 	case FileChmod:
 		return who + " changed the mode of " + e.File.Path + " to " + strconv.FormatUint(uint64(e.File.Mode&0o7777), 8)
+	case FileLink, FileMkdir, FileTruncate, FileChown, FileAttr, FileMap, FileIO:
+		return who + " " + e.File.describe(e.Kind, object)
 	case NetConnect:
 		return who + " connected to " + e.Net.Remote.String() + e.times()
 	case NetListen:

@@ -26,6 +26,7 @@ var observables = map[string][2]string{
 	"file_create":  {"file.create", "file.path"},
 	"file_rename":  {"file.rename", "file.path"},
 	"file_delete":  {"file.delete", "file.path"},
+	"file_link":    {"file.link", "file.path"},
 	"connect":      {"net.connect", "net.remote.ip"},
 	"send":         {"net.send", "net.remote.ip"},
 	"accept":       {"net.accept", "net.local.ip"},

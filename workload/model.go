@@ -126,7 +126,7 @@ func (t *Tracker) stampFile(e *event.Event, n *node) {
 	p, f := n.proc, formatOf(e.File.Path)
 	e.File.Model = nil
 	m := t.models.find(p, e.File.Path, fileID{e.File.Dev, e.File.Ino})
-	if m == nil && e.Kind == event.FileRename {
+	if m == nil && (e.Kind == event.FileRename || e.Kind == event.FileLink) {
 		m = t.models.find(p, e.File.Old, fileID{})
 	}
 	if (f != formatNone || isBlob(e.File.Path)) && e.Errno == 0 {

@@ -100,6 +100,8 @@ var netFields = map[string]target{
 var paths = map[string]string{
 	"write.name": "file.path", "read.name": "file.path", "chmod.filename": "file.path",
 	"rename.oldpath": "file.old_path", "rename.newpath": "file.path", "delete.path": "file.path", "delete.name": "file.path",
+	"link.target": "file.old_path", "link.oldpath": "file.old_path", "link.linkpath": "file.path", "link.newpath": "file.path",
+	"mkdir.path": "file.path", "chown.path": "file.path", "chown.pathname": "file.path",
 }
 
 // missing says why a field cannot be told, by the beginning of its name. The first that fits counts.

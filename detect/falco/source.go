@@ -47,6 +47,9 @@ func sources() []*source {
 		{name: "rename", category: "file_rename", family: named, types: []string{"rename", "renameat", "renameat2"}, usual: 3, kinds: []event.Kind{event.FileRename}, whole: true, args: []string{"res", "oldpath", "newpath", "olddirfd", "newdirfd", "flags"}},
 		{name: "delete", category: "file_delete", family: named, types: []string{"unlink", "unlinkat"}, usual: 2, kinds: []event.Kind{event.FileDelete}, whole: true, args: []string{"res", "path", "name", "dirfd", "flags"}},
 		{name: "chmod", category: "file_change", family: opened, types: []string{"chmod", "fchmod", "fchmodat", "fchmodat2"}, usual: 3, kinds: []event.Kind{event.FileChmod}, args: []string{"res", "filename", "mode", "fd", "dirfd", "flags"}},
+		{name: "link", category: "file_link", family: named, types: []string{"link", "linkat", "symlink", "symlinkat"}, usual: 4, kinds: []event.Kind{event.FileLink}, whole: true, args: []string{"res", "target", "linkpath", "linkdirfd", "oldpath", "newpath", "olddir", "newdir", "flags"}},
+		{name: "mkdir", category: "file_mkdir", family: named, types: []string{"mkdir", "mkdirat"}, usual: 2, kinds: []event.Kind{event.FileMkdir}, whole: true, args: []string{"res", "path", "mode", "dirfd"}},
+		{name: "chown", category: "file_change", family: named, types: []string{"chown", "lchown", "fchown", "fchownat"}, usual: 4, kinds: []event.Kind{event.FileChown}, args: []string{"res", "path", "pathname", "fd", "dirfd", "uid", "gid", "flags"}},
 		{name: "connect", category: "network_connection", family: network, types: []string{"connect"}, usual: 1, kinds: []event.Kind{event.NetConnect}},
 		{name: "accept", category: "network_connection", family: network, types: []string{"accept", "accept4"}, usual: 2, kinds: []event.Kind{event.NetAccept}},
 		{name: "listen", category: "network_listen", family: network, types: []string{"listen"}, usual: 1, kinds: []event.Kind{event.NetListen}, whole: true},
@@ -55,9 +58,9 @@ func sources() []*source {
 
 // variants are the calls that do what another one does, by the one that names their log source.
 var variants = map[string][]string{
-	"symlink": {"symlinkat"}, "link": {"linkat"}, "dup": {"dup2", "dup3"}, "init_module": {"finit_module"}, "mkdir": {"mkdirat"},
+	"dup": {"dup2", "dup3"}, "init_module": {"finit_module"},
 	"sendto": {"sendmsg", "sendmmsg"}, "recvfrom": {"recvmsg", "recvmmsg"}, "setuid": {"setreuid", "setresuid"}, "mknod": {"mknodat"},
-	"chown": {"fchown", "lchown", "fchownat"}, "mount": {"umount", "umount2"}, "userfaultfd": nil,
+	"mount": {"umount", "umount2"}, "userfaultfd": nil,
 }
 
 // canonical returns the call after which the log source of an event is named.

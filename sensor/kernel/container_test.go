@@ -68,6 +68,10 @@ func TestContainer(t *testing.T) {
 	if created.File.Layer != event.LayerUpper {
 		t.Errorf("created %+v", created.File)
 	}
+	link := r.find(t, event.FileLink, func(e *event.Event) bool { return e.Process.CgroupID == sh.CgroupID && e.Process.Comm == "ln" })
+	if link.File.Path != "/bin/true2" || link.File.Old != "/bin/sleeper" || link.File.Mode != unix.S_IFLNK {
+		t.Errorf("link %+v", link.File)
+	}
 }
 
 func overlayBundle(t *testing.T, busybox string) string {

@@ -89,7 +89,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		d.e.Process = p
 		return &d.e, nil
 	case kind == event.ProcessFork || kind == event.ProcessExit:
-	case kind >= event.FileRead && kind <= event.FileChmod:
+	case kind >= event.FileRead && kind <= event.FileChmod || kind >= event.FileLink && kind <= event.FileIO:
 		err = d.file(raw)
 	case kind >= event.NetConnect && kind <= event.NetSend:
 		err = d.net(raw)
@@ -209,6 +209,9 @@ func (d *decoder) file(raw []byte) error {
 	d.e.File = event.File{
 		Path: join(data[0], data[1]), Old: join(data[2], data[3]), Dev: uint64(r.Dev), Ino: r.Ino, Size: r.Size, Mode: r.Mode,
 		Layer: event.Layer(min(r.Layer, uint32(event.LayerUpper))), Created: r.H.Flags&flagCreated != 0, Deleted: r.H.Flags&flagDeleted != 0,
+	}
+	if d.e.Kind >= event.FileLink {
+		fileChange(&d.e, &r, data)
 	}
 	return nil
 }

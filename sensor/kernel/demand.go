@@ -55,6 +55,7 @@ func (d Demand) bits() uint64 {
 // setPaths makes the creation and writing of files be reported below paths only; of none, all of
 // them. What is wanted before and after is reported throughout.
 func (s *Sensor) setPaths(paths []string) error {
+	s.prefixes.Store(&paths)
 	if len(paths) == 0 {
 		if err := s.limitPaths(0); err != nil {
 			return err

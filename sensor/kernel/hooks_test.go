@@ -12,7 +12,7 @@ func TestEveryKindOfEventHasAHook(t *testing.T) {
 			t.Errorf("no hook makes %s", k)
 		}
 	}
-	if got := Hooks(event.FileRename, event.FileDelete); len(got) != 2 || got[0].Program != "on_rename" || got[1].Program != "on_unlink" {
+	if got := Hooks(event.FileRename, event.FileDelete); len(got) != 4 || got[0].Program != "on_rename" || got[1].Program != "on_unlink" || got[2].Feature != "file-uring" {
 		t.Errorf("%+v", got)
 	}
 	if got := Hooks(event.SensorHealth); len(got) != 0 {

@@ -34,6 +34,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Host       string // name put on events
 	Demand     Demand
+	IO         IO
 	// SelfPID is the process whose files and connections are not reported. 0 means our own.
 	SelfPID int
 }
@@ -69,7 +70,9 @@ type Sensor struct {
 
 	decoder  decoder
 	watcher  *watcher
-	mu       sync.Mutex // settings
+	witness  atomic.Pointer[witness]
+	prefixes atomic.Pointer[[]string] // of Demand.Paths
+	mu       sync.Mutex               // settings
 	settings typedSettings
 	counts   counters
 	closed   sync.Once
@@ -89,6 +92,8 @@ func Open(opts Options) (*Sensor, error) {
 	}
 	s := &Sensor{log: opts.Log, host: opts.Host, known: map[event.Key]bool{}, running: map[string]bool{}}
 	s.settings = typedSettings{Self: uint32(opts.SelfPID), Kinds: opts.Demand.bits()}
+	io := opts.IO.orDefault()
+	s.settings.IoMin, s.settings.IoStep = io.MinSize, uint64(io.Step)
 	if err := s.open(opts); err != nil {
 		_ = s.Close()
 		return nil, err
@@ -153,6 +158,9 @@ func (s *Sensor) Close() error {
 		s.counts.unregister()
 		if s.watcher != nil {
 			all = append(all, s.watcher.close())
+		}
+		if w := s.witness.Load(); w != nil {
+			all = append(all, w.close())
 		}
 		for _, l := range s.links {
 			all = append(all, l.Close())

@@ -51,7 +51,21 @@ func programs() (*ebpf.CollectionSpec, string, error) {
 		return nil, "", fmt.Errorf("count the processors: %w", err)
 	}
 	spec.Maps["exec_scratch"].MaxEntries = uint32(n)
+	renameHooks(spec)
 	return spec, name, nil
+}
+
+// renameHooks follows the kernel in what it calls a tracepoint: io_uring_submit_req was
+// io_uring_submit_sqe before 6.3.
+func renameHooks(spec *ebpf.CollectionSpec) {
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		return
+	}
+	var def *btf.Typedef
+	if errors.Is(types.TypeByName("btf_trace_io_uring_submit_req", &def), btf.ErrNotFound) {
+		spec.Programs["on_uring_submit"].AttachTo = "io_uring_submit_sqe"
+	}
 }
 
 // createMaps makes the maps, which all programs share.
@@ -102,6 +116,11 @@ type part struct {
 	kinds   []event.Kind
 }
 
+// uringKinds are those that a request to io_uring can stand for.
+var uringKinds = []event.Kind{
+	event.FileRead, event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileLink, event.FileMkdir, event.FileTruncate,
+}
+
 var features = []feature{
 	{
 		"exec",
@@ -126,6 +145,38 @@ var features = []feature{
 			{"on_chmod", handleChmod, []event.Kind{event.FileChmod}},
 		},
 		"sys_exit of rename, unlink, rmdir, chmod and kin", "files that are renamed, deleted or get another mode are not seen",
+	},
+	{
+		"file-link",
+		[]part{{"on_link", handleLink, []event.Kind{event.FileLink}}, {"on_mkdir", handleMkdir, []event.Kind{event.FileMkdir}}},
+		"sys_exit of link, symlink, mkdir and kin", "links and directories that are made are not seen",
+	},
+	{
+		"file-attributes",
+		[]part{
+			{"on_truncate", handleTruncate, []event.Kind{event.FileTruncate}},
+			{"on_chown", handleChown, []event.Kind{event.FileChown}},
+			{"on_attribute", handleAttribute, []event.Kind{event.FileAttr}},
+		},
+		"sys_exit of truncate, fallocate, chown, setxattr and kin", "files that are cut or get another owner or attribute are not seen",
+	},
+	{
+		"file-map",
+		[]part{{"on_map", handleMap, []event.Kind{event.FileMap}}, {"on_protect", handleProtect, []event.Kind{event.FileMap}}},
+		"sys_exit of mmap, mprotect", "files that are mapped to be run are not seen",
+	},
+	{
+		"file-bytes",
+		[]part{{"on_io", handleIO, []event.Kind{event.FileIO}}, {"on_uring_io", 0, []event.Kind{event.FileIO}}},
+		"sys_exit of read, write, sendfile, splice, copy_file_range and kin, io_uring_complete", "how much a process reads and writes of a file is not counted",
+	},
+	{
+		"file-uring",
+		[]part{
+			{"on_uring_done", 0, uringKinds},
+			{"on_uring_submit", 0, uringKinds},
+		},
+		"io_uring_complete, io_uring_submit_req", "files that are opened or changed through io_uring are not seen",
 	},
 	{
 		"connect",
@@ -277,7 +328,7 @@ func Probe() []event.Capability {
 		}
 		rows = append(rows, row)
 	}
-	return append(rows, overlay(), lsm())
+	return append(rows, overlay(), secondWitness(), lsm())
 }
 
 func overlay() event.Capability {

@@ -16,37 +16,52 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	portableMapCollapsed     = "collapsed"
-	portableMapCurrent       = "current"
-	portableMapDropped       = "dropped"
-	portableMapExecScratch   = "exec_scratch"
-	portableMapFileScratch   = "file_scratch"
-	portableMapFlows         = "flows"
-	portableMapHandlers      = "handlers"
-	portableMapPathScratch   = "path_scratch"
-	portableMapPrefixes      = "prefixes"
-	portableMapPriority      = "priority"
-	portableMapRepeats       = "repeats"
-	portableMapRoutes        = "routes"
-	portableMapSent          = "sent"
-	portableMapVolume        = "volume"
-	portableMapWatched       = "watched"
-	portableProgDispatch     = "dispatch"
-	portableProgOnAccept     = "on_accept"
-	portableProgOnChmod      = "on_chmod"
-	portableProgOnConnect    = "on_connect"
-	portableProgOnExec       = "on_exec"
-	portableProgOnExit       = "on_exit"
-	portableProgOnFork       = "on_fork"
-	portableProgOnListen     = "on_listen"
-	portableProgOnOpen       = "on_open"
-	portableProgOnRename     = "on_rename"
-	portableProgOnSeen       = "on_seen"
-	portableProgOnSend       = "on_send"
-	portableProgOnUnlink     = "on_unlink"
-	portableVarUnusedFile    = "unused_file"
-	portableVarUnusedNet     = "unused_net"
-	portableVarUnusedProcess = "unused_process"
+	portableMapCollapsed      = "collapsed"
+	portableMapCurrent        = "current"
+	portableMapDropped        = "dropped"
+	portableMapExecScratch    = "exec_scratch"
+	portableMapFileScratch    = "file_scratch"
+	portableMapFlows          = "flows"
+	portableMapHandlers       = "handlers"
+	portableMapIoTotals       = "io_totals"
+	portableMapPathScratch    = "path_scratch"
+	portableMapPrefixes       = "prefixes"
+	portableMapPriority       = "priority"
+	portableMapRepeats        = "repeats"
+	portableMapRoutes         = "routes"
+	portableMapSent           = "sent"
+	portableMapUringNotes     = "uring_notes"
+	portableMapVolume         = "volume"
+	portableMapWatched        = "watched"
+	portableProgDispatch      = "dispatch"
+	portableProgOnAccept      = "on_accept"
+	portableProgOnAttribute   = "on_attribute"
+	portableProgOnChmod       = "on_chmod"
+	portableProgOnChown       = "on_chown"
+	portableProgOnConnect     = "on_connect"
+	portableProgOnExec        = "on_exec"
+	portableProgOnExit        = "on_exit"
+	portableProgOnFork        = "on_fork"
+	portableProgOnIo          = "on_io"
+	portableProgOnLink        = "on_link"
+	portableProgOnListen      = "on_listen"
+	portableProgOnMap         = "on_map"
+	portableProgOnMkdir       = "on_mkdir"
+	portableProgOnOpen        = "on_open"
+	portableProgOnProtect     = "on_protect"
+	portableProgOnRename      = "on_rename"
+	portableProgOnSeen        = "on_seen"
+	portableProgOnSend        = "on_send"
+	portableProgOnTruncate    = "on_truncate"
+	portableProgOnUnlink      = "on_unlink"
+	portableProgOnUringDone   = "on_uring_done"
+	portableProgOnUringIo     = "on_uring_io"
+	portableProgOnUringSubmit = "on_uring_submit"
+	portableVarUnusedFile     = "unused_file"
+	portableVarUnusedIoKey    = "unused_io_key"
+	portableVarUnusedIoTotal  = "unused_io_total"
+	portableVarUnusedNet      = "unused_net"
+	portableVarUnusedProcess  = "unused_process"
 )
 
 // loadPortable returns the embedded CollectionSpec for portable.
@@ -91,19 +106,30 @@ type portableSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableProgramSpecs struct {
-	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
-	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
-	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
-	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
-	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
-	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
-	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
-	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	Dispatch      *ebpf.ProgramSpec `ebpf:"dispatch"`
+	OnAccept      *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnAttribute   *ebpf.ProgramSpec `ebpf:"on_attribute"`
+	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
+	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
+	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnIo          *ebpf.ProgramSpec `ebpf:"on_io"`
+	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
+	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
+	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
+	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
+	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
+	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.ProgramSpec `ebpf:"on_uring_io"`
+	OnUringSubmit *ebpf.ProgramSpec `ebpf:"on_uring_submit"`
 }
 
 // portableMapSpecs contains maps before they are loaded into the kernel.
@@ -117,12 +143,14 @@ type portableMapSpecs struct {
 	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
+	IoTotals    *ebpf.MapSpec `ebpf:"io_totals"`
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
+	UringNotes  *ebpf.MapSpec `ebpf:"uring_notes"`
 	Volume      *ebpf.MapSpec `ebpf:"volume"`
 	Watched     *ebpf.MapSpec `ebpf:"watched"`
 }
@@ -132,6 +160,8 @@ type portableMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableVariableSpecs struct {
 	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.VariableSpec `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.VariableSpec `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
 	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
 }
@@ -163,12 +193,14 @@ type portableMaps struct {
 	FileScratch *ebpf.Map `ebpf:"file_scratch"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Handlers    *ebpf.Map `ebpf:"handlers"`
+	IoTotals    *ebpf.Map `ebpf:"io_totals"`
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Sent        *ebpf.Map `ebpf:"sent"`
+	UringNotes  *ebpf.Map `ebpf:"uring_notes"`
 	Volume      *ebpf.Map `ebpf:"volume"`
 	Watched     *ebpf.Map `ebpf:"watched"`
 }
@@ -182,12 +214,14 @@ func (m *portableMaps) Close() error {
 		m.FileScratch,
 		m.Flows,
 		m.Handlers,
+		m.IoTotals,
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.UringNotes,
 		m.Volume,
 		m.Watched,
 	)
@@ -198,6 +232,8 @@ func (m *portableMaps) Close() error {
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableVariables struct {
 	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.Variable `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.Variable `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
 	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
 }
@@ -206,36 +242,58 @@ type portableVariables struct {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portablePrograms struct {
-	Dispatch  *ebpf.Program `ebpf:"dispatch"`
-	OnAccept  *ebpf.Program `ebpf:"on_accept"`
-	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
-	OnConnect *ebpf.Program `ebpf:"on_connect"`
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnListen  *ebpf.Program `ebpf:"on_listen"`
-	OnOpen    *ebpf.Program `ebpf:"on_open"`
-	OnRename  *ebpf.Program `ebpf:"on_rename"`
-	OnSeen    *ebpf.Program `ebpf:"on_seen"`
-	OnSend    *ebpf.Program `ebpf:"on_send"`
-	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
+	Dispatch      *ebpf.Program `ebpf:"dispatch"`
+	OnAccept      *ebpf.Program `ebpf:"on_accept"`
+	OnAttribute   *ebpf.Program `ebpf:"on_attribute"`
+	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
+	OnChown       *ebpf.Program `ebpf:"on_chown"`
+	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnExec        *ebpf.Program `ebpf:"on_exec"`
+	OnExit        *ebpf.Program `ebpf:"on_exit"`
+	OnFork        *ebpf.Program `ebpf:"on_fork"`
+	OnIo          *ebpf.Program `ebpf:"on_io"`
+	OnLink        *ebpf.Program `ebpf:"on_link"`
+	OnListen      *ebpf.Program `ebpf:"on_listen"`
+	OnMap         *ebpf.Program `ebpf:"on_map"`
+	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnProtect     *ebpf.Program `ebpf:"on_protect"`
+	OnRename      *ebpf.Program `ebpf:"on_rename"`
+	OnSeen        *ebpf.Program `ebpf:"on_seen"`
+	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.Program `ebpf:"on_uring_io"`
+	OnUringSubmit *ebpf.Program `ebpf:"on_uring_submit"`
 }
 
 func (p *portablePrograms) Close() error {
 	return _PortableClose(
 		p.Dispatch,
 		p.OnAccept,
+		p.OnAttribute,
 		p.OnChmod,
+		p.OnChown,
 		p.OnConnect,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnIo,
+		p.OnLink,
 		p.OnListen,
+		p.OnMap,
+		p.OnMkdir,
 		p.OnOpen,
+		p.OnProtect,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnTruncate,
 		p.OnUnlink,
+		p.OnUringDone,
+		p.OnUringIo,
+		p.OnUringSubmit,
 	)
 }
 

@@ -13,6 +13,18 @@ const (
 	handleAccept
 )
 
+// Slots of further file handlers.
+const (
+	handleLink = iota + 8
+	handleMkdir
+	handleTruncate
+	handleChown
+	handleAttribute
+	handleMap
+	handleIO
+	handleProtect
+)
+
 // A call is a system call that goes to a handler; shape says where its arguments are.
 type call struct {
 	number, handler, shape uint32

@@ -47,6 +47,7 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	s.deliverSeen(ctx, handle)
 	var heads [2]head
 	again := repeats{table: s.maps["repeats"]}
+	bytes := totals{table: s.maps["io_totals"]}
 	quiet := time.Now()
 	for ctx.Err() == nil {
 		n, err := s.drain(ctx, &heads, handle)
@@ -55,6 +56,13 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		}
 		if err := again.tell(s, bootNow(), handle); err != nil {
 			return err
+		}
+		if err := bytes.tell(s, bootNow(), handle); err != nil {
+			return err
+		}
+		other := s.witness.Load()
+		if other != nil {
+			other.tell(bootNow(), handle)
 		}
 		waiting := heads[0].full || heads[1].full
 		switch {
@@ -71,6 +79,11 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 			most := restFor
 			if again.pending(s) {
 				most = time.Second
+			} else if bytes.counting(s) {
+				most = ioEvery
+			}
+			if other != nil && other.waiting() {
+				most = witnessWait
 			}
 			if err := wake.rest(s, most); err != nil {
 				return err
@@ -156,7 +169,14 @@ func (s *Sensor) deliver(raw []byte, handle func(*event.Event)) {
 		s.counts.malformed.Add(1)
 		return
 	}
+	if byName(e) && !s.find(e) {
+		return
+	}
 	s.counts.received[e.Kind].Add(1)
+	if w := s.witness.Load(); w != nil {
+		at, _ := recordTime(raw)
+		w.note(e, at)
+	}
 	if s.known != nil {
 		if at, _ := recordTime(raw); at > s.seenEnd {
 			s.known = nil

@@ -24,6 +24,7 @@ type counters struct {
 	received  [event.MaxKinds]atomic.Uint64
 	malformed atomic.Uint64
 	bytes     atomic.Uint64
+	overflow  atomic.Uint64 // times that fanotify lost events
 
 	reg       prometheus.Registerer
 	collector *collector
@@ -45,7 +46,8 @@ func (s *Sensor) Stats() Stats {
 }
 
 // Dropped returns how many events had no room, of any kind: one look-up, for who asks often.
-func (s *Sensor) Dropped() uint64 { return s.sum("dropped", event.KindNone) }
+// That fanotify lost some counts as one.
+func (s *Sensor) Dropped() uint64 { return s.sum("dropped", event.KindNone) + s.counts.overflow.Load() }
 
 func put(m map[event.Kind]uint64, k event.Kind, n uint64) {
 	if n > 0 {

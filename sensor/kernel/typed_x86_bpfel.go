@@ -25,7 +25,7 @@ type typedFileRecord struct {
 	PathLen   uint16
 	OldDirLen uint16
 	OldLen    uint16
-	Pad       uint32
+	How       uint32
 }
 
 type typedHeader struct {
@@ -48,6 +48,23 @@ type typedInodeKey struct {
 	_   structs.HostLayout
 	Ino uint64
 	Dev uint64
+}
+
+type typedIoKey struct {
+	_     structs.HostLayout
+	Ino   uint64
+	Start uint64
+	Dev   uint32
+	Tgid  uint32
+}
+
+type typedIoTotal struct {
+	_       structs.HostLayout
+	R       typedFileRecord
+	Read    uint64
+	Written uint64
+	Told    uint64
+	Path    [400]int8
 }
 
 type typedNetRecord struct {
@@ -137,43 +154,60 @@ type typedSettings struct {
 	Prefixes uint32
 	Asleep   [2]uint32
 	Pad      uint32
+	IoStep   uint64
+	IoMin    int64
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	typedMapCollapsed     = "collapsed"
-	typedMapCurrent       = "current"
-	typedMapDropped       = "dropped"
-	typedMapExecScratch   = "exec_scratch"
-	typedMapFileScratch   = "file_scratch"
-	typedMapFlows         = "flows"
-	typedMapHandlers      = "handlers"
-	typedMapPathScratch   = "path_scratch"
-	typedMapPrefixes      = "prefixes"
-	typedMapPriority      = "priority"
-	typedMapRepeats       = "repeats"
-	typedMapRoutes        = "routes"
-	typedMapSent          = "sent"
-	typedMapVolume        = "volume"
-	typedMapWatched       = "watched"
-	typedProgDispatch     = "dispatch"
-	typedProgOnAccept     = "on_accept"
-	typedProgOnChmod      = "on_chmod"
-	typedProgOnConnect    = "on_connect"
-	typedProgOnExec       = "on_exec"
-	typedProgOnExit       = "on_exit"
-	typedProgOnFork       = "on_fork"
-	typedProgOnListen     = "on_listen"
-	typedProgOnOpen       = "on_open"
-	typedProgOnRename     = "on_rename"
-	typedProgOnSeen       = "on_seen"
-	typedProgOnSend       = "on_send"
-	typedProgOnUnlink     = "on_unlink"
-	typedVarUnusedFile    = "unused_file"
-	typedVarUnusedNet     = "unused_net"
-	typedVarUnusedProcess = "unused_process"
+	typedMapCollapsed      = "collapsed"
+	typedMapCurrent        = "current"
+	typedMapDropped        = "dropped"
+	typedMapExecScratch    = "exec_scratch"
+	typedMapFileScratch    = "file_scratch"
+	typedMapFlows          = "flows"
+	typedMapHandlers       = "handlers"
+	typedMapIoTotals       = "io_totals"
+	typedMapPathScratch    = "path_scratch"
+	typedMapPrefixes       = "prefixes"
+	typedMapPriority       = "priority"
+	typedMapRepeats        = "repeats"
+	typedMapRoutes         = "routes"
+	typedMapSent           = "sent"
+	typedMapUringNotes     = "uring_notes"
+	typedMapVolume         = "volume"
+	typedMapWatched        = "watched"
+	typedProgDispatch      = "dispatch"
+	typedProgOnAccept      = "on_accept"
+	typedProgOnAttribute   = "on_attribute"
+	typedProgOnChmod       = "on_chmod"
+	typedProgOnChown       = "on_chown"
+	typedProgOnConnect     = "on_connect"
+	typedProgOnExec        = "on_exec"
+	typedProgOnExit        = "on_exit"
+	typedProgOnFork        = "on_fork"
+	typedProgOnIo          = "on_io"
+	typedProgOnLink        = "on_link"
+	typedProgOnListen      = "on_listen"
+	typedProgOnMap         = "on_map"
+	typedProgOnMkdir       = "on_mkdir"
+	typedProgOnOpen        = "on_open"
+	typedProgOnProtect     = "on_protect"
+	typedProgOnRename      = "on_rename"
+	typedProgOnSeen        = "on_seen"
+	typedProgOnSend        = "on_send"
+	typedProgOnTruncate    = "on_truncate"
+	typedProgOnUnlink      = "on_unlink"
+	typedProgOnUringDone   = "on_uring_done"
+	typedProgOnUringIo     = "on_uring_io"
+	typedProgOnUringSubmit = "on_uring_submit"
+	typedVarUnusedFile     = "unused_file"
+	typedVarUnusedIoKey    = "unused_io_key"
+	typedVarUnusedIoTotal  = "unused_io_total"
+	typedVarUnusedNet      = "unused_net"
+	typedVarUnusedProcess  = "unused_process"
 )
 
 // loadTyped returns the embedded CollectionSpec for typed.
@@ -218,19 +252,30 @@ type typedSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedProgramSpecs struct {
-	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
-	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
-	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
-	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
-	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
-	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
-	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
-	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	Dispatch      *ebpf.ProgramSpec `ebpf:"dispatch"`
+	OnAccept      *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnAttribute   *ebpf.ProgramSpec `ebpf:"on_attribute"`
+	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
+	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
+	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnIo          *ebpf.ProgramSpec `ebpf:"on_io"`
+	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
+	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
+	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
+	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
+	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
+	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.ProgramSpec `ebpf:"on_uring_io"`
+	OnUringSubmit *ebpf.ProgramSpec `ebpf:"on_uring_submit"`
 }
 
 // typedMapSpecs contains maps before they are loaded into the kernel.
@@ -244,12 +289,14 @@ type typedMapSpecs struct {
 	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
+	IoTotals    *ebpf.MapSpec `ebpf:"io_totals"`
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
+	UringNotes  *ebpf.MapSpec `ebpf:"uring_notes"`
 	Volume      *ebpf.MapSpec `ebpf:"volume"`
 	Watched     *ebpf.MapSpec `ebpf:"watched"`
 }
@@ -259,6 +306,8 @@ type typedMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
 	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.VariableSpec `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.VariableSpec `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
 	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
 }
@@ -290,12 +339,14 @@ type typedMaps struct {
 	FileScratch *ebpf.Map `ebpf:"file_scratch"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Handlers    *ebpf.Map `ebpf:"handlers"`
+	IoTotals    *ebpf.Map `ebpf:"io_totals"`
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Sent        *ebpf.Map `ebpf:"sent"`
+	UringNotes  *ebpf.Map `ebpf:"uring_notes"`
 	Volume      *ebpf.Map `ebpf:"volume"`
 	Watched     *ebpf.Map `ebpf:"watched"`
 }
@@ -309,12 +360,14 @@ func (m *typedMaps) Close() error {
 		m.FileScratch,
 		m.Flows,
 		m.Handlers,
+		m.IoTotals,
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.UringNotes,
 		m.Volume,
 		m.Watched,
 	)
@@ -325,6 +378,8 @@ func (m *typedMaps) Close() error {
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
 	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
+	UnusedIoKey   *ebpf.Variable `ebpf:"unused_io_key"`
+	UnusedIoTotal *ebpf.Variable `ebpf:"unused_io_total"`
 	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
 	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
 }
@@ -333,36 +388,58 @@ type typedVariables struct {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedPrograms struct {
-	Dispatch  *ebpf.Program `ebpf:"dispatch"`
-	OnAccept  *ebpf.Program `ebpf:"on_accept"`
-	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
-	OnConnect *ebpf.Program `ebpf:"on_connect"`
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnListen  *ebpf.Program `ebpf:"on_listen"`
-	OnOpen    *ebpf.Program `ebpf:"on_open"`
-	OnRename  *ebpf.Program `ebpf:"on_rename"`
-	OnSeen    *ebpf.Program `ebpf:"on_seen"`
-	OnSend    *ebpf.Program `ebpf:"on_send"`
-	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
+	Dispatch      *ebpf.Program `ebpf:"dispatch"`
+	OnAccept      *ebpf.Program `ebpf:"on_accept"`
+	OnAttribute   *ebpf.Program `ebpf:"on_attribute"`
+	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
+	OnChown       *ebpf.Program `ebpf:"on_chown"`
+	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnExec        *ebpf.Program `ebpf:"on_exec"`
+	OnExit        *ebpf.Program `ebpf:"on_exit"`
+	OnFork        *ebpf.Program `ebpf:"on_fork"`
+	OnIo          *ebpf.Program `ebpf:"on_io"`
+	OnLink        *ebpf.Program `ebpf:"on_link"`
+	OnListen      *ebpf.Program `ebpf:"on_listen"`
+	OnMap         *ebpf.Program `ebpf:"on_map"`
+	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
+	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnProtect     *ebpf.Program `ebpf:"on_protect"`
+	OnRename      *ebpf.Program `ebpf:"on_rename"`
+	OnSeen        *ebpf.Program `ebpf:"on_seen"`
+	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
+	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
+	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
+	OnUringIo     *ebpf.Program `ebpf:"on_uring_io"`
+	OnUringSubmit *ebpf.Program `ebpf:"on_uring_submit"`
 }
 
 func (p *typedPrograms) Close() error {
 	return _TypedClose(
 		p.Dispatch,
 		p.OnAccept,
+		p.OnAttribute,
 		p.OnChmod,
+		p.OnChown,
 		p.OnConnect,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnIo,
+		p.OnLink,
 		p.OnListen,
+		p.OnMap,
+		p.OnMkdir,
 		p.OnOpen,
+		p.OnProtect,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnTruncate,
 		p.OnUnlink,
+		p.OnUringDone,
+		p.OnUringIo,
+		p.OnUringSubmit,
 	)
 }
 

@@ -21,7 +21,8 @@ type watcher struct {
 	inodes map[string][]typedInodeKey // by directory: its own and those of its files
 	dirs   map[int32]string           // by inotify watch
 	notify *os.File
-	fd     int // of notify
+	fd     int  // of notify
+	alone  bool // fanotify is not to be had
 }
 
 func newWatcher(s *Sensor) *watcher {
@@ -40,6 +41,9 @@ func (s *Sensor) WatchDir(path string) error {
 	}
 	if err := w.listen(); err != nil {
 		s.log.Warn("new directories inside watched ones will not be noticed", "error", err)
+	}
+	if err := w.testify(); err != nil {
+		s.log.Warn("changes in watched directories have no second witness", "error", err)
 	}
 	if err := w.addTree(path); err != nil {
 		return fmt.Errorf("watch reads in %s: %w", path, err)
@@ -72,6 +76,9 @@ func (s *Sensor) UnwatchDir(path string) error {
 			delete(w.dirs, wd)
 			_, _ = unix.InotifyRmWatch(w.fd, uint32(wd))
 		}
+	}
+	if other := s.witness.Load(); other != nil {
+		other.remove(w.covered)
 	}
 	if len(w.roots) == 0 {
 		return s.configure(func(c *typedSettings) { c.Watching = 0 })
@@ -197,7 +204,25 @@ func (w *watcher) listen() error {
 	return nil
 }
 
+// testify starts to hear of changes from fanotify too.
+func (w *watcher) testify() error {
+	if w.s.witness.Load() != nil || w.alone {
+		return nil
+	}
+	other, err := newWitness(w.s)
+	if err == nil {
+		w.s.witness.Store(other)
+	}
+	w.alone = err != nil
+	return err
+}
+
 func (w *watcher) follow(dir string, f *os.File) {
+	if other := w.s.witness.Load(); other != nil {
+		if err := other.add(dir, f); err != nil {
+			w.s.log.Warn("changes here have no second witness", "dir", dir, "error", err)
+		}
+	}
 	if w.notify == nil {
 		return
 	}

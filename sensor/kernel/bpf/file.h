@@ -1,11 +1,16 @@
 // Files that are opened, renamed, deleted, or get another mode.
+#ifndef FILE_H
+#define FILE_H
+
 #include "syscall.h"
 
+#define FMODE_READ 1
 #define FMODE_WRITE 2
 #define FMODE_CREATED 0x100000
 #define S_IFMT 0170000
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
+#define S_IFLNK 0120000
 #define AT_FDCWD -100
 #define FILE_DATA 20480
 #define FILE_PART 16384
@@ -64,6 +69,7 @@ static __always_inline struct file_buffer *file_begin(u32 kind) {
 	fill_header(&b->r.h, bpf_get_current_task_btf(), kind);
 	b->r.ino = b->r.size = b->r.dev = b->r.mode = b->r.layer = 0;
 	b->r.dir_len = b->r.path_len = b->r.old_dir_len = b->r.old_len = 0;
+	b->r.how = 0;
 	b->end = b->loose = 0;
 	return b;
 }
@@ -101,15 +107,10 @@ static __always_inline u16 put_path(struct file_buffer *b, struct path *p) {
 	return len;
 }
 
-// put_dir adds the directory that a path which the program passed starts from, where that path is
-// relative.
-static __always_inline u16 put_dir(struct file_buffer *b, struct task_struct *t, s32 dfd, u64 name) {
-	char first = 0;
+// put_start adds the directory that a relative path starts from.
+static __always_inline u16 put_start(struct file_buffer *b, struct task_struct *t, s32 dfd) {
 	void *from;
 
-	bpf_probe_read_user(&first, 1, (void *)name);
-	if (first == '/')
-		return 0;
 	if (dfd == AT_FDCWD) {
 		from = R1(t, struct task_struct, fs);
 		from += bpf_core_field_offset(struct fs_struct, pwd);
@@ -122,13 +123,22 @@ static __always_inline u16 put_dir(struct file_buffer *b, struct task_struct *t,
 	return put_path(b, from);
 }
 
+// put_dir adds the directory that a path which the program passed starts from, where that path is
+// relative.
+static __always_inline u16 put_dir(struct file_buffer *b, struct task_struct *t, s32 dfd, u64 name) {
+	char first = 0;
+
+	bpf_probe_read_user(&first, 1, (void *)name);
+	return first == '/' ? 0 : put_start(b, t, dfd);
+}
+
 // put_name adds a path that the program passed.
 static __always_inline u16 put_name(struct file_buffer *b, u64 name) {
 	long n = bpf_probe_read_user_str(&b->data[b->end & (FILE_PART - 1)], PATH_MAX, (void *)name);
 
-	if (n <= 0 || n == PATH_MAX)
+	if (n < 0 || n == PATH_MAX)
 		b->r.h.flags |= F_TRUNCATED;
-	if (n <= 0)
+	if (n <= 0) // older kernels say 0 of an empty name, newer ones 1
 		return 0;
 	b->end += n - 1;
 	return n - 1;
@@ -160,35 +170,41 @@ static __always_inline bool is_watched(struct file *f, struct inode *i) {
 	return bpf_map_lookup_elem(&watched, &key);
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(on_open, struct pt_regs *regs, long ret) {
-	struct task_struct *t = bpf_get_current_task_btf();
-	struct settings *s = config();
+// tell_open tells of a file that was just opened.
+static __always_inline void tell_open(struct settings *s, struct file *f) {
+	struct inode *i = R1(f, struct file, f_inode);
 	struct file_buffer *b;
-	struct file *f;
-	struct inode *i;
 	u32 mode, kind;
 
-	if (ret < 0 || !s)
-		return 0;
-	f = file_of(t, ret);
-	if (!f)
-		return 0;
-	i = R1(f, struct file, f_inode);
 	if ((R1(i, struct inode, i_mode) & S_IFMT) != S_IFREG)
-		return 0;
+		return;
 	mode = R1(f, struct file, f_mode);
+	if (!(mode & (FMODE_READ | FMODE_WRITE)))
+		return; // O_PATH: neither can be done with it
 	kind = mode & FMODE_CREATED ? FILE_CREATE : mode & FMODE_WRITE ? FILE_WRITE : FILE_READ;
 	if (!(s->kinds & (1ull << kind)) || (kind == FILE_READ && (!s->watching || !is_watched(f, i))))
-		return 0;
+		return;
 	b = file_begin(kind);
 	if (!b)
-		return 0;
+		return;
 	fill_inode(&b->r, i);
 	if (mode & FMODE_CREATED)
 		b->r.h.flags |= F_CREATED;
 	b->r.path_len = put_path(b, place_of(f));
 	file_end(b, kind == FILE_READ || below_prefix(b));
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_open, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct settings *s = config();
+	struct file *f;
+
+	if (ret < 0 || !s)
+		return 0;
+	f = file_of(t, ret);
+	if (f)
+		tell_open(s, f);
 	return 0;
 }
 
@@ -268,3 +284,5 @@ int BPF_PROG(on_chmod, struct pt_regs *regs, long ret) {
 	file_end(b, true);
 	return 0;
 }
+
+#endif

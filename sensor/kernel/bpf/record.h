@@ -38,6 +38,13 @@ enum kind {
 	NET_LISTEN,
 	NET_ACCEPT,
 	NET_SEND,
+	FILE_LINK = 16,
+	FILE_MKDIR = 17,
+	FILE_TRUNCATE = 18,
+	FILE_CHOWN = 19,
+	FILE_ATTR = 20,
+	FILE_MAP = 21,
+	FILE_IO = 22,
 	KINDS = 64, // event.MaxKinds
 };
 
@@ -82,7 +89,12 @@ struct file_record {
 	s64 size;
 	u32 dev, mode, layer;
 	u16 dir_len, path_len, old_dir_len, old_len; // of what follows; a dir only where a path is relative
-	u32 pad;
+	u32 how; // enum how; of a mapping what it allows
+};
+
+enum how {
+	BY_NAME = 1, // an open of which the name is known and not the file
+	REMOVED = 2, // the attribute
 };
 
 struct net_record {
@@ -102,6 +114,8 @@ struct settings {
 	u32 prefixes; // file changes are wanted below these paths only
 	u32 asleep[2]; // the reader of this ring wants to be woken
 	u32 pad;
+	u64 io_step; // told of when so many bytes were read and written
+	s64 io_min; // size of the files that this is counted for
 };
 
 struct {

@@ -3,5 +3,8 @@
 #include "process.h"
 #include "file.h"
 #include "net.h"
+#include "uring.h"
+#include "map.h"
+#include "io.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,81 @@
+// Files that are mapped to be run, and watched ones that are mapped to be written: neither needs a
+// read or a write.
+#ifndef MAP_H
+#define MAP_H
+
+#include "change.h"
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct vm_area_struct {
+	struct file *vm_file;
+};
+
+#pragma clang attribute pop
+
+#define PROT_WRITE 2
+#define PROT_EXEC 4
+#define MAP_SHARED 1 // also in MAP_SHARED_VALIDATE
+#define MAP_ANONYMOUS 0x20
+
+// The fifth argument, which other handlers do not need.
+#if defined(__TARGET_ARCH_x86)
+static __always_inline s32 fifth_arg(struct pt_regs *r, bool compat) { return compat ? r->di : r->r8; }
+#elif defined(__TARGET_ARCH_arm64)
+static __always_inline s32 fifth_arg(struct pt_regs *r, bool compat) { return r->regs[4]; }
+#endif
+
+static __always_inline void tell_map(struct file *f, u32 prot) {
+	struct file_buffer *b = file_begin(FILE_MAP);
+
+	if (!b)
+		return;
+	put_file(b, f);
+	b->r.how = prot & 7;
+	file_end(b, (b->r.mode & S_IFMT) == S_IFREG);
+}
+
+// mmap(address, length, prot, flags, file)
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_map, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct settings *s = config();
+	struct file *f;
+	struct call c;
+	u32 prot;
+
+	call_of(&c, t, regs);
+	prot = c.arg[2];
+	if (!(prot & (PROT_EXEC | PROT_WRITE)) || (c.arg[3] & MAP_ANONYMOUS) || (ret < 0 && ret >= -4095) || !s)
+		return 0;
+	if (!(prot & PROT_EXEC) && (!(c.arg[3] & MAP_SHARED) || !s->watching))
+		return 0;
+	f = file_of(t, fifth_arg(regs, is_compat(t)));
+	if (f && (prot & PROT_EXEC || is_watched(f, R1(f, struct file, f_inode))))
+		tell_map(f, prot);
+	return 0;
+}
+
+static long take_file(struct task_struct *t, struct vm_area_struct *area, struct file **f) {
+	*f = area->vm_file;
+	return 0;
+}
+
+// mprotect(address, length, prot), which makes a mapping of a file executable after the fact.
+// Memory without a file is left out: compilers that run make it executable all the time.
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_protect, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct file *f = 0;
+	struct call c;
+
+	call_of(&c, t, regs);
+	if (ret || !(c.arg[2] & PROT_EXEC))
+		return 0;
+	bpf_find_vma(t, c.arg[0], take_file, &f, 0);
+	if (f)
+		tell_map(f, c.arg[2]);
+	return 0;
+}
+
+#endif
