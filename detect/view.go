@@ -67,6 +67,15 @@ func (catalogue) Single(name string) bool {
 	return ok && f.Name != "process.exe" && f.Name != "process.parent.exe"
 }
 
+// Searched implements sigma.Searched.
+func (catalogue) Searched(id uint16) bool { return searchable(event.Fields()[id]) }
+
+// searchable reports whether keywords are looked for in a field: not in truth values and times, nor
+// in what says again what another field says.
+func searchable(f event.Info) bool {
+	return !f.Derived() && f.Type != event.Boolean && f.Name != "process.start" && f.Name != "event.kind"
+}
+
 // Schema returns the fields of events as rules name them, for sigma.Compile and sigma.Lint.
 func Schema() sigma.Schema { return catalogue{} }
 
@@ -204,8 +213,8 @@ func (v *view) EachText(visit func(id uint16, text string) bool) {
 	}
 }
 
-// searched is the fields, by kind of event, that keywords are looked for in: what an event of the
-// kind may have, once, without truth values and times.
+// searched is the fields, by kind of event, that keywords are looked for in and that an event of the
+// kind may have.
 var searched = func() (out [event.MaxKinds][]uint16) {
 	for kind := range event.Kinds {
 		for _, f := range event.Fields() {
@@ -213,10 +222,7 @@ var searched = func() (out [event.MaxKinds][]uint16) {
 			if strings.HasPrefix(f.Name, "ai.model.") {
 				noun = "file"
 			}
-			switch {
-			case f.Derived(), f.Type == event.Boolean, f.Name == "process.start", f.Name == "event.kind":
-			case (noun == "file" || noun == "net") && noun != kind.Class():
-			default:
+			if searchable(f) && (noun != "file" && noun != "net" || noun == kind.Class()) {
 				out[kind] = append(out[kind], uint16(f.Field))
 			}
 		}

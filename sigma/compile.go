@@ -64,6 +64,8 @@ type slotSpec struct {
 	known bool  // to the schema
 	all   bool  // every text of the event
 	bits  int32 // that a memo of one of its values has
+	// searched says that EachText tells its values with its id.
+	searched bool
 }
 
 // Compile is Options{}.Compile.
@@ -323,6 +325,8 @@ func (c *compiler) slot(name string) int32 {
 	spec := slotSpec{name: name, all: name == ""}
 	if !spec.all {
 		spec.id, spec.known = c.field(name)
+		by, ok := c.schema.(Searched)
+		spec.searched = spec.known && ok && by.Searched(spec.id)
 	}
 	n := int32(len(c.engine.slots))
 	c.engine.slots = append(c.engine.slots, spec)

@@ -37,13 +37,19 @@ type Event interface {
 	// schema has a value, and Extra is not asked for what only such fields could tell.
 
 	// EachText calls visit with each leaf value as text, for rules that search keywords, until
-	// visit returns false. A text that is a value of the field that the Schema numbers id may be
-	// told with that id: it is then looked through once for keywords and for the field's rules.
-	// All others are told with NoField.
+	// visit returns false. The values of a field that the Schema calls Searched are told with its
+	// id, all others with NoField.
 	EachText(visit func(id uint16, text string) bool)
 }
 
 // Schema numbers the fields that events have. Names are case-sensitive.
 type Schema interface {
 	Field(name string) (id uint16, ok bool)
+}
+
+// A Searched schema says which of its fields have all of their values, and nothing else, told by
+// EachText with their id. Such a value is looked through once, for keywords and for the rules of the
+// field.
+type Searched interface {
+	Searched(id uint16) bool
 }

@@ -21,6 +21,9 @@ func (n names) Field(name string) (uint16, bool) {
 	return 0, false
 }
 
+// Searched says that some fields are told of with their id.
+func (n names) Searched(id uint16) bool { return len(n[id])%2 == 0 }
+
 var schema = names{"Image", "CommandLine", "ParentImage", "User", "ProcessId", "DestinationIp", "Initiated"}
 
 // record is an event made of a map: string, int, bool, nil and []string.
@@ -55,7 +58,7 @@ func event(fields map[string]any, texts ...string) *record {
 			r.texts = append(r.texts, v...)
 		}
 		r.fields[name] = val
-		if id, ok := schema.Field(name); ok && len(name)%2 == 0 { // some events tell it of some fields
+		if id, ok := schema.Field(name); ok && len(name)%2 == 0 {
 			for _, text := range append(val.List, val.Str) {
 				r.told[text] = id
 			}

@@ -102,7 +102,7 @@ func (b *router) add(w need, n int32) {
 	}
 }
 
-// share makes the known fields find keywords, and an index for all other texts.
+// share makes the searched fields find keywords, and an index for all other texts.
 func (b *router) share() {
 	r := b.route
 	if len(b.texts) == 0 {
@@ -114,7 +114,11 @@ func (b *router) share() {
 	}
 	r.texts.grams.seal()
 	for i := range r.fields[:r.known] {
-		id := int(b.engine.slots[r.fields[i].slot].id)
+		spec := b.engine.slots[r.fields[i].slot]
+		if !spec.searched {
+			continue
+		}
+		id := int(spec.id)
 		if id >= len(r.own) {
 			r.own = append(r.own, make([]bool, id+1-len(r.own))...)
 		}

@@ -14,10 +14,10 @@ type route struct {
 	sought []uint64 // by atom: the leads tell whether it is true
 	fields []fieldIndex
 	known  int // fields[known:] are not the schema's
-	// texts finds the rules that search keywords, or is nil. What it finds the known fields find in
-	// their own values, too, so that no value is looked through twice.
+	// texts finds the rules that search keywords, or is nil. What it finds the searched fields find
+	// in their own values, too, so that no value is looked through twice.
 	texts *fieldIndex
-	own   []bool // by id of the schema: the field is among fields
+	own   []bool // by id of the schema: a searched field among fields
 }
 
 // lead is what follows from one text or run that was found.

@@ -27,6 +27,11 @@ func (n names) Field(name string) (uint16, bool) {
 	return 0, false
 }
 
+// Searched implements sigma.Searched.
+func (n names) Searched(id uint16) bool {
+	return !strings.HasSuffix(n[id], "Id") || n[id] == "ContainerId"
+}
+
 // typed is an event whose fields have fixed places, as Picket's have.
 type typed struct {
 	source []sigma.Logsource
