@@ -186,7 +186,7 @@ func missing(r *sigma.Rule) []string {
 // kindsOf returns the kinds of event that a rule about want applies to.
 func kindsOf(want sigma.Logsource) []event.Kind {
 	var out []event.Kind
-	for k := event.KindNone + 1; k.String() != ""; k++ {
+	for k := range event.Kinds {
 		if covered(want, k) {
 			out = append(out, k)
 		}
@@ -203,6 +203,10 @@ func carried(kinds []event.Kind, field string) bool {
 // carries reports whether events of kind k can have a field.
 func carries(k event.Kind, f event.Info) bool {
 	switch of, _, _ := strings.Cut(f.Name, "."); {
+	case callKinds[of] != nil || of == "call":
+		return callCarries(k, of)
+	case f.Sigma == "SourceImage":
+		return k == event.ProcessTrace
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
 		return k.Class() == "file"
 	case of == "net" || of == "sigma": // both ends by Sigma's names

@@ -20,6 +20,13 @@
 //	net.listen                     network_listen
 //	net.send                       network_send
 //	sensor.health                  sensor_health
+//	process.trace                  process_access
+//	process.signal                 process_signal
+//	process.namespace              process_namespace
+//	host.mount                     host_mount
+//	host.module                    driver_load
+//	host.bpf                       host_bpf
+//	host.kernel                    host_kernel
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in
@@ -180,8 +187,9 @@ func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) 
 			}
 			names[made.info.Name] = true
 			set.rules[r], set.all = made, append(set.all, made)
-			for k := event.KindNone + 1; k.String() != ""; k++ {
-				if covered(r.Logsource, k) {
+			for _, k := range kindsOf(r.Logsource) {
+				// A rule about anything that Linux says does not make the sensor look at more calls.
+				if k < event.ProcessSignal || r.Logsource.Category != "" {
 					set.demand[k] = true
 				}
 			}

@@ -97,6 +97,7 @@ func Lookup(name string) (Info, bool) {
 var byName map[string]int
 
 func init() { // the catalogue's get functions refer to it: an initialiser would be a cycle
+	catalogue = append(catalogue, callFields...)
 	byName = make(map[string]int, 2*len(catalogue))
 	for i := range catalogue {
 		catalogue[i].Field = Field(i)

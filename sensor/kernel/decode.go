@@ -44,10 +44,12 @@ type decoder struct {
 	e       event.Event
 	p       event.Process
 	comms   map[[16]int8]string
+
+	hostSpaces map[uint32]bool
 }
 
 func newDecoder(host string) decoder {
-	d := decoder{cgroups: newCgroups(), comms: map[[16]int8]string{}}
+	d := decoder{cgroups: newCgroups(), comms: map[[16]int8]string{}, hostSpaces: hostSpaces()}
 	d.e.Host = host
 	d.clock.refresh(bootNow())
 	return d
@@ -93,6 +95,8 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		err = d.file(raw)
 	case kind >= event.NetConnect && kind <= event.NetSend:
 		err = d.net(raw)
+	case kind >= event.ProcessSignal && kind <= event.HostKernel:
+		err = d.call(raw)
 	default:
 		err = errKind
 	}

@@ -148,6 +148,16 @@ var features = []feature{
 		"sock_send_length", "how much a process sends where is not counted (Linux 6.3 or newer counts it)",
 	},
 	{
+		"calls",
+		[]part{{"on_call", handleCall, callKinds()}},
+		"sys_exit of ptrace, setns, mount, finit_module, bpf and kin", "what processes do to others, to the host and to their own rights is not seen",
+	},
+	{
+		"signal",
+		[]part{{"on_signal", 0, []event.Kind{event.ProcessSignal}}},
+		"signal_generate", "signals that processes send each other are not seen",
+	},
+	{
 		"existing-processes",
 		[]part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
 		"iter/task", "processes that ran before the sensor are known only once they act",
@@ -189,6 +199,11 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 		}
 	}
 	s.caps = caps
+	if s.running["on_call"] {
+		if err := s.routeCalls(d); err != nil {
+			return nil, err
+		}
+	}
 	if behindExit && !s.running["dispatch"] {
 		if _, err := s.start(spec, part{program: "dispatch"}); err != nil {
 			return nil, refused("attach to the exit of system calls", err)

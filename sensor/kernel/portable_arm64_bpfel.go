@@ -16,37 +16,43 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	portableMapCollapsed     = "collapsed"
-	portableMapCurrent       = "current"
-	portableMapDropped       = "dropped"
-	portableMapExecScratch   = "exec_scratch"
-	portableMapFileScratch   = "file_scratch"
-	portableMapFlows         = "flows"
-	portableMapHandlers      = "handlers"
-	portableMapPathScratch   = "path_scratch"
-	portableMapPrefixes      = "prefixes"
-	portableMapPriority      = "priority"
-	portableMapRepeats       = "repeats"
-	portableMapRoutes        = "routes"
-	portableMapSent          = "sent"
-	portableMapVolume        = "volume"
-	portableMapWatched       = "watched"
-	portableProgDispatch     = "dispatch"
-	portableProgOnAccept     = "on_accept"
-	portableProgOnChmod      = "on_chmod"
-	portableProgOnConnect    = "on_connect"
-	portableProgOnExec       = "on_exec"
-	portableProgOnExit       = "on_exit"
-	portableProgOnFork       = "on_fork"
-	portableProgOnListen     = "on_listen"
-	portableProgOnOpen       = "on_open"
-	portableProgOnRename     = "on_rename"
-	portableProgOnSeen       = "on_seen"
-	portableProgOnSend       = "on_send"
-	portableProgOnUnlink     = "on_unlink"
-	portableVarUnusedFile    = "unused_file"
-	portableVarUnusedNet     = "unused_net"
-	portableVarUnusedProcess = "unused_process"
+	portableMapCallScratch    = "call_scratch"
+	portableMapCallSpecs      = "call_specs"
+	portableMapCollapsed      = "collapsed"
+	portableMapCurrent        = "current"
+	portableMapDropped        = "dropped"
+	portableMapExecScratch    = "exec_scratch"
+	portableMapFileScratch    = "file_scratch"
+	portableMapFlows          = "flows"
+	portableMapHandlers       = "handlers"
+	portableMapPathScratch    = "path_scratch"
+	portableMapPrefixes       = "prefixes"
+	portableMapPriority       = "priority"
+	portableMapRepeats        = "repeats"
+	portableMapRoutes         = "routes"
+	portableMapSent           = "sent"
+	portableMapVolume         = "volume"
+	portableMapWatched        = "watched"
+	portableProgDispatch      = "dispatch"
+	portableProgOnAccept      = "on_accept"
+	portableProgOnCall        = "on_call"
+	portableProgOnChmod       = "on_chmod"
+	portableProgOnConnect     = "on_connect"
+	portableProgOnExec        = "on_exec"
+	portableProgOnExit        = "on_exit"
+	portableProgOnFork        = "on_fork"
+	portableProgOnListen      = "on_listen"
+	portableProgOnOpen        = "on_open"
+	portableProgOnRename      = "on_rename"
+	portableProgOnSeen        = "on_seen"
+	portableProgOnSend        = "on_send"
+	portableProgOnSignal      = "on_signal"
+	portableProgOnUnlink      = "on_unlink"
+	portableVarUnusedCall     = "unused_call"
+	portableVarUnusedCallSpec = "unused_call_spec"
+	portableVarUnusedFile     = "unused_file"
+	portableVarUnusedNet      = "unused_net"
+	portableVarUnusedProcess  = "unused_process"
 )
 
 // loadPortable returns the embedded CollectionSpec for portable.
@@ -93,6 +99,7 @@ type portableSpecs struct {
 type portableProgramSpecs struct {
 	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnCall    *ebpf.ProgramSpec `ebpf:"on_call"`
 	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
 	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
@@ -103,6 +110,7 @@ type portableProgramSpecs struct {
 	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSignal  *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
 }
 
@@ -110,6 +118,8 @@ type portableProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableMapSpecs struct {
+	CallScratch *ebpf.MapSpec `ebpf:"call_scratch"`
+	CallSpecs   *ebpf.MapSpec `ebpf:"call_specs"`
 	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
 	Current     *ebpf.MapSpec `ebpf:"current"`
 	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
@@ -131,9 +141,11 @@ type portableMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableVariableSpecs struct {
-	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
-	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
-	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedNet      *ebpf.VariableSpec `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.VariableSpec `ebpf:"unused_process"`
 }
 
 // portableObjects contains all objects after they have been loaded into the kernel.
@@ -156,6 +168,8 @@ func (o *portableObjects) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableMaps struct {
+	CallScratch *ebpf.Map `ebpf:"call_scratch"`
+	CallSpecs   *ebpf.Map `ebpf:"call_specs"`
 	Collapsed   *ebpf.Map `ebpf:"collapsed"`
 	Current     *ebpf.Map `ebpf:"current"`
 	Dropped     *ebpf.Map `ebpf:"dropped"`
@@ -175,6 +189,8 @@ type portableMaps struct {
 
 func (m *portableMaps) Close() error {
 	return _PortableClose(
+		m.CallScratch,
+		m.CallSpecs,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -197,9 +213,11 @@ func (m *portableMaps) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableVariables struct {
-	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
-	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
-	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
+	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
+	UnusedNet      *ebpf.Variable `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.Variable `ebpf:"unused_process"`
 }
 
 // portablePrograms contains all programs after they have been loaded into the kernel.
@@ -208,6 +226,7 @@ type portableVariables struct {
 type portablePrograms struct {
 	Dispatch  *ebpf.Program `ebpf:"dispatch"`
 	OnAccept  *ebpf.Program `ebpf:"on_accept"`
+	OnCall    *ebpf.Program `ebpf:"on_call"`
 	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
 	OnConnect *ebpf.Program `ebpf:"on_connect"`
 	OnExec    *ebpf.Program `ebpf:"on_exec"`
@@ -218,6 +237,7 @@ type portablePrograms struct {
 	OnRename  *ebpf.Program `ebpf:"on_rename"`
 	OnSeen    *ebpf.Program `ebpf:"on_seen"`
 	OnSend    *ebpf.Program `ebpf:"on_send"`
+	OnSignal  *ebpf.Program `ebpf:"on_signal"`
 	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
 }
 
@@ -225,6 +245,7 @@ func (p *portablePrograms) Close() error {
 	return _PortableClose(
 		p.Dispatch,
 		p.OnAccept,
+		p.OnCall,
 		p.OnChmod,
 		p.OnConnect,
 		p.OnExec,
@@ -235,6 +256,7 @@ func (p *portablePrograms) Close() error {
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSignal,
 		p.OnUnlink,
 	)
 }

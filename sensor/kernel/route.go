@@ -13,6 +13,11 @@ const (
 	handleAccept
 )
 
+// Slots from 20 on are those of calls that get at other processes, at the host or at more rights.
+const (
+	handleCall = iota + 20
+)
+
 // A call is a system call that goes to a handler; shape says where its arguments are.
 type call struct {
 	number, handler, shape uint32

@@ -13,6 +13,39 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type typedCallRecord struct {
+	_           structs.HostLayout
+	H           typedHeader
+	Arg         [8]uint64
+	TargetStart uint64
+	Target      uint32
+	TargetUid   uint32
+	Space       uint32
+	Spec        uint16
+	ExeLen      uint16
+	PathLen     uint16
+	TextLen     [4]uint16
+	Pad         [3]uint16
+	TargetComm  [16]int8
+	SpaceName   [16]int8
+	Memory      [64]uint8
+}
+
+type typedCallSpec struct {
+	_       structs.HostLayout
+	Mask    uint64
+	Kind    uint8
+	Flags   uint8
+	Aim     uint8
+	AimArg  uint8
+	Only    uint8
+	OnlyArg uint8
+	Path    uint8
+	Memory  uint8
+	Text    [4]uint8
+	Pad     [4]uint8
+}
+
 type typedFileRecord struct {
 	_         structs.HostLayout
 	H         typedHeader
@@ -143,37 +176,43 @@ type typedSettings struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	typedMapCollapsed     = "collapsed"
-	typedMapCurrent       = "current"
-	typedMapDropped       = "dropped"
-	typedMapExecScratch   = "exec_scratch"
-	typedMapFileScratch   = "file_scratch"
-	typedMapFlows         = "flows"
-	typedMapHandlers      = "handlers"
-	typedMapPathScratch   = "path_scratch"
-	typedMapPrefixes      = "prefixes"
-	typedMapPriority      = "priority"
-	typedMapRepeats       = "repeats"
-	typedMapRoutes        = "routes"
-	typedMapSent          = "sent"
-	typedMapVolume        = "volume"
-	typedMapWatched       = "watched"
-	typedProgDispatch     = "dispatch"
-	typedProgOnAccept     = "on_accept"
-	typedProgOnChmod      = "on_chmod"
-	typedProgOnConnect    = "on_connect"
-	typedProgOnExec       = "on_exec"
-	typedProgOnExit       = "on_exit"
-	typedProgOnFork       = "on_fork"
-	typedProgOnListen     = "on_listen"
-	typedProgOnOpen       = "on_open"
-	typedProgOnRename     = "on_rename"
-	typedProgOnSeen       = "on_seen"
-	typedProgOnSend       = "on_send"
-	typedProgOnUnlink     = "on_unlink"
-	typedVarUnusedFile    = "unused_file"
-	typedVarUnusedNet     = "unused_net"
-	typedVarUnusedProcess = "unused_process"
+	typedMapCallScratch    = "call_scratch"
+	typedMapCallSpecs      = "call_specs"
+	typedMapCollapsed      = "collapsed"
+	typedMapCurrent        = "current"
+	typedMapDropped        = "dropped"
+	typedMapExecScratch    = "exec_scratch"
+	typedMapFileScratch    = "file_scratch"
+	typedMapFlows          = "flows"
+	typedMapHandlers       = "handlers"
+	typedMapPathScratch    = "path_scratch"
+	typedMapPrefixes       = "prefixes"
+	typedMapPriority       = "priority"
+	typedMapRepeats        = "repeats"
+	typedMapRoutes         = "routes"
+	typedMapSent           = "sent"
+	typedMapVolume         = "volume"
+	typedMapWatched        = "watched"
+	typedProgDispatch      = "dispatch"
+	typedProgOnAccept      = "on_accept"
+	typedProgOnCall        = "on_call"
+	typedProgOnChmod       = "on_chmod"
+	typedProgOnConnect     = "on_connect"
+	typedProgOnExec        = "on_exec"
+	typedProgOnExit        = "on_exit"
+	typedProgOnFork        = "on_fork"
+	typedProgOnListen      = "on_listen"
+	typedProgOnOpen        = "on_open"
+	typedProgOnRename      = "on_rename"
+	typedProgOnSeen        = "on_seen"
+	typedProgOnSend        = "on_send"
+	typedProgOnSignal      = "on_signal"
+	typedProgOnUnlink      = "on_unlink"
+	typedVarUnusedCall     = "unused_call"
+	typedVarUnusedCallSpec = "unused_call_spec"
+	typedVarUnusedFile     = "unused_file"
+	typedVarUnusedNet      = "unused_net"
+	typedVarUnusedProcess  = "unused_process"
 )
 
 // loadTyped returns the embedded CollectionSpec for typed.
@@ -220,6 +259,7 @@ type typedSpecs struct {
 type typedProgramSpecs struct {
 	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnCall    *ebpf.ProgramSpec `ebpf:"on_call"`
 	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
 	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
@@ -230,6 +270,7 @@ type typedProgramSpecs struct {
 	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSignal  *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
 }
 
@@ -237,6 +278,8 @@ type typedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedMapSpecs struct {
+	CallScratch *ebpf.MapSpec `ebpf:"call_scratch"`
+	CallSpecs   *ebpf.MapSpec `ebpf:"call_specs"`
 	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
 	Current     *ebpf.MapSpec `ebpf:"current"`
 	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
@@ -258,9 +301,11 @@ type typedMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
-	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
-	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
-	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedNet      *ebpf.VariableSpec `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.VariableSpec `ebpf:"unused_process"`
 }
 
 // typedObjects contains all objects after they have been loaded into the kernel.
@@ -283,6 +328,8 @@ func (o *typedObjects) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedMaps struct {
+	CallScratch *ebpf.Map `ebpf:"call_scratch"`
+	CallSpecs   *ebpf.Map `ebpf:"call_specs"`
 	Collapsed   *ebpf.Map `ebpf:"collapsed"`
 	Current     *ebpf.Map `ebpf:"current"`
 	Dropped     *ebpf.Map `ebpf:"dropped"`
@@ -302,6 +349,8 @@ type typedMaps struct {
 
 func (m *typedMaps) Close() error {
 	return _TypedClose(
+		m.CallScratch,
+		m.CallSpecs,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -324,9 +373,11 @@ func (m *typedMaps) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
-	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
-	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
-	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
+	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
+	UnusedNet      *ebpf.Variable `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.Variable `ebpf:"unused_process"`
 }
 
 // typedPrograms contains all programs after they have been loaded into the kernel.
@@ -335,6 +386,7 @@ type typedVariables struct {
 type typedPrograms struct {
 	Dispatch  *ebpf.Program `ebpf:"dispatch"`
 	OnAccept  *ebpf.Program `ebpf:"on_accept"`
+	OnCall    *ebpf.Program `ebpf:"on_call"`
 	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
 	OnConnect *ebpf.Program `ebpf:"on_connect"`
 	OnExec    *ebpf.Program `ebpf:"on_exec"`
@@ -345,6 +397,7 @@ type typedPrograms struct {
 	OnRename  *ebpf.Program `ebpf:"on_rename"`
 	OnSeen    *ebpf.Program `ebpf:"on_seen"`
 	OnSend    *ebpf.Program `ebpf:"on_send"`
+	OnSignal  *ebpf.Program `ebpf:"on_signal"`
 	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
 }
 
@@ -352,6 +405,7 @@ func (p *typedPrograms) Close() error {
 	return _TypedClose(
 		p.Dispatch,
 		p.OnAccept,
+		p.OnCall,
 		p.OnChmod,
 		p.OnConnect,
 		p.OnExec,
@@ -362,6 +416,7 @@ func (p *typedPrograms) Close() error {
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSignal,
 		p.OnUnlink,
 	)
 }

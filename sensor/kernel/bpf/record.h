@@ -38,6 +38,7 @@ enum kind {
 	NET_LISTEN,
 	NET_ACCEPT,
 	NET_SEND,
+	PROCESS_SIGNAL = 32,
 	KINDS = 64, // event.MaxKinds
 };
 
@@ -95,6 +96,19 @@ struct net_record {
 	u32 count, pad2; // connections that this stands for
 };
 
+struct call_record {
+	struct header h;
+	u64 arg[8]; // five in use: a mask keeps look-ups inside
+	u64 target_start;
+	u32 target, target_uid; // thread group
+	u32 space; // inode of a namespace
+	u16 spec; // which call: its place in the table
+	u16 exe_len, path_len, text_len[4]; // of what follows: target's executable, a descriptor's path, strings
+	u16 pad[3];
+	char target_comm[16], space_name[16];
+	u8 memory[64]; // that an argument points to
+};
+
 struct settings {
 	u64 kinds; // bit n: kind n is wanted
 	u32 self; // thread group that is not reported but for its processes
@@ -149,6 +163,7 @@ struct {
 struct process_record *unused_process __attribute__((unused));
 struct file_record *unused_file __attribute__((unused));
 struct net_record *unused_net __attribute__((unused));
+struct call_record *unused_call __attribute__((unused));
 
 static __always_inline struct settings *config(void) {
 	u32 zero = 0;

@@ -3,5 +3,7 @@
 #include "process.h"
 #include "file.h"
 #include "net.h"
+#include "call.h"
+#include "signal.h"
 
 char LICENSE[] SEC("license") = "GPL";

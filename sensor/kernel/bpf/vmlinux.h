@@ -77,6 +77,7 @@ struct inode {
 	unsigned long i_ino;
 	unsigned int i_nlink;
 	s64 i_size;
+	void *i_private;
 };
 
 struct dentry {
@@ -133,8 +134,34 @@ struct cred {
 	struct user_namespace *user_ns;
 };
 
+struct proc_ns_operations {
+	const char *name;
+};
+
 struct ns_common {
+	const struct proc_ns_operations *ops;
 	unsigned int inum;
+};
+
+struct xarray {
+	void *xa_head;
+};
+
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+
+struct idr {
+	struct xarray idr_rt;
+};
+
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
 };
 
 struct uts_namespace {
@@ -151,6 +178,7 @@ struct mnt_namespace {
 
 struct pid_namespace {
 	struct ns_common ns;
+	struct idr idr;
 };
 
 struct net {
@@ -180,6 +208,7 @@ struct upid {
 
 struct pid {
 	unsigned int level;
+	struct hlist_head tasks[4];
 	struct upid numbers[1];
 };
 
@@ -223,6 +252,7 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
 	u64 start_boottime;
 	const struct cred *cred;
 	const struct cred *real_cred;
@@ -235,6 +265,14 @@ struct task_struct {
 	unsigned int sessionid;
 	struct seccomp seccomp;
 	struct css_set *cgroups;
+};
+
+struct kernel_siginfo {
+	struct {
+		int si_signo;
+		int si_errno;
+		int si_code;
+	};
 };
 
 struct linux_binprm {
