@@ -15,6 +15,9 @@ var callKinds = map[string][]event.Kind{
 	"mount":     {event.HostMount},
 	"module":    {event.HostModule},
 	"bpf":       {event.HostBPF},
+	"sysctl":    {event.HostSysctl},
+	"device":    {event.DeviceOpen},
+	"cgroup":    {event.CgroupCreate},
 }
 
 func callCarries(k event.Kind, of string) bool {
@@ -29,6 +32,9 @@ func aboutCall(e *event.Event) string {
 	var s string
 	if about := e.Call.About(); about != "" {
 		s = ": " + clean(about, 160)
+	}
+	if e.Kind == event.DeviceOpen {
+		s = ": " + clean(e.File.Path, 160) + ", " + e.Call.Flags
 	}
 	if e.Errno != 0 {
 		s += ", which was refused"

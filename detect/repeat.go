@@ -71,7 +71,7 @@ func (r *repeats) advance(now time.Time) {
 // a model of 30 files is said once. An event of no kind that is known repeats nothing but itself.
 func object(e *event.Event) string {
 	if e.Call != nil {
-		return e.Call.Name + " " + e.Call.About()
+		return e.Call.Name + " " + e.Call.About() + e.File.Path
 	}
 	switch e.Kind.Class() {
 	case "file":

@@ -37,6 +37,10 @@ var sources = func() [256][]sigma.Logsource {
 		event.HostModule:       {"driver_load"},
 		event.HostBPF:          {"host_bpf"},
 		event.HostKernel:       {"host_kernel"},
+		event.ProcessCred:      {"process_credentials"},
+		event.HostSysctl:       {"host_sysctl"},
+		event.DeviceOpen:       {"device_open"},
+		event.CgroupCreate:     {"cgroup_create"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -70,6 +70,29 @@ var callFields = []Info{
 	asked("module.path", "ImageLoaded", "file of the kernel module, or its name where there is no file", func(c *Call) *string { return &c.Module }),
 	asked("bpf.name", "", "name of the BPF program", func(c *Call) *string { return &c.BPF }),
 	asked("bpf.type", "", "type of the BPF program: kprobe, tracing, sched_cls", func(c *Call) *string { return &c.BPFType }),
+
+	asked("sysctl.name", "", "setting below /proc/sys: kernel/core_pattern", func(c *Call) *string { return &c.Sysctl }),
+	asked("sysctl.value", "", "value that the setting gets", func(c *Call) *string { return &c.Value }),
+	asked("cgroup.path", "", "control group that was made, below the root of its hierarchy", func(c *Call) *string { return &c.Group }),
+
+	top("device.number", "", Integer, "which device it is, kernel encoding: major<<20 | minor",
+		func(e *Event) Value { return count(e.File.Device) }, number(func(e *Event, n int64) { e.File.Device = uint64(n) })),
+	derived(top("device.major", "", Integer, "major number of the device: 195 of an NVIDIA GPU, 226 of a graphics card, 1 of /dev/mem",
+		func(e *Event) Value { return count(e.File.Device >> 20) }, nil), "device.number"),
+	derived(top("device.minor", "", Integer, "minor number of the device",
+		func(e *Event) Value {
+			if e.File.Device == 0 {
+				return Value{}
+			}
+			return integer(int64(e.File.Device & (1<<20 - 1)))
+		}, nil), "device.number"),
+	derived(top("device.type", "", Text, "char or block",
+		func(e *Event) Value {
+			if e.File.Device == 0 {
+				return Value{}
+			}
+			return text(map[uint32]string{0o020000: "char", 0o060000: "block"}[e.File.Mode&0o170000])
+		}, nil), "file.mode"),
 }
 
 func (e *Event) call() *Call {

@@ -66,6 +66,7 @@ var kindNames = [MaxKinds]string{
 
 	ProcessSignal: "process.signal", ProcessTrace: "process.trace", ProcessNamespace: "process.namespace",
 	HostMount: "host.mount", HostModule: "host.module", HostBPF: "host.bpf", HostKernel: "host.kernel",
+	ProcessCred: "process.credentials", HostSysctl: "host.sysctl", DeviceOpen: "device.open", CgroupCreate: "cgroup.create",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -138,6 +139,7 @@ type File struct {
 	Path    string
 	Old     string // FileRename: the path before
 	Dev     uint64 // kernel encoding: major<<20 | minor
+	Device  uint64 // of a device itself: which it is, in the same encoding
 	Ino     uint64
 	Size    int64
 	Mode    uint32

@@ -29,6 +29,9 @@ func capNames(mask uint64) []string {
 	return names
 }
 
+// Capabilities returns the names of the capabilities in a mask, such as CAP_SYS_ADMIN. They are not to be changed.
+func Capabilities(mask uint64) []string { return capNames(mask) }
+
 // capSets are a process's capabilities by name, once it is sealed.
 type capSets struct{ effective, permitted []string }
 

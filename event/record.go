@@ -241,6 +241,9 @@ func (e *Event) describe() string {
 	case SensorHealth:
 		return e.Message
 	}
+	if e.Kind == DeviceOpen {
+		return who + " opened the device " + object
+	}
 	if e.Call != nil {
 		return e.Call.describe(who, e.Errno)
 	}

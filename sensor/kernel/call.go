@@ -112,49 +112,77 @@ func (d *decoder) call(raw []byte) error {
 	if err != nil {
 		return err
 	}
-	if r.Spec == noSpec && event.Kind(r.H.Kind) == event.ProcessSignal {
-		return d.signal(&r, raw[callSize:])
-	}
-	if int(r.Spec) >= len(namedCalls) || namedCalls[r.Spec].kind != event.Kind(r.H.Kind) {
-		return errKind
-	}
 	data, err := parts(raw[callSize:], int(r.ExeLen), int(r.PathLen), int(r.TextLen[0]), int(r.TextLen[1]), int(r.TextLen[2]), int(r.TextLen[3]))
 	if err != nil {
 		return err
 	}
-	c := &namedCalls[r.Spec]
 	said := reported{arg: r.Arg, memory: r.Memory, path: string(data[1])}
 	for i := range said.text {
 		said.text[i] = strings.ToValidUTF8(string(data[2+i]), "\ufffd")
 	}
-	call := &event.Call{Name: c.name}
+	call := &event.Call{}
 	d.target(call, &r, string(data[0]))
 	d.space(call, &r)
-	if c.say != nil {
+	d.e.Call = call
+	if r.Spec == noSpec {
+		return d.unnamed(call, event.Kind(r.H.Kind), &said)
+	}
+	if int(r.Spec) >= len(namedCalls) || namedCalls[r.Spec].kind != event.Kind(r.H.Kind) {
+		return errKind
+	}
+	c := &namedCalls[r.Spec]
+	if call.Name = c.name; c.say != nil {
 		c.say(call, &said)
 	}
-	d.e.Call = call
 	return nil
 }
 
 // noSpec marks a record of no system call.
 const noSpec = 0xffff
 
-// signal reads a signal that was sent.
-func (d *decoder) signal(r *typedCallRecord, rest []byte) error {
-	data, err := parts(rest, int(r.ExeLen))
-	if err != nil {
+// unnamed reads what was seen elsewhere than at the end of a call of the table.
+func (d *decoder) unnamed(c *event.Call, k event.Kind, r *reported) error {
+	switch k {
+	case event.ProcessSignal:
+		c.Name, c.Number = "kill", int64(r.arg[0])
+		switch int32(r.arg[1]) {
+		case -1:
+			c.Name = "sigqueue"
+		case -6:
+			c.Name = "tgkill"
+		}
+	case event.ProcessTrace:
+		c.Name, c.Object, c.Flags = "open", r.path, openedFor(r.arg[0])
+	case event.HostSysctl:
+		c.Name, c.Sysctl, c.Value = "write", r.text[0], strings.TrimSuffix(r.text[1], "\n")
+	case event.CgroupCreate:
+		c.Name, c.Group = "mkdir", r.text[0]
+	default:
+		return errKind
+	}
+	return nil
+}
+
+// openedFor names what a file was opened for by the kernel's mode of it.
+func openedFor(mode uint64) string {
+	switch mode & 3 {
+	case 1:
+		return "O_RDONLY"
+	case 2:
+		return "O_WRONLY"
+	case 3:
+		return "O_RDWR"
+	}
+	return ""
+}
+
+// device reads the opening of a device: a file whose size stands for what it was opened for.
+func (d *decoder) device(raw []byte) error {
+	if err := d.file(raw); err != nil {
 		return err
 	}
-	call := &event.Call{Name: "kill", Number: int64(r.Arg[0])}
-	switch int32(r.Arg[1]) {
-	case -1:
-		call.Name = "sigqueue"
-	case -6:
-		call.Name = "tgkill"
-	}
-	d.target(call, r, string(data[0]))
-	d.e.Call = call
+	d.e.Call = &event.Call{Name: "open", Flags: openedFor(uint64(d.e.File.Size))}
+	d.e.File.Size = 0
 	return nil
 }
 

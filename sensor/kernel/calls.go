@@ -30,6 +30,16 @@ var namedCalls = []namedCall{
 	{name: "chroot", kind: event.ProcessNamespace, amd64: 161, i386: 61, arm64: 51, arm32: 61, texts: [4]uint8{1}, say: sayObject},
 	{name: "pivot_root", kind: event.ProcessNamespace, amd64: 155, i386: 217, arm64: 41, arm32: 218, texts: [4]uint8{1}, say: sayObject},
 
+	{name: "setuid", kind: event.ProcessCred, amd64: 105, i386: 213, arm64: 146, arm32: 213, say: sayIDs(1)},
+	{name: "setgid", kind: event.ProcessCred, amd64: 106, i386: 214, arm64: 144, arm32: 214, say: sayIDs(1)},
+	{name: "setreuid", kind: event.ProcessCred, amd64: 113, i386: 203, arm64: 145, arm32: 203, say: sayIDs(2)},
+	{name: "setregid", kind: event.ProcessCred, amd64: 114, i386: 204, arm64: 143, arm32: 204, say: sayIDs(2)},
+	{name: "setresuid", kind: event.ProcessCred, amd64: 117, i386: 208, arm64: 147, arm32: 208, say: sayIDs(3)},
+	{name: "setresgid", kind: event.ProcessCred, amd64: 119, i386: 210, arm64: 149, arm32: 210, say: sayIDs(3)},
+	{name: "setfsuid", kind: event.ProcessCred, amd64: 122, i386: 215, arm64: 151, arm32: 215, say: sayIDs(1)},
+	{name: "setfsgid", kind: event.ProcessCred, amd64: 123, i386: 216, arm64: 152, arm32: 216, say: sayIDs(1)},
+	{name: "capset", kind: event.ProcessCred, amd64: 126, i386: 185, arm64: 91, arm32: 185, memory: 2, say: sayCaps},
+
 	{name: "mount", kind: event.HostMount, amd64: 165, i386: 21, arm64: 40, arm32: 21, texts: [4]uint8{1, 2, 3, 5}, say: sayMount},
 	{name: "umount2", kind: event.HostMount, amd64: 166, i386: 52, arm64: 39, arm32: 52, texts: [4]uint8{1}, say: sayUnmount},
 	{name: "open_tree", kind: event.HostMount, amd64: 428, i386: 428, arm64: 428, arm32: 428, path: 1, texts: [4]uint8{2}, say: sayOpenTree},
@@ -91,6 +101,23 @@ var namedCalls = []namedCall{
 	{name: "setdomainname", kind: event.HostKernel, amd64: 171, i386: 121, arm64: 162, arm32: 121, memory: 1, say: sayHostname},
 	{name: "clock_settime", kind: event.HostKernel, amd64: 227, i386: 264, arm64: 112, arm32: 262},
 	{name: "settimeofday", kind: event.HostKernel, amd64: 164, i386: 79, arm64: 170, arm32: 79},
+}
+
+// sayIDs tells the first n arguments; an id of -1 stays as it was.
+func sayIDs(n int) func(*event.Call, *reported) {
+	return func(c *event.Call, r *reported) {
+		var ids []string
+		for _, id := range r.arg[:n] {
+			ids = append(ids, fmt.Sprint(int32(id)))
+		}
+		c.IDs = strings.Join(ids, " ")
+	}
+}
+
+// sayCaps tells the effective capabilities: the low words of three sets, then the high words.
+func sayCaps(c *event.Call, r *reported) {
+	low, high := binary.NativeEndian.Uint32(r.memory[:]), binary.NativeEndian.Uint32(r.memory[12:])
+	c.Flags = strings.Join(event.Capabilities(uint64(low)|uint64(high)<<32), "|")
 }
 
 // signals are those up to 31. Signal 0 only asks whether a process is there.

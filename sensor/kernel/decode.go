@@ -95,7 +95,9 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		err = d.file(raw)
 	case kind >= event.NetConnect && kind <= event.NetSend:
 		err = d.net(raw)
-	case kind >= event.ProcessSignal && kind <= event.HostKernel:
+	case kind == event.DeviceOpen:
+		err = d.device(raw)
+	case kind >= event.ProcessSignal && kind <= event.CgroupCreate:
 		err = d.call(raw)
 	default:
 		err = errKind
@@ -211,7 +213,7 @@ func (d *decoder) file(raw []byte) error {
 		return err
 	}
 	d.e.File = event.File{
-		Path: join(data[0], data[1]), Old: join(data[2], data[3]), Dev: uint64(r.Dev), Ino: r.Ino, Size: r.Size, Mode: r.Mode,
+		Path: join(data[0], data[1]), Old: join(data[2], data[3]), Dev: uint64(r.Dev), Device: uint64(r.Rdev), Ino: r.Ino, Size: r.Size, Mode: r.Mode,
 		Layer: event.Layer(min(r.Layer, uint32(event.LayerUpper))), Created: r.H.Flags&flagCreated != 0, Deleted: r.H.Flags&flagDeleted != 0,
 	}
 	return nil

@@ -158,6 +158,26 @@ var features = []feature{
 		"signal_generate", "signals that processes send each other are not seen",
 	},
 	{
+		"memory-file",
+		[]part{{"on_open", handleOpen, []event.Kind{event.ProcessTrace}}, {"on_memory", handleMemory, []event.Kind{event.ProcessTrace}}},
+		"sys_exit of open, creat, openat, openat2", "opens of /proc/PID/mem are not seen",
+	},
+	{
+		"device-open",
+		[]part{{"on_open", handleOpen, []event.Kind{event.DeviceOpen}}, {"on_device", handleDevice, []event.Kind{event.DeviceOpen}}},
+		"sys_exit of open, creat, openat, openat2", "devices that are opened are not seen",
+	},
+	{
+		"sysctl",
+		[]part{{"on_sysctl", 0, []event.Kind{event.HostSysctl}}},
+		"cgroup/sysctl at the root of cgroup v2", "settings below /proc/sys that are changed are not seen",
+	},
+	{
+		"cgroup-create",
+		[]part{{"on_cgroup", 0, []event.Kind{event.CgroupCreate}}},
+		"cgroup_mkdir", "control groups that are made are not seen",
+	},
+	{
 		"existing-processes",
 		[]part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
 		"iter/task", "processes that ran before the sensor are known only once they act",
@@ -233,12 +253,24 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 	case p.program == "on_seen":
 		return prog, nil
 	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	l, err := attachProgram(prog)
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", p.program, err)
 	}
 	s.links = append(s.links, l)
 	return prog, nil
+}
+
+// attachProgram attaches a program to what it was made for.
+func attachProgram(prog *ebpf.Program) (link.Link, error) {
+	if prog.Type() != ebpf.CGroupSysctl {
+		return link.AttachTracing(link.TracingOptions{Program: prog})
+	}
+	root := unifiedRoot()
+	if root == "" {
+		return nil, errors.New("no cgroup v2 is mounted")
+	}
+	return link.AttachCgroup(link.CgroupOptions{Path: root, Attach: ebpf.AttachCGroupSysctl, Program: prog})
 }
 
 // cause is the first line of an error: for a program that the kernel refused, the reason.

@@ -15,14 +15,24 @@ import (
 )
 
 // apart runs f on a thread of its own, which ends with it: what it did to its namespaces ends too.
+// The first thread never ends and stands for the process, so it is held back meanwhile.
 func apart(t *testing.T, f func() error) {
 	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		done <- f()
-	}()
-	if err := <-done; err != nil {
+	var run func() error
+	run = func() error {
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread()
+			if unix.Gettid() == os.Getpid() {
+				defer runtime.UnlockOSThread()
+				done <- run()
+				return
+			}
+			done <- f()
+		}()
+		return <-done
+	}
+	if err := run(); err != nil {
 		t.Fatal(err)
 	}
 }

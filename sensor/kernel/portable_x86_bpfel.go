@@ -36,17 +36,21 @@ const (
 	portableProgDispatch      = "dispatch"
 	portableProgOnAccept      = "on_accept"
 	portableProgOnCall        = "on_call"
+	portableProgOnCgroup      = "on_cgroup"
 	portableProgOnChmod       = "on_chmod"
 	portableProgOnConnect     = "on_connect"
+	portableProgOnDevice      = "on_device"
 	portableProgOnExec        = "on_exec"
 	portableProgOnExit        = "on_exit"
 	portableProgOnFork        = "on_fork"
 	portableProgOnListen      = "on_listen"
+	portableProgOnMemory      = "on_memory"
 	portableProgOnOpen        = "on_open"
 	portableProgOnRename      = "on_rename"
 	portableProgOnSeen        = "on_seen"
 	portableProgOnSend        = "on_send"
 	portableProgOnSignal      = "on_signal"
+	portableProgOnSysctl      = "on_sysctl"
 	portableProgOnUnlink      = "on_unlink"
 	portableVarUnusedCall     = "unused_call"
 	portableVarUnusedCallSpec = "unused_call_spec"
@@ -100,17 +104,21 @@ type portableProgramSpecs struct {
 	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
 	OnCall    *ebpf.ProgramSpec `ebpf:"on_call"`
+	OnCgroup  *ebpf.ProgramSpec `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnDevice  *ebpf.ProgramSpec `ebpf:"on_device"`
 	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMemory  *ebpf.ProgramSpec `ebpf:"on_memory"`
 	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
 	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
 	OnSignal  *ebpf.ProgramSpec `ebpf:"on_signal"`
+	OnSysctl  *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
 }
 
@@ -227,17 +235,21 @@ type portablePrograms struct {
 	Dispatch  *ebpf.Program `ebpf:"dispatch"`
 	OnAccept  *ebpf.Program `ebpf:"on_accept"`
 	OnCall    *ebpf.Program `ebpf:"on_call"`
+	OnCgroup  *ebpf.Program `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
 	OnConnect *ebpf.Program `ebpf:"on_connect"`
+	OnDevice  *ebpf.Program `ebpf:"on_device"`
 	OnExec    *ebpf.Program `ebpf:"on_exec"`
 	OnExit    *ebpf.Program `ebpf:"on_exit"`
 	OnFork    *ebpf.Program `ebpf:"on_fork"`
 	OnListen  *ebpf.Program `ebpf:"on_listen"`
+	OnMemory  *ebpf.Program `ebpf:"on_memory"`
 	OnOpen    *ebpf.Program `ebpf:"on_open"`
 	OnRename  *ebpf.Program `ebpf:"on_rename"`
 	OnSeen    *ebpf.Program `ebpf:"on_seen"`
 	OnSend    *ebpf.Program `ebpf:"on_send"`
 	OnSignal  *ebpf.Program `ebpf:"on_signal"`
+	OnSysctl  *ebpf.Program `ebpf:"on_sysctl"`
 	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
 }
 
@@ -246,17 +258,21 @@ func (p *portablePrograms) Close() error {
 		p.Dispatch,
 		p.OnAccept,
 		p.OnCall,
+		p.OnCgroup,
 		p.OnChmod,
 		p.OnConnect,
+		p.OnDevice,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
 		p.OnListen,
+		p.OnMemory,
 		p.OnOpen,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
 		p.OnSignal,
+		p.OnSysctl,
 		p.OnUnlink,
 	)
 }

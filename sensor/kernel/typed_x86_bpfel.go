@@ -58,7 +58,7 @@ type typedFileRecord struct {
 	PathLen   uint16
 	OldDirLen uint16
 	OldLen    uint16
-	Pad       uint32
+	Rdev      uint32
 }
 
 type typedHeader struct {
@@ -196,17 +196,21 @@ const (
 	typedProgDispatch      = "dispatch"
 	typedProgOnAccept      = "on_accept"
 	typedProgOnCall        = "on_call"
+	typedProgOnCgroup      = "on_cgroup"
 	typedProgOnChmod       = "on_chmod"
 	typedProgOnConnect     = "on_connect"
+	typedProgOnDevice      = "on_device"
 	typedProgOnExec        = "on_exec"
 	typedProgOnExit        = "on_exit"
 	typedProgOnFork        = "on_fork"
 	typedProgOnListen      = "on_listen"
+	typedProgOnMemory      = "on_memory"
 	typedProgOnOpen        = "on_open"
 	typedProgOnRename      = "on_rename"
 	typedProgOnSeen        = "on_seen"
 	typedProgOnSend        = "on_send"
 	typedProgOnSignal      = "on_signal"
+	typedProgOnSysctl      = "on_sysctl"
 	typedProgOnUnlink      = "on_unlink"
 	typedVarUnusedCall     = "unused_call"
 	typedVarUnusedCallSpec = "unused_call_spec"
@@ -260,17 +264,21 @@ type typedProgramSpecs struct {
 	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
 	OnCall    *ebpf.ProgramSpec `ebpf:"on_call"`
+	OnCgroup  *ebpf.ProgramSpec `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnDevice  *ebpf.ProgramSpec `ebpf:"on_device"`
 	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnMemory  *ebpf.ProgramSpec `ebpf:"on_memory"`
 	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
 	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
 	OnSignal  *ebpf.ProgramSpec `ebpf:"on_signal"`
+	OnSysctl  *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
 }
 
@@ -387,17 +395,21 @@ type typedPrograms struct {
 	Dispatch  *ebpf.Program `ebpf:"dispatch"`
 	OnAccept  *ebpf.Program `ebpf:"on_accept"`
 	OnCall    *ebpf.Program `ebpf:"on_call"`
+	OnCgroup  *ebpf.Program `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
 	OnConnect *ebpf.Program `ebpf:"on_connect"`
+	OnDevice  *ebpf.Program `ebpf:"on_device"`
 	OnExec    *ebpf.Program `ebpf:"on_exec"`
 	OnExit    *ebpf.Program `ebpf:"on_exit"`
 	OnFork    *ebpf.Program `ebpf:"on_fork"`
 	OnListen  *ebpf.Program `ebpf:"on_listen"`
+	OnMemory  *ebpf.Program `ebpf:"on_memory"`
 	OnOpen    *ebpf.Program `ebpf:"on_open"`
 	OnRename  *ebpf.Program `ebpf:"on_rename"`
 	OnSeen    *ebpf.Program `ebpf:"on_seen"`
 	OnSend    *ebpf.Program `ebpf:"on_send"`
 	OnSignal  *ebpf.Program `ebpf:"on_signal"`
+	OnSysctl  *ebpf.Program `ebpf:"on_sysctl"`
 	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
 }
 
@@ -406,17 +418,21 @@ func (p *typedPrograms) Close() error {
 		p.Dispatch,
 		p.OnAccept,
 		p.OnCall,
+		p.OnCgroup,
 		p.OnChmod,
 		p.OnConnect,
+		p.OnDevice,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
 		p.OnListen,
+		p.OnMemory,
 		p.OnOpen,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
 		p.OnSignal,
+		p.OnSysctl,
 		p.OnUnlink,
 	)
 }

@@ -54,6 +54,8 @@ struct {
 	__type(value, struct call_buffer);
 } call_scratch SEC(".maps");
 
+#define NO_SPEC 0xffff // a record of no call in the table
+
 struct call_spec *unused_call_spec __attribute__((unused));
 
 #if defined(__TARGET_ARCH_x86)

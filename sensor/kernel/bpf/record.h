@@ -39,6 +39,10 @@ enum kind {
 	NET_ACCEPT,
 	NET_SEND,
 	PROCESS_SIGNAL = 32,
+	PROCESS_TRACE = 33,
+	HOST_SYSCTL = 40,
+	DEVICE_OPEN = 41,
+	CGROUP_CREATE = 43,
 	KINDS = 64, // event.MaxKinds
 };
 
@@ -83,7 +87,7 @@ struct file_record {
 	s64 size;
 	u32 dev, mode, layer;
 	u16 dir_len, path_len, old_dir_len, old_len; // of what follows; a dir only where a path is relative
-	u32 pad;
+	u32 rdev; // of a device
 };
 
 struct net_record {

@@ -5,5 +5,7 @@
 #include "net.h"
 #include "call.h"
 #include "signal.h"
+#include "device.h"
+#include "host.h"
 
 char LICENSE[] SEC("license") = "GPL";

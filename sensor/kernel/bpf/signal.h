@@ -2,7 +2,6 @@
 #include "call.h"
 
 #define SIGCHLD 17
-#define NO_SPEC 0xffff // a record of no system call
 
 SEC("tp_btf/signal_generate")
 int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct *task) {

@@ -7,6 +7,9 @@
 
 enum { ROUTES = 512, HANDLERS = 32 };
 
+// Handlers that the one of open passes on to.
+enum { SLOT_DEVICE = 21, SLOT_MEMORY = 22 };
+
 // By system call number: handler in the low byte, shape of the arguments in the next. Go fills it
 // with what is wanted. The second half is that of 32-bit programs: one map, as a look-up in one of
 // two is a call for each system call of the host.

@@ -76,8 +76,14 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
+	u32 i_rdev;
 	s64 i_size;
 	void *i_private;
+};
+
+struct proc_inode {
+	struct pid *pid;
+	struct inode vfs_inode;
 };
 
 struct dentry {
@@ -335,5 +341,10 @@ struct pt_regs {
 #endif
 
 #pragma clang attribute pop
+
+struct bpf_sysctl {
+	u32 write;
+	u32 file_pos;
+};
 
 #endif
