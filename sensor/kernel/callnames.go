@@ -5,7 +5,7 @@ import "strings"
 // Names of what the arguments of calls stand for, as the kernel's headers have them.
 
 var traceRequests = map[uint64]string{
-	4: "PTRACE_POKETEXT", 5: "PTRACE_POKEDATA", 6: "PTRACE_POKEUSR", 13: "PTRACE_SETREGS", 15: "PTRACE_SETFPREGS", 16: "PTRACE_ATTACH",
+	0: "PTRACE_TRACEME", 4: "PTRACE_POKETEXT", 5: "PTRACE_POKEDATA", 6: "PTRACE_POKEUSR", 13: "PTRACE_SETREGS", 15: "PTRACE_SETFPREGS", 16: "PTRACE_ATTACH",
 	0x4205: "PTRACE_SETREGSET", 0x4206: "PTRACE_SEIZE",
 }
 

@@ -13,7 +13,7 @@ import (
 var namedCalls = []namedCall{
 	{
 		name: "ptrace", kind: event.ProcessTrace, amd64: 101, i386: 26, arm64: 117, arm32: 26, aim: aimPID, aimArg: 2, only: onlyOneOf, onlyArg: 1,
-		mask: 1<<4 | 1<<5 | 1<<6 | 1<<13 | 1<<15 | 1<<16 | 1<<37 | 1<<38,
+		mask: 1<<0 | 1<<4 | 1<<5 | 1<<6 | 1<<13 | 1<<15 | 1<<16 | 1<<37 | 1<<38,
 		say:  func(c *event.Call, r *reported) { c.Request = oneOf(traceRequests, r.arg[0]) },
 	},
 	{name: "process_vm_readv", kind: event.ProcessTrace, amd64: 310, i386: 347, arm64: 270, arm32: 376, aim: aimPID, aimArg: 1},
