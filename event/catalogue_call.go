@@ -1,7 +1,19 @@
 package event
 
-// callFields are the fields of what a process asked of the kernel.
+// callFields are the fields of what a process asked of the kernel, and of how it was started.
 var callFields = []Info{
+	proc("process.fd_exec", "", Boolean, "true where the program was started by a descriptor, and not by a path",
+		func(p *Process) Value {
+			if !p.FDExec {
+				return Value{}
+			}
+			return boolean(true)
+		}, flagP(func(p *Process, b bool) { p.FDExec = b })),
+	derived(proc("process.loader", "", Boolean, "the executable is the loader of shared libraries, run by hand",
+		func(p *Process) Value { return boolean(p.Loader()) }, nil), "process.exe"),
+	derived(proc("process.masked", "", Boolean, "the process was started under a name that is not its executable's",
+		func(p *Process) Value { return boolean(p.Masked()) }, nil), "process.cmdline"),
+
 	asked("call.name", "", "the system call", func(c *Call) *string { return &c.Name }),
 	asked("call.request", "", "what the call was to do, where one does several things: PTRACE_ATTACH, BPF_PROG_LOAD", func(c *Call) *string { return &c.Request }),
 	asked("call.flags", "", "flags of the call by name, with | between: CLONE_NEWNS|CLONE_NEWPID", func(c *Call) *string { return &c.Flags }),

@@ -20,6 +20,7 @@ const (
 	flagCreated
 	flagDeleted
 	flagInitiated
+	flagByDescriptor = 1 << 10
 )
 
 var (
@@ -171,7 +172,7 @@ func (d *decoder) process(raw []byte) (*event.Process, error) {
 	p := &event.Process{
 		NSPID: r.NsPid, LoginUID: r.Loginuid, SessionID: r.Session, Seccomp: r.Seccomp,
 		ExeDev: uint64(r.ExeDev), ExeIno: r.ExeIno, Layer: event.Layer(r.Layer),
-		Memfd: r.H.Flags&flagMemfd != 0, Script: r.H.Flags&flagScript != 0, NoNewPrivs: r.H.Flags&flagNoNewPrivs != 0,
+		Memfd: r.H.Flags&flagMemfd != 0, Script: r.H.Flags&flagScript != 0, FDExec: r.H.Flags&flagByDescriptor != 0, NoNewPrivs: r.H.Flags&flagNoNewPrivs != 0,
 		TTY: text(r.Tty[:]), Exe: string(data[0]), CWD: string(data[1]), Invoked: string(data[2]),
 		Cred: event.Cred{
 			UID: r.Uid, GID: r.Gid, EUID: r.Euid, EGID: r.Egid, SUID: r.Suid, SGID: r.Sgid, FSUID: r.Fsuid, FSGID: r.Fsgid,

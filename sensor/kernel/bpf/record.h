@@ -54,6 +54,7 @@ enum {
 	F_CREATED = 16,
 	F_DELETED = 32,
 	F_INITIATED = 64,
+	F_BY_DESCRIPTOR = 1024,
 };
 
 struct header {
