@@ -208,7 +208,7 @@ func carries(k event.Kind, f event.Info) bool {
 	case f.Sigma == "SourceImage":
 		return k == event.ProcessTrace
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
-		return k.Class() == "file" || k == event.DeviceOpen && of == "file"
+		return k.Class() == "file" || k.Class() == "device" && of == "file"
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net"
 	case of == "message":

@@ -23,6 +23,7 @@
 //	process.trace                  process_access
 //	process.signal                 process_signal
 //	process.credentials            process_credentials
+//	process.capability             process_capability
 //	process.namespace              process_namespace
 //	host.mount                     host_mount
 //	host.module                    driver_load
@@ -30,6 +31,7 @@
 //	host.kernel                    host_kernel
 //	host.sysctl                    host_sysctl
 //	device.open                    device_open
+//	device.control                 device_control
 //	cgroup.create                  cgroup_create
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and

@@ -41,6 +41,9 @@ var sources = func() [256][]sigma.Logsource {
 		event.HostSysctl:       {"host_sysctl"},
 		event.DeviceOpen:       {"device_open"},
 		event.CgroupCreate:     {"cgroup_create"},
+		event.DeviceControl:    {"device_control"},
+
+		event.ProcessCapability: {"process_capability"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -23,6 +23,8 @@ type Call struct {
 	Sysctl  string // name of the setting: kernel/core_pattern
 	Value   string // that it gets
 	Group   string // path of the control group
+
+	Capability string // that was used: CAP_SYS_ADMIN
 }
 
 // Space is a namespace that a process entered or made.
@@ -45,14 +47,14 @@ func (c *Call) text() string {
 	}
 	return strings.Join([]string{
 		c.Name, c.Request, c.Flags, c.Object, strconv.FormatInt(c.Number, 10), c.IDs, target, c.Space.Types,
-		strconv.FormatUint(uint64(c.Space.Inode), 10), c.Mount.Source, c.Mount.Target, c.Mount.Type, c.Mount.Options, c.Module, c.BPF, c.BPFType, c.Sysctl, c.Value, c.Group,
+		strconv.FormatUint(uint64(c.Space.Inode), 10), c.Mount.Source, c.Mount.Target, c.Mount.Type, c.Mount.Options, c.Module, c.BPF, c.BPFType, c.Sysctl, c.Value, c.Group, c.Capability,
 	}, "\x00")
 }
 
 // About returns what a call was done to, in a few words: the same for the same thing.
 func (c *Call) About() string {
 	var words []string
-	for _, w := range []string{c.Request, c.Flags, c.Space.Types, c.Mount.Type, c.Mount.Source, c.Mount.Target, c.Module, c.BPFType, c.BPF, c.Object, c.IDs, c.Sysctl, c.Value, c.Group} {
+	for _, w := range []string{c.Request, c.Flags, c.Space.Types, c.Mount.Type, c.Mount.Source, c.Mount.Target, c.Module, c.BPFType, c.BPF, c.Object, c.IDs, c.Sysctl, c.Value, c.Group, c.Capability} {
 		if w != "" {
 			words = append(words, w)
 		}

@@ -85,6 +85,7 @@ var callFields = []Info{
 
 	asked("sysctl.name", "", "setting below /proc/sys: kernel/core_pattern", func(c *Call) *string { return &c.Sysctl }),
 	asked("sysctl.value", "", "value that the setting gets", func(c *Call) *string { return &c.Value }),
+	asked("capability.name", "", "capability that was asked for, such as CAP_SYS_ADMIN; event.errno where the process does not have it", func(c *Call) *string { return &c.Capability }),
 	asked("cgroup.path", "", "control group that was made, below the root of its hierarchy", func(c *Call) *string { return &c.Group }),
 
 	top("device.number", "", Integer, "which device it is, kernel encoding: major<<20 | minor",

@@ -67,6 +67,7 @@ var kindNames = [MaxKinds]string{
 	ProcessSignal: "process.signal", ProcessTrace: "process.trace", ProcessNamespace: "process.namespace",
 	HostMount: "host.mount", HostModule: "host.module", HostBPF: "host.bpf", HostKernel: "host.kernel",
 	ProcessCred: "process.credentials", HostSysctl: "host.sysctl", DeviceOpen: "device.open", CgroupCreate: "cgroup.create",
+	DeviceControl: "device.control", ProcessCapability: "process.capability",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.

@@ -98,6 +98,8 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		err = d.net(raw)
 	case kind == event.DeviceOpen:
 		err = d.device(raw)
+	case kind == event.DeviceControl || kind == event.ProcessCapability:
+		err = d.tally(raw)
 	case kind >= event.ProcessSignal && kind <= event.CgroupCreate:
 		err = d.call(raw)
 	default:

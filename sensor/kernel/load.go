@@ -168,6 +168,16 @@ var features = []feature{
 		"sys_exit of open, creat, openat, openat2", "devices that are opened are not seen",
 	},
 	{
+		"device-control",
+		[]part{{"on_control", handleControl, []event.Kind{event.DeviceControl}}},
+		"sys_exit of ioctl", "how often a process controls a device is not counted",
+	},
+	{
+		"capabilities",
+		[]part{{"on_capable", 0, []event.Kind{event.ProcessCapability}}},
+		"cap_capable", "which capabilities a process uses is not counted (Linux 6.13 or newer counts it)",
+	},
+	{
 		"sysctl",
 		[]part{{"on_sysctl", 0, []event.Kind{event.HostSysctl}}},
 		"cgroup/sysctl at the root of cgroup v2", "settings below /proc/sys that are changed are not seen",
@@ -219,6 +229,7 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 		}
 	}
 	s.caps = caps
+	s.counting.Store(s.running["on_control"] || s.running["on_capable"])
 	if s.running["on_call"] {
 		if err := s.routeCalls(d); err != nil {
 			return nil, err

@@ -31,14 +31,18 @@ const (
 	portableMapRepeats        = "repeats"
 	portableMapRoutes         = "routes"
 	portableMapSent           = "sent"
+	portableMapTallies        = "tallies"
+	portableMapTallyScratch   = "tally_scratch"
 	portableMapVolume         = "volume"
 	portableMapWatched        = "watched"
 	portableProgDispatch      = "dispatch"
 	portableProgOnAccept      = "on_accept"
 	portableProgOnCall        = "on_call"
+	portableProgOnCapable     = "on_capable"
 	portableProgOnCgroup      = "on_cgroup"
 	portableProgOnChmod       = "on_chmod"
 	portableProgOnConnect     = "on_connect"
+	portableProgOnControl     = "on_control"
 	portableProgOnDevice      = "on_device"
 	portableProgOnExec        = "on_exec"
 	portableProgOnExit        = "on_exit"
@@ -104,9 +108,11 @@ type portableProgramSpecs struct {
 	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
 	OnCall    *ebpf.ProgramSpec `ebpf:"on_call"`
+	OnCapable *ebpf.ProgramSpec `ebpf:"on_capable"`
 	OnCgroup  *ebpf.ProgramSpec `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnControl *ebpf.ProgramSpec `ebpf:"on_control"`
 	OnDevice  *ebpf.ProgramSpec `ebpf:"on_device"`
 	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
@@ -126,23 +132,25 @@ type portableProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableMapSpecs struct {
-	CallScratch *ebpf.MapSpec `ebpf:"call_scratch"`
-	CallSpecs   *ebpf.MapSpec `ebpf:"call_specs"`
-	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
-	Current     *ebpf.MapSpec `ebpf:"current"`
-	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
-	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
-	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
-	Flows       *ebpf.MapSpec `ebpf:"flows"`
-	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
-	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
-	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
-	Priority    *ebpf.MapSpec `ebpf:"priority"`
-	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
-	Routes      *ebpf.MapSpec `ebpf:"routes"`
-	Sent        *ebpf.MapSpec `ebpf:"sent"`
-	Volume      *ebpf.MapSpec `ebpf:"volume"`
-	Watched     *ebpf.MapSpec `ebpf:"watched"`
+	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
+	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
+	Current      *ebpf.MapSpec `ebpf:"current"`
+	Dropped      *ebpf.MapSpec `ebpf:"dropped"`
+	ExecScratch  *ebpf.MapSpec `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.MapSpec `ebpf:"file_scratch"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
+	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
+	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
+	Priority     *ebpf.MapSpec `ebpf:"priority"`
+	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
+	Routes       *ebpf.MapSpec `ebpf:"routes"`
+	Sent         *ebpf.MapSpec `ebpf:"sent"`
+	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
+	TallyScratch *ebpf.MapSpec `ebpf:"tally_scratch"`
+	Volume       *ebpf.MapSpec `ebpf:"volume"`
+	Watched      *ebpf.MapSpec `ebpf:"watched"`
 }
 
 // portableVariableSpecs contains global variables before they are loaded into the kernel.
@@ -176,23 +184,25 @@ func (o *portableObjects) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableMaps struct {
-	CallScratch *ebpf.Map `ebpf:"call_scratch"`
-	CallSpecs   *ebpf.Map `ebpf:"call_specs"`
-	Collapsed   *ebpf.Map `ebpf:"collapsed"`
-	Current     *ebpf.Map `ebpf:"current"`
-	Dropped     *ebpf.Map `ebpf:"dropped"`
-	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
-	FileScratch *ebpf.Map `ebpf:"file_scratch"`
-	Flows       *ebpf.Map `ebpf:"flows"`
-	Handlers    *ebpf.Map `ebpf:"handlers"`
-	PathScratch *ebpf.Map `ebpf:"path_scratch"`
-	Prefixes    *ebpf.Map `ebpf:"prefixes"`
-	Priority    *ebpf.Map `ebpf:"priority"`
-	Repeats     *ebpf.Map `ebpf:"repeats"`
-	Routes      *ebpf.Map `ebpf:"routes"`
-	Sent        *ebpf.Map `ebpf:"sent"`
-	Volume      *ebpf.Map `ebpf:"volume"`
-	Watched     *ebpf.Map `ebpf:"watched"`
+	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
+	Collapsed    *ebpf.Map `ebpf:"collapsed"`
+	Current      *ebpf.Map `ebpf:"current"`
+	Dropped      *ebpf.Map `ebpf:"dropped"`
+	ExecScratch  *ebpf.Map `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.Map `ebpf:"file_scratch"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	Handlers     *ebpf.Map `ebpf:"handlers"`
+	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
+	Prefixes     *ebpf.Map `ebpf:"prefixes"`
+	Priority     *ebpf.Map `ebpf:"priority"`
+	Repeats      *ebpf.Map `ebpf:"repeats"`
+	Routes       *ebpf.Map `ebpf:"routes"`
+	Sent         *ebpf.Map `ebpf:"sent"`
+	Tallies      *ebpf.Map `ebpf:"tallies"`
+	TallyScratch *ebpf.Map `ebpf:"tally_scratch"`
+	Volume       *ebpf.Map `ebpf:"volume"`
+	Watched      *ebpf.Map `ebpf:"watched"`
 }
 
 func (m *portableMaps) Close() error {
@@ -212,6 +222,8 @@ func (m *portableMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.Tallies,
+		m.TallyScratch,
 		m.Volume,
 		m.Watched,
 	)
@@ -235,9 +247,11 @@ type portablePrograms struct {
 	Dispatch  *ebpf.Program `ebpf:"dispatch"`
 	OnAccept  *ebpf.Program `ebpf:"on_accept"`
 	OnCall    *ebpf.Program `ebpf:"on_call"`
+	OnCapable *ebpf.Program `ebpf:"on_capable"`
 	OnCgroup  *ebpf.Program `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
 	OnConnect *ebpf.Program `ebpf:"on_connect"`
+	OnControl *ebpf.Program `ebpf:"on_control"`
 	OnDevice  *ebpf.Program `ebpf:"on_device"`
 	OnExec    *ebpf.Program `ebpf:"on_exec"`
 	OnExit    *ebpf.Program `ebpf:"on_exit"`
@@ -258,9 +272,11 @@ func (p *portablePrograms) Close() error {
 		p.Dispatch,
 		p.OnAccept,
 		p.OnCall,
+		p.OnCapable,
 		p.OnCgroup,
 		p.OnChmod,
 		p.OnConnect,
+		p.OnControl,
 		p.OnDevice,
 		p.OnExec,
 		p.OnExit,

@@ -24,6 +24,9 @@ func TestProbe(t *testing.T) {
 		if c.Name == "send-bytes" {
 			want = hasTracepoint(t, "sock_send_length")
 		}
+		if c.Name == "capabilities" {
+			want = hasTracepoint(t, "cap_capable")
+		}
 		if c.OK != want {
 			t.Errorf("%s: %v, %s", c.Name, c.OK, c.Detail)
 		}

@@ -151,3 +151,62 @@ func TestCgroupCreate(t *testing.T) {
 	e := r.byCall(t, event.CgroupCreate, os.Getpid(), "mkdir", nil)
 	expect(t, e, map[string]string{"cgroup.path": group}, "event.errno")
 }
+
+func TestDeviceControl(t *testing.T) {
+	r := newRecording(t, only(event.DeviceControl))
+	char := firstDevice(t)
+	f, err := os.Open(char)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // means nothing to it
+		if _, _, no := unix.Syscall(unix.SYS_IOCTL, f.Fd(), 0x7777, 0); no == 0 {
+			t.Fatal("the device took a command that means nothing")
+		}
+	}
+	total := uint32(0) // in one event, or two where the table was emptied between
+	e := r.find(t, event.DeviceControl, func(e *event.Event) bool {
+		if e.Process.PID == uint32(os.Getpid()) && e.Call.Request == "0x7777" {
+			total += e.Count
+		}
+		return total == 5
+	})
+	expect(t, e, map[string]string{
+		"call.name": "ioctl", "call.request": "0x7777", "file.path": char, "device.type": "char",
+		"device.number": fmt.Sprint(kernelDev(st.Rdev)), "event.errno": fmt.Sprint(int(controlErrno(f))),
+	})
+}
+
+// controlErrno returns how a device refuses a command that it does not know.
+func controlErrno(f *os.File) syscall.Errno {
+	_, _, no := unix.Syscall(unix.SYS_IOCTL, f.Fd(), 0x7777, 0)
+	return no
+}
+
+func TestCapabilityUse(t *testing.T) {
+	require(t, "root", os.Geteuid() == 0, "needs root to load eBPF programs")
+	if !hasTracepoint(t, "cap_capable") {
+		t.Skip("this kernel does not tell which capabilities are used")
+	}
+	r := newRecording(t, only(event.ProcessCapability))
+	apart(t, func() error {
+		if err := unix.Unshare(unix.CLONE_NEWUTS); err != nil {
+			return err
+		}
+		return unix.Sethostname([]byte("picket-test"))
+	})
+	me := uint32(os.Getpid())
+	total := uint32(0) // one for unshare and one for sethostname at least
+	e := r.find(t, event.ProcessCapability, func(e *event.Event) bool {
+		if e.Process.PID == me && e.Call.Capability == "CAP_SYS_ADMIN" && e.Errno == 0 {
+			total += e.Count
+		}
+		return total >= 2
+	})
+	expect(t, e, map[string]string{"capability.name": "CAP_SYS_ADMIN"}, "event.errno", "call.name")
+}

@@ -18,6 +18,7 @@ const (
 	handleCall   = iota + 20
 	handleDevice // reached from the handler of open
 	handleMemory // as well
+	handleControl
 )
 
 // A call is a system call that goes to a handler; shape says where its arguments are.

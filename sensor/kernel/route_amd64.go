@@ -21,6 +21,7 @@ var calls = []call{
 	{49, handleListen, 1},
 	{43, handleAccept, 0},
 	{288, handleAccept, 0},
+	{16, handleControl, 0},
 }
 
 // calls32 are the numbers of 32-bit programs. Sockets through socketcall(2) are not among them.
@@ -44,4 +45,5 @@ var calls32 = []call{
 	{363, handleListen, 0},
 	{361, handleListen, 1},
 	{364, handleAccept, 0},
+	{54, handleControl, 0},
 }

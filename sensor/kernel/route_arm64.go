@@ -7,6 +7,7 @@ var calls = []call{
 	{52, handleChmod, 1}, {53, handleChmod, 2}, {452, handleChmod, 2},
 	{203, handleConnect, 0}, {201, handleListen, 0}, {200, handleListen, 1},
 	{202, handleAccept, 0}, {242, handleAccept, 0},
+	{29, handleControl, 0},
 }
 
 // calls32 are the numbers of 32-bit programs.
@@ -17,4 +18,5 @@ var calls32 = []call{
 	{15, handleChmod, 0}, {94, handleChmod, 1}, {333, handleChmod, 2}, {452, handleChmod, 2},
 	{283, handleConnect, 0}, {284, handleListen, 0}, {282, handleListen, 1},
 	{285, handleAccept, 0}, {366, handleAccept, 0},
+	{54, handleControl, 0},
 }

@@ -47,6 +47,7 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	s.deliverSeen(ctx, handle)
 	var heads [2]head
 	again := repeats{table: s.maps["repeats"]}
+	counted := tallies{table: s.maps["tallies"]}
 	quiet := time.Now()
 	for ctx.Err() == nil {
 		n, err := s.drain(ctx, &heads, handle)
@@ -54,6 +55,9 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 			return err
 		}
 		if err := again.tell(s, bootNow(), handle); err != nil {
+			return err
+		}
+		if err := counted.tell(s, bootNow(), handle); err != nil {
 			return err
 		}
 		waiting := heads[0].full || heads[1].full

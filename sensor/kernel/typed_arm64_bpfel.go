@@ -172,6 +172,27 @@ type typedSettings struct {
 	Pad      uint32
 }
 
+type typedTally struct {
+	_       structs.HostLayout
+	H       typedHeader
+	Count   uint64
+	Last    uint64
+	What    uint32
+	Mode    uint32
+	PathLen uint32
+	Pad     uint32
+	Path    [64]int8
+}
+
+type typedTallyKey struct {
+	_      structs.HostLayout
+	Start  uint64
+	Tgid   uint32
+	What   uint32
+	Result int32
+	Kind   uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -191,14 +212,18 @@ const (
 	typedMapRepeats        = "repeats"
 	typedMapRoutes         = "routes"
 	typedMapSent           = "sent"
+	typedMapTallies        = "tallies"
+	typedMapTallyScratch   = "tally_scratch"
 	typedMapVolume         = "volume"
 	typedMapWatched        = "watched"
 	typedProgDispatch      = "dispatch"
 	typedProgOnAccept      = "on_accept"
 	typedProgOnCall        = "on_call"
+	typedProgOnCapable     = "on_capable"
 	typedProgOnCgroup      = "on_cgroup"
 	typedProgOnChmod       = "on_chmod"
 	typedProgOnConnect     = "on_connect"
+	typedProgOnControl     = "on_control"
 	typedProgOnDevice      = "on_device"
 	typedProgOnExec        = "on_exec"
 	typedProgOnExit        = "on_exit"
@@ -264,9 +289,11 @@ type typedProgramSpecs struct {
 	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
 	OnCall    *ebpf.ProgramSpec `ebpf:"on_call"`
+	OnCapable *ebpf.ProgramSpec `ebpf:"on_capable"`
 	OnCgroup  *ebpf.ProgramSpec `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnControl *ebpf.ProgramSpec `ebpf:"on_control"`
 	OnDevice  *ebpf.ProgramSpec `ebpf:"on_device"`
 	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
@@ -286,23 +313,25 @@ type typedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedMapSpecs struct {
-	CallScratch *ebpf.MapSpec `ebpf:"call_scratch"`
-	CallSpecs   *ebpf.MapSpec `ebpf:"call_specs"`
-	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
-	Current     *ebpf.MapSpec `ebpf:"current"`
-	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
-	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
-	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
-	Flows       *ebpf.MapSpec `ebpf:"flows"`
-	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
-	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
-	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
-	Priority    *ebpf.MapSpec `ebpf:"priority"`
-	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
-	Routes      *ebpf.MapSpec `ebpf:"routes"`
-	Sent        *ebpf.MapSpec `ebpf:"sent"`
-	Volume      *ebpf.MapSpec `ebpf:"volume"`
-	Watched     *ebpf.MapSpec `ebpf:"watched"`
+	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
+	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
+	Current      *ebpf.MapSpec `ebpf:"current"`
+	Dropped      *ebpf.MapSpec `ebpf:"dropped"`
+	ExecScratch  *ebpf.MapSpec `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.MapSpec `ebpf:"file_scratch"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
+	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
+	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
+	Priority     *ebpf.MapSpec `ebpf:"priority"`
+	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
+	Routes       *ebpf.MapSpec `ebpf:"routes"`
+	Sent         *ebpf.MapSpec `ebpf:"sent"`
+	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
+	TallyScratch *ebpf.MapSpec `ebpf:"tally_scratch"`
+	Volume       *ebpf.MapSpec `ebpf:"volume"`
+	Watched      *ebpf.MapSpec `ebpf:"watched"`
 }
 
 // typedVariableSpecs contains global variables before they are loaded into the kernel.
@@ -336,23 +365,25 @@ func (o *typedObjects) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedMaps struct {
-	CallScratch *ebpf.Map `ebpf:"call_scratch"`
-	CallSpecs   *ebpf.Map `ebpf:"call_specs"`
-	Collapsed   *ebpf.Map `ebpf:"collapsed"`
-	Current     *ebpf.Map `ebpf:"current"`
-	Dropped     *ebpf.Map `ebpf:"dropped"`
-	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
-	FileScratch *ebpf.Map `ebpf:"file_scratch"`
-	Flows       *ebpf.Map `ebpf:"flows"`
-	Handlers    *ebpf.Map `ebpf:"handlers"`
-	PathScratch *ebpf.Map `ebpf:"path_scratch"`
-	Prefixes    *ebpf.Map `ebpf:"prefixes"`
-	Priority    *ebpf.Map `ebpf:"priority"`
-	Repeats     *ebpf.Map `ebpf:"repeats"`
-	Routes      *ebpf.Map `ebpf:"routes"`
-	Sent        *ebpf.Map `ebpf:"sent"`
-	Volume      *ebpf.Map `ebpf:"volume"`
-	Watched     *ebpf.Map `ebpf:"watched"`
+	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
+	Collapsed    *ebpf.Map `ebpf:"collapsed"`
+	Current      *ebpf.Map `ebpf:"current"`
+	Dropped      *ebpf.Map `ebpf:"dropped"`
+	ExecScratch  *ebpf.Map `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.Map `ebpf:"file_scratch"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	Handlers     *ebpf.Map `ebpf:"handlers"`
+	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
+	Prefixes     *ebpf.Map `ebpf:"prefixes"`
+	Priority     *ebpf.Map `ebpf:"priority"`
+	Repeats      *ebpf.Map `ebpf:"repeats"`
+	Routes       *ebpf.Map `ebpf:"routes"`
+	Sent         *ebpf.Map `ebpf:"sent"`
+	Tallies      *ebpf.Map `ebpf:"tallies"`
+	TallyScratch *ebpf.Map `ebpf:"tally_scratch"`
+	Volume       *ebpf.Map `ebpf:"volume"`
+	Watched      *ebpf.Map `ebpf:"watched"`
 }
 
 func (m *typedMaps) Close() error {
@@ -372,6 +403,8 @@ func (m *typedMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.Tallies,
+		m.TallyScratch,
 		m.Volume,
 		m.Watched,
 	)
@@ -395,9 +428,11 @@ type typedPrograms struct {
 	Dispatch  *ebpf.Program `ebpf:"dispatch"`
 	OnAccept  *ebpf.Program `ebpf:"on_accept"`
 	OnCall    *ebpf.Program `ebpf:"on_call"`
+	OnCapable *ebpf.Program `ebpf:"on_capable"`
 	OnCgroup  *ebpf.Program `ebpf:"on_cgroup"`
 	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
 	OnConnect *ebpf.Program `ebpf:"on_connect"`
+	OnControl *ebpf.Program `ebpf:"on_control"`
 	OnDevice  *ebpf.Program `ebpf:"on_device"`
 	OnExec    *ebpf.Program `ebpf:"on_exec"`
 	OnExit    *ebpf.Program `ebpf:"on_exit"`
@@ -418,9 +453,11 @@ func (p *typedPrograms) Close() error {
 		p.Dispatch,
 		p.OnAccept,
 		p.OnCall,
+		p.OnCapable,
 		p.OnCgroup,
 		p.OnChmod,
 		p.OnConnect,
+		p.OnControl,
 		p.OnDevice,
 		p.OnExec,
 		p.OnExit,

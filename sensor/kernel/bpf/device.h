@@ -1,5 +1,8 @@
 // Devices that are opened, and the memory of other processes as a file. The handler of open passes
 // both on.
+#ifndef DEVICE_H
+#define DEVICE_H
+
 #include "call.h"
 
 #define MINOR_BITS 20
@@ -61,3 +64,5 @@ int BPF_PROG(on_memory, struct pt_regs *regs, long ret) {
 	call_end(b);
 	return 0;
 }
+
+#endif

@@ -42,7 +42,9 @@ enum kind {
 	PROCESS_TRACE = 33,
 	HOST_SYSCTL = 40,
 	DEVICE_OPEN = 41,
+	DEVICE_CONTROL = 42,
 	CGROUP_CREATE = 43,
+	PROCESS_CAPABILITY = 44,
 	KINDS = 64, // event.MaxKinds
 };
 

@@ -7,5 +7,6 @@
 #include "signal.h"
 #include "device.h"
 #include "host.h"
+#include "tally.h"
 
 char LICENSE[] SEC("license") = "GPL";
