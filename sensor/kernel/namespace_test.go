@@ -57,7 +57,7 @@ func TestNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(pidfd) //nolint:errcheck // nothing was written
+	defer unix.Close(pidfd)
 	dir := t.TempDir()
 	apart(t, func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {
@@ -186,7 +186,7 @@ func newMount(there string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fs) //nolint:errcheck // nothing was written
+	defer unix.Close(fs)
 	if err := unix.FsconfigSetString(fs, "source", "fresh"); err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func newMount(there string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(m) //nolint:errcheck // nothing was written
+	defer unix.Close(m)
 	if err := unix.MoveMount(m, "", unix.AT_FDCWD, there, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return err
 	}
