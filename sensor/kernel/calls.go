@@ -38,6 +38,15 @@ var namedCalls = []namedCall{
 	{name: "setresgid", kind: event.ProcessCred, amd64: 119, i386: 210, arm64: 149, arm32: 210, say: sayIDs(3)},
 	{name: "setfsuid", kind: event.ProcessCred, amd64: 122, i386: 215, arm64: 151, arm32: 215, say: sayIDs(1)},
 	{name: "setfsgid", kind: event.ProcessCred, amd64: 123, i386: 216, arm64: 152, arm32: 216, say: sayIDs(1)},
+	// The same with ids of 16 bits, for old 32-bit programs.
+	{name: "setuid", kind: event.ProcessCred, i386: 23, arm32: 23, say: sayIDs(1)},
+	{name: "setgid", kind: event.ProcessCred, i386: 46, arm32: 46, say: sayIDs(1)},
+	{name: "setreuid", kind: event.ProcessCred, i386: 70, arm32: 70, say: sayIDs(2)},
+	{name: "setregid", kind: event.ProcessCred, i386: 71, arm32: 71, say: sayIDs(2)},
+	{name: "setresuid", kind: event.ProcessCred, i386: 164, arm32: 164, say: sayIDs(3)},
+	{name: "setresgid", kind: event.ProcessCred, i386: 170, arm32: 170, say: sayIDs(3)},
+	{name: "setfsuid", kind: event.ProcessCred, i386: 138, arm32: 138, say: sayIDs(1)},
+	{name: "setfsgid", kind: event.ProcessCred, i386: 139, arm32: 139, say: sayIDs(1)},
 	{name: "capset", kind: event.ProcessCred, amd64: 126, i386: 185, arm64: 91, arm32: 185, memory: 2, say: sayCaps},
 
 	{name: "mount", kind: event.HostMount, amd64: 165, i386: 21, arm64: 40, arm32: 21, texts: [4]uint8{1, 2, 3, 5}, say: sayMount},

@@ -36,7 +36,9 @@ func TestEscape(t *testing.T) {
 		})
 	}
 	any := func(*event.Call) bool { return true }
-	sh := r.find(t, event.ProcessStart, func(e *event.Event) bool { return strings.HasSuffix(e.Process.CgroupPath, id) && e.Process.Exe == "/bin/busybox" }).Process
+	sh := r.find(t, event.ProcessStart, func(e *event.Event) bool {
+		return strings.HasSuffix(e.Process.CgroupPath, id) && e.Process.Exe == "/bin/busybox"
+	}).Process
 
 	e := inside(event.ProcessNamespace, "setns", any)
 	expect(t, e, map[string]string{"namespace.type": "mnt", "namespace.inode": inodeOf(t, "/proc/self/ns/mnt"), "namespace.host": "true"}, "event.errno")
