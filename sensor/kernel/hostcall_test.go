@@ -89,7 +89,7 @@ func TestKernelCalls(t *testing.T) {
 		"add_key":         {"call.request": "user", "call.object": "picket-test"},
 		"keyctl":          {"call.request": "KEYCTL_GET_KEYRING_ID"},
 		"swapon":          {"call.object": nowhere, "event.errno": "2"},
-		"perf_event_open": {"target.pid": fmt.Sprint(victim.Process.Pid), "target.name": "sleep"},
+		"perf_event_open": {"target.pid": fmt.Sprint(victim.Process.Pid), "target.name": filepath.Base(sleepPath(t))},
 	} {
 		expect(t, r.byCall(t, event.HostKernel, os.Getpid(), call, nil), want, rest...)
 	}
@@ -107,14 +107,14 @@ func TestSignal(t *testing.T) {
 	if err := unix.Kill(me, syscall.SIGURG); err != nil { // to oneself is nobody's business
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/bin/kill", "-KILL", fmt.Sprint(me))
+	cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("kill -KILL %d; exit 1", me))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if err := cmd.Run(); err == nil {
 		t.Fatal("nobody killed root's process")
 	}
 	e := r.byCall(t, event.ProcessSignal, me, "kill", nil)
 	expect(t, e, map[string]string{
-		"signal.number": "10", "target.pid": fmt.Sprint(pid), "target.exe": sleepPath(t), "target.name": "sleep", "target.uid": "0",
+		"signal.number": "10", "target.pid": fmt.Sprint(pid), "target.exe": sleepPath(t), "target.name": filepath.Base(sleepPath(t)), "target.uid": "0",
 	}, "event.errno")
 	e = r.byCall(t, event.ProcessSignal, cmd.ProcessState.Pid(), "kill", nil)
 	expect(t, e, map[string]string{"signal.number": "9", "target.pid": fmt.Sprint(me), "event.errno": "1"})

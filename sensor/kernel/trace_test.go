@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
@@ -61,7 +62,20 @@ func sleeper(t *testing.T) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	await(t, cmd.Process.Pid)
 	return cmd
+}
+
+// await returns once a process that was just started runs its program.
+func await(t *testing.T, pid int) {
+	t.Helper()
+	for range 1000 {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && exe == sleepPath(t) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("process %d does not run %s", pid, sleepPath(t))
 }
 
 func sleepPath(t *testing.T) string {
@@ -116,7 +130,7 @@ func TestTrace(t *testing.T) {
 	}
 
 	target := map[string]string{
-		"target.pid": fmt.Sprint(pid), "target.exe": sleepPath(t), "target.name": "sleep", "target.uid": "0", "target.foreign": "false",
+		"target.pid": fmt.Sprint(pid), "target.exe": sleepPath(t), "target.name": filepath.Base(sleepPath(t)), "target.uid": "0", "target.foreign": "false",
 	}
 	for _, c := range []struct{ call, request, object string }{
 		{"ptrace", "PTRACE_ATTACH", ""},
@@ -165,6 +179,8 @@ func TestTargetOfAnotherNamespace(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			os.Exit(1)
 		}
+		// The numbers of /proc here are the host's.
+		time.Sleep(500 * time.Millisecond)
 		readMemory(cmd.Process.Pid, 4096)
 		fmt.Println(cmd.Process.Pid)
 		_, _ = os.Stdin.Read(make([]byte, 1))
@@ -197,5 +213,5 @@ func TestTargetOfAnotherNamespace(t *testing.T) {
 	if !strings.Contains(string(status), fmt.Sprintf("NSpid:\t%d\t%s\n", e.Call.Target.PID, inner)) {
 		t.Errorf("target %d, which the caller knows as %s, is\n%s", e.Call.Target.PID, inner, status)
 	}
-	expect(t, e, map[string]string{"target.name": "sleep", "target.exe": sleepPath(t), "event.errno": fmt.Sprint(int(unix.EFAULT))})
+	expect(t, e, map[string]string{"target.name": filepath.Base(sleepPath(t)), "target.exe": sleepPath(t), "event.errno": fmt.Sprint(int(unix.EFAULT))})
 }
