@@ -119,7 +119,7 @@ func TestTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	defer unix.Close(fd)
 	got, err := unix.PidfdGetfd(fd, 0, 0)
 	if err != nil {
 		t.Fatal(err)
