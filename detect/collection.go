@@ -203,8 +203,12 @@ func carried(kinds []event.Kind, field string) bool {
 // carries reports whether events of kind k can have a field.
 func carries(k event.Kind, f event.Info) bool {
 	switch of, _, _ := strings.Cut(f.Name, "."); {
+	case callKinds[of] != nil || of == "call":
+		return callCarries(k, of)
+	case f.Sigma == "SourceImage":
+		return k == event.ProcessTrace
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
-		return k.Class() == "file"
+		return k.Class() == "file" || k.Class() == "device" && of == "file"
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net"
 	case of == "message":

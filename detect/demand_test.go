@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"picket/event"
 )
 
 func TestPlacesOfRules(t *testing.T) {
@@ -60,6 +62,26 @@ func TestSpellingsCoverEveryCase(t *testing.T) {
 			}
 			if !covered {
 				t.Errorf("%q is not covered by %q", p, list)
+			}
+		}
+	}
+}
+
+func TestDemandOfCalls(t *testing.T) {
+	for source, want := range map[string]map[event.Kind]bool{
+		"product: linux": {event.ProcessTrace: false, event.HostMount: false, event.ProcessStart: true},
+		"product: linux, category: process_access": {event.ProcessTrace: true, event.HostMount: false, event.ProcessStart: false},
+		"product: linux, category: driver_load":    {event.HostModule: true, event.ProcessTrace: false},
+	} {
+		src := "title: x\nlogsource: {" + source + "}\ndetection:\n    sel: {process.exe: /x}\n    condition: sel\nlevel: high\n"
+		threats, err := LoadThreats(Collection(collectionOf(t, map[string]string{"x.md": "", "r.yml": src})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		demand := engine(t, Options{Threats: threats}).Demand()
+		for k, asked := range want {
+			if demand[k] != asked {
+				t.Errorf("%s: %s is asked for: %v, want %v", source, k, demand[k], asked)
 			}
 		}
 	}

@@ -26,6 +26,19 @@
 //	net.listen                     network_listen
 //	net.send                       network_send
 //	sensor.health                  sensor_health
+//	process.trace                  process_access
+//	process.signal                 process_signal
+//	process.credentials            process_credentials
+//	process.capability             process_capability
+//	process.namespace              process_namespace
+//	host.mount                     host_mount
+//	host.module                    driver_load
+//	host.bpf                       host_bpf
+//	host.kernel                    host_kernel
+//	host.sysctl                    host_sysctl
+//	device.open                    device_open
+//	device.control                 device_control
+//	cgroup.create                  cgroup_create
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in

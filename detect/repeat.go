@@ -70,6 +70,9 @@ func (r *repeats) advance(now time.Time) {
 // object returns what the event was done to. Files of one model are one object, so that copying
 // a model of 30 files is said once. An event of no kind that is known repeats nothing but itself.
 func object(e *event.Event) string {
+	if e.Call != nil {
+		return e.Call.Name + " " + e.Call.About() + e.File.Path
+	}
 	switch e.Kind.Class() {
 	case "file":
 		if e.File.Model != nil {

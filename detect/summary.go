@@ -137,6 +137,9 @@ func (r *rule) clause(e *event.Event) string {
 	case event.NetSend:
 		return actor + " sent " + size(e.Net.BytesOut) + " to " + endpoint(e.Net.Remote)
 	}
+	if e.Call != nil {
+		return actor + " called " + e.Call.Name + aboutCall(e)
+	}
 	if e.Process != nil && e.Process.User != "" {
 		return r.info.Title + ", by " + clean(e.Process.User, 80) + " " + where(e)
 	}

@@ -20,9 +20,11 @@ var atlasTactics = map[string]string{"ai-model-access": "AML.TA0000", "ai-attack
 // known holds the techniques that our threats name: "tactic|name".
 var known = map[string]string{
 	"T1005":     "collection|Data from Local System",
+	"T1006":     "stealth|Direct Volume Access",
 	"T1036":     "stealth|Masquerading",
 	"T1041":     "exfiltration|Exfiltration Over C2 Channel",
 	"T1048":     "exfiltration|Exfiltration Over Alternative Protocol",
+	"T1055.008": "privilege-escalation|Ptrace System Calls",
 	"T1059":     "execution|Command and Scripting Interpreter",
 	"T1059.004": "execution|Unix Shell",
 	"T1071":     "command-and-control|Application Layer Protocol",
@@ -33,9 +35,11 @@ var known = map[string]string{
 	"T1485":     "impact|Data Destruction",
 	"T1496":     "impact|Resource Hijacking",
 	"T1496.001": "impact|Compute Hijacking",
+	"T1547.006": "persistence|Kernel Modules and Extensions",
 	"T1560.001": "collection|Archive via Utility",
 	"T1565.001": "impact|Stored Data Manipulation",
 	"T1567":     "exfiltration|Exfiltration Over Web Service",
+	"T1611":     "privilege-escalation|Escape to Host",
 	"T1620":     "stealth|Reflective Code Loading",
 
 	"AML.T0018":     "persistence|Manipulate AI Model",
@@ -50,6 +54,7 @@ var known = map[string]string{
 	"AML.T0048.004": "impact|AI Intellectual Property Theft",
 	"AML.T0049":     "initial-access|Exploit Public-Facing Application",
 	"AML.T0050":     "execution|Command and Scripting Interpreter",
+	"AML.T0105":     "privilege-escalation|Escape to Host",
 	"AML.T0112":     "impact|Machine Compromise",
 }
 

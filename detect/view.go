@@ -37,6 +37,21 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetListen:    {"network_listen"},
 		event.NetSend:      {"network_send"},
 		event.SensorHealth: {"sensor_health"},
+
+		event.ProcessSignal:    {"process_signal"},
+		event.ProcessTrace:     {"process_access"},
+		event.ProcessNamespace: {"process_namespace"},
+		event.HostMount:        {"host_mount"},
+		event.HostModule:       {"driver_load"},
+		event.HostBPF:          {"host_bpf"},
+		event.HostKernel:       {"host_kernel"},
+		event.ProcessCred:      {"process_credentials"},
+		event.HostSysctl:       {"host_sysctl"},
+		event.DeviceOpen:       {"device_open"},
+		event.CgroupCreate:     {"cgroup_create"},
+		event.DeviceControl:    {"device_control"},
+
+		event.ProcessCapability: {"process_capability"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -15,6 +15,7 @@ var catalogue = slices.Concat(
 	fileRows,
 	fileFields,
 	netRows,
+	callFields,
 )
 
 // eventRows says what happened, on which host.

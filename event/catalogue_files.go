@@ -34,13 +34,16 @@ var fileFields = []Info{
 		func(e *Event) Value { return count(e.File.BytesRead) }, number(func(e *Event, n int64) { e.File.BytesRead = uint64(n) })),
 	top("file.bytes_written", "", Integer, "bytes that the process has written to the file so far",
 		func(e *Event) Value { return count(e.File.BytesWritten) }, number(func(e *Event, n int64) { e.File.BytesWritten = uint64(n) })),
-	derived(top("", "ImageLoaded", Text, "file that was mapped to be run",
+	derived(top("", "ImageLoaded", Text, "file that was mapped to be run, or module that the kernel was given",
 		func(e *Event) Value {
-			if e.Kind != FileMap {
-				return Value{}
+			switch {
+			case e.Kind == FileMap:
+				return text(e.File.Path)
+			case e.Kind == HostModule && e.Call != nil:
+				return text(e.Call.Module)
 			}
-			return text(e.File.Path)
-		}, nil), "file.path"),
+			return Value{}
+		}, nil), "file.path or module.path"),
 }
 
 const (

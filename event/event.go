@@ -49,6 +49,23 @@ const (
 	FileIO   // so many bytes were read or written so far
 )
 
+// What processes ask of the kernel to get at other processes, at the host or at more rights.
+const (
+	ProcessSignal     Kind = 32 // a signal for another process
+	ProcessTrace      Kind = 33 // another process's memory, registers or files
+	ProcessCred       Kind = 34 // other user or group ids, or capabilities
+	ProcessNamespace  Kind = 35 // another namespace or root directory
+	HostMount         Kind = 36
+	HostModule        Kind = 37 // a kernel module
+	HostBPF           Kind = 38
+	HostKernel        Kind = 39 // a call that few programs have a reason to make; Call.Name says which
+	HostSysctl        Kind = 40
+	DeviceOpen        Kind = 41
+	DeviceControl     Kind = 42
+	CgroupCreate      Kind = 43
+	ProcessCapability Kind = 44 // a capability that was used
+)
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -59,6 +76,11 @@ var kindNames = [MaxKinds]string{
 	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
 	FileLink: "file.link", FileMkdir: "file.mkdir", FileTruncate: "file.truncate", FileChown: "file.chown",
 	FileAttr: "file.attribute", FileMap: "file.map", FileIO: "file.io",
+
+	ProcessSignal: "process.signal", ProcessTrace: "process.trace", ProcessNamespace: "process.namespace",
+	HostMount: "host.mount", HostModule: "host.module", HostBPF: "host.bpf", HostKernel: "host.kernel",
+	ProcessCred: "process.credentials", HostSysctl: "host.sysctl", DeviceOpen: "device.open", CgroupCreate: "cgroup.create",
+	DeviceControl: "device.control", ProcessCapability: "process.capability",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -87,7 +109,8 @@ func ParseKind(s string) (Kind, bool) {
 	return Kind(max(i, 0)), i > 0
 }
 
-// Class returns the part of the kind's name before the dot: process, file, net or sensor.
+// Class returns the part of the kind's name before the dot: process, file, net, host,
+// device, cgroup or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -106,6 +129,9 @@ type Event struct {
 	Process *Process
 	File    File
 	Net     Net
+	// Call is what the process asked of the kernel, of kinds from ProcessSignal on; nil for others.
+	// It is not changed once it is handed out, but for its Target by workload.Stamp.
+	Call *Call
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -127,6 +153,7 @@ type File struct {
 	Path    string
 	Old     string // FileRename: the path before; FileLink: what the link leads to
 	Dev     uint64 // kernel encoding: major<<20 | minor
+	Device  uint64 // of a device itself: which it is, in the same encoding
 	Ino     uint64
 	Size    int64
 	Mode    uint32
@@ -214,6 +241,9 @@ func (e *Event) ID() string {
 		n(e.File.BytesRead)
 		n(e.File.BytesWritten)
 		s(e.File.Attribute)
+	}
+	if e.Call != nil {
+		s(e.Call.text())
 	}
 	if e.Kind == SensorHealth {
 		s(e.Message)

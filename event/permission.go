@@ -2,6 +2,7 @@ package event
 
 import (
 	"math/bits"
+	"strconv"
 	"strings"
 )
 
@@ -27,6 +28,17 @@ func capNames(mask uint64) []string {
 		names = append(names, capabilities[bits.TrailingZeros64(mask)])
 	}
 	return names
+}
+
+// Capabilities returns the names of the capabilities in a mask, such as CAP_SYS_ADMIN. They are not to be changed.
+func Capabilities(mask uint64) []string { return capNames(mask) }
+
+// CapabilityName returns the name of a capability, or its number where it is newer than this list.
+func CapabilityName(n uint32) string {
+	if int(n) < len(capabilities) {
+		return capabilities[n]
+	}
+	return strconv.FormatUint(uint64(n), 10)
 }
 
 // capSets are a process's capabilities by name, once it is sealed.

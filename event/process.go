@@ -42,6 +42,7 @@ type Process struct {
 	Layer          Layer // overlay layer of the executable; LayerUpper is drift
 	Memfd          bool  // the executable never had a name on disk
 	Script         bool  // Invoked is a script, Exe its interpreter
+	FDExec         bool  // started by a descriptor, as fexecve does, and not by a path
 	NoNewPrivs     bool
 	Seccomp        uint32
 	Preload        string // LD_PRELOAD, LD_AUDIT or LD_LIBRARY_PATH of the new image, as NAME=value

@@ -243,6 +243,19 @@ func (e *Event) describe() string {
 	case SensorHealth:
 		return e.Message
 	}
+	switch e.Kind {
+	case DeviceOpen:
+		return who + " opened the device " + object
+	case DeviceControl:
+		return who + " controlled the device " + object + e.times()
+	case ProcessCapability:
+		if e.Call != nil {
+			return who + " used " + e.Call.Capability + e.times()
+		}
+	}
+	if e.Call != nil {
+		return e.Call.describe(who, e.Errno)
+	}
 	return ""
 }
 

@@ -104,4 +104,5 @@ else
 fi
 check attack-tamper picket lab attack tamper-weights
 check attack-mine picket lab attack mine-on-the-node
+check attack-escape picket lab attack escape-container
 check doctor picket doctor

@@ -152,11 +152,24 @@ func (t *Tracker) Stamp(e *event.Event) bool {
 	if e.Kind.Class() == "file" {
 		t.stampFile(e, n)
 	}
+	if e.Call != nil && e.Call.Target != nil {
+		t.stampTarget(e.Call, e.Time)
+	}
 	if n.thin {
 		t.metrics.unknown.Inc()
 		return n.proc.Container != nil
 	}
 	return true
+}
+
+// stampTarget does for the process that a call was aimed at what Stamp does for the caller.
+func (t *Tracker) stampTarget(c *event.Call, now time.Time) {
+	n := t.known(c.Target, now)
+	if n.thin { // the sensor knows more
+		c.Target.Container, c.Target.Workload = n.proc.Container, n.proc.Workload
+		return
+	}
+	c.Target = n.proc
 }
 
 // Workloads returns the AI workloads that run now, by id.

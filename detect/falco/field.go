@@ -96,12 +96,15 @@ var netFields = map[string]target{
 	"fd.l4proto": {names: []string{"net.protocol"}},
 }
 
-// paths are the arguments of calls that name a file, by source and argument.
+// paths are the arguments of calls that are kept, by source and argument.
 var paths = map[string]string{
 	"write.name": "file.path", "read.name": "file.path", "chmod.filename": "file.path",
 	"rename.oldpath": "file.old_path", "rename.newpath": "file.path", "delete.path": "file.path", "delete.name": "file.path",
 	"link.target": "file.old_path", "link.oldpath": "file.old_path", "link.linkpath": "file.path", "link.newpath": "file.path",
 	"mkdir.path": "file.path", "chown.path": "file.path", "chown.pathname": "file.path",
+	"chroot.path": "call.object", "mount.dev": "mount.source", "mount.dir": "mount.target", "mount.type": "mount.type", "umount2.name": "mount.target",
+	"ptrace.request": "call.request", "setns.nstype": "call.flags", "unshare.flags": "call.flags", "mount.flags": "call.flags", "bpf.cmd": "call.request",
+	"init_module.uargs": "call.object", "finit_module.uargs": "call.object", "delete_module.name": "module.path",
 }
 
 // missing says why a field cannot be told, by the beginning of its name. The first that fits counts.

@@ -193,7 +193,11 @@ func (r *ruleDef) write(p *part, name string, several bool, lost *losses) (Trans
 	var kinds []string
 	for _, other := range p.sources {
 		suffixes = append(suffixes, other.name)
-		kinds = append(kinds, other.kindNames()...)
+		if s.called {
+			kinds = append(kinds, other.types...)
+		} else {
+			kinds = append(kinds, other.kindNames()...)
+		}
 	}
 	whole = whole || s.category == "network_connection" && len(p.sources) == 2
 	suffix := strings.Join(suffixes, "_")
@@ -259,6 +263,9 @@ func verify(t Translation) error {
 func (s *source) selector(kinds []string) *leaf {
 	if s.family == foreign {
 		return &leaf{field: "evt.type", values: s.types}
+	}
+	if s.called {
+		return &leaf{field: "call.name", values: kinds}
 	}
 	return &leaf{field: "event.kind", values: kinds}
 }

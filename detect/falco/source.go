@@ -27,13 +27,51 @@ type source struct {
 	usual    int          // how many of types are usual
 	kinds    []event.Kind // the kinds of the category that are meant
 	whole    bool         // kinds are all that the category has, so that the rule need not say it
+	called   bool         // the system call's name tells the events from others of the category
 	args     []string     // evt.arg.X that Falco has for these events
 	remarks  []string
 }
 
-// sources returns the log sources that have events here. Those of one Falco event may be several:
-// an open is a write or a read.
+// sources returns the log sources that have events here.
 func sources() []*source {
+	return append(objectSources(), callSources()...)
+}
+
+// callSources are calls that are told apart by name.
+func callSources() []*source {
+	call := func(name, category string, kind event.Kind, remarks ...string) *source {
+		return &source{name: name, category: category, types: []string{name}, usual: 1, kinds: []event.Kind{kind}, called: true, remarks: remarks}
+	}
+	return []*source{
+		call("ptrace", "process_access", event.ProcessTrace, "of ptrace, requests that attach, seize, write or ask to be traced are seen (narrower)"),
+		call("process_vm_readv", "process_access", event.ProcessTrace),
+		call("process_vm_writev", "process_access", event.ProcessTrace),
+		call("pidfd_getfd", "process_access", event.ProcessTrace),
+		call("setns", "process_namespace", event.ProcessNamespace),
+		call("unshare", "process_namespace", event.ProcessNamespace),
+		call("chroot", "process_namespace", event.ProcessNamespace),
+		call("mount", "host_mount", event.HostMount),
+		call("umount2", "host_mount", event.HostMount),
+		call("fsconfig", "host_mount", event.HostMount),
+		call("init_module", "driver_load", event.HostModule),
+		call("finit_module", "driver_load", event.HostModule),
+		call("delete_module", "driver_load", event.HostModule),
+		call("bpf", "host_bpf", event.HostBPF, "of bpf, commands that load, attach, link, pin or get are seen (narrower)"),
+		call("userfaultfd", "host_kernel", event.HostKernel),
+		call("kill", "process_signal", event.ProcessSignal),
+		call("tkill", "process_signal", event.ProcessSignal),
+		call("tgkill", "process_signal", event.ProcessSignal),
+		call("setuid", "process_credentials", event.ProcessCred),
+		call("setgid", "process_credentials", event.ProcessCred),
+		call("setresuid", "process_credentials", event.ProcessCred),
+		call("setresgid", "process_credentials", event.ProcessCred),
+		call("capset", "process_credentials", event.ProcessCred),
+	}
+}
+
+// objectSources are about processes, files and connections. Those of one Falco event may be several:
+// an open is a write or a read.
+func objectSources() []*source {
 	open := []string{"open", "openat", "openat2", "creat", "open_by_handle_at"}
 	return []*source{
 		{name: "exec", category: "process_creation", types: []string{"execve", "execveat"}, usual: 1, kinds: []event.Kind{event.ProcessStart, event.ProcessSeen}, whole: true},

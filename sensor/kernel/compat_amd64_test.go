@@ -16,7 +16,7 @@ func TestCompat(t *testing.T) {
 	r := newRecording(t, only(event.FileCreate))
 	dir := realTempDir(t)
 	program := filepath.Join(dir, "p")
-	if err := os.WriteFile(program, compatProgram(filepath.Join(dir, "made")), 0o700); err != nil {
+	if err := os.WriteFile(program, compatProgram(5, filepath.Join(dir, "made")), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program)
@@ -29,13 +29,30 @@ func TestCompat(t *testing.T) {
 	}
 }
 
-// compatProgram is an ELF file that creates path and exits with 0, or with 1 if it could not.
-func compatProgram(path string) []byte {
+// TestCompatCalls makes a call that is told of by name, by int 0x80.
+func TestCompatCalls(t *testing.T) {
+	r := newRecording(t, only(event.HostMount))
+	dir := realTempDir(t)
+	program := filepath.Join(dir, "p")
+	if err := os.WriteFile(program, compatProgram(52, "/nowhere"), 0o700); err != nil { // umount2
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Skip("this kernel runs no 32-bit system calls:", err)
+	}
+	e := r.byCall(t, event.HostMount, cmd.ProcessState.Pid(), "umount2", nil)
+	expect(t, e, map[string]string{"mount.target": "/nowhere", "call.flags": "MNT_FORCE|0x40", "event.errno": "22"})
+}
+
+// compatProgram is an ELF file that makes a call with a path, 0x41 and 0600 (open creates it), and
+// exits with 0, or with 1 if that failed.
+func compatProgram(number uint32, path string) []byte {
 	const base, head = 0x400000, 64 + 56
 	code := []byte{
-		0xb8, 5, 0, 0, 0, // mov eax, open
+		0xb8, 0, 0, 0, 0, // mov eax, number
 		0xbb, 0, 0, 0, 0, // mov ebx, path
-		0xb9, 0x41, 0, 0, 0, // mov ecx, O_WRONLY|O_CREAT
+		0xb9, 0x41, 0, 0, 0, // mov ecx, O_WRONLY|O_CREAT; MNT_FORCE and what umount2 does not know
 		0xba, 0x80, 1, 0, 0, // mov edx, 0600
 		0xcd, 0x80, // int 0x80
 		0xc1, 0xe8, 31, // shr eax, 31: 1 for an error
@@ -44,6 +61,7 @@ func compatProgram(path string) []byte {
 		0xcd, 0x80,
 	}
 	size := uint64(head + len(code) + len(path) + 1)
+	binary.LittleEndian.PutUint32(code[1:], number)
 	binary.LittleEndian.PutUint32(code[6:], uint32(base+head+len(code)))
 	var b bytes.Buffer
 	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0})

@@ -20,6 +20,7 @@ const (
 	flagCreated
 	flagDeleted
 	flagInitiated
+	flagByDescriptor = 1 << 10
 )
 
 var (
@@ -44,10 +45,12 @@ type decoder struct {
 	e       event.Event
 	p       event.Process
 	comms   map[[16]int8]string
+
+	hostSpaces map[uint32]bool
 }
 
 func newDecoder(host string) decoder {
-	d := decoder{cgroups: newCgroups(), comms: map[[16]int8]string{}}
+	d := decoder{cgroups: newCgroups(), comms: map[[16]int8]string{}, hostSpaces: hostSpaces()}
 	d.e.Host = host
 	d.clock.refresh(bootNow())
 	return d
@@ -93,6 +96,12 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		err = d.file(raw)
 	case kind >= event.NetConnect && kind <= event.NetSend:
 		err = d.net(raw)
+	case kind == event.DeviceOpen:
+		err = d.device(raw)
+	case kind == event.DeviceControl || kind == event.ProcessCapability:
+		err = d.tally(raw)
+	case kind >= event.ProcessSignal && kind <= event.CgroupCreate:
+		err = d.call(raw)
 	default:
 		err = errKind
 	}
@@ -165,7 +174,7 @@ func (d *decoder) process(raw []byte) (*event.Process, error) {
 	p := &event.Process{
 		NSPID: r.NsPid, LoginUID: r.Loginuid, SessionID: r.Session, Seccomp: r.Seccomp,
 		ExeDev: uint64(r.ExeDev), ExeIno: r.ExeIno, Layer: event.Layer(r.Layer),
-		Memfd: r.H.Flags&flagMemfd != 0, Script: r.H.Flags&flagScript != 0, NoNewPrivs: r.H.Flags&flagNoNewPrivs != 0,
+		Memfd: r.H.Flags&flagMemfd != 0, Script: r.H.Flags&flagScript != 0, FDExec: r.H.Flags&flagByDescriptor != 0, NoNewPrivs: r.H.Flags&flagNoNewPrivs != 0,
 		TTY: text(r.Tty[:]), Exe: string(data[0]), CWD: string(data[1]), Invoked: string(data[2]),
 		Cred: event.Cred{
 			UID: r.Uid, GID: r.Gid, EUID: r.Euid, EGID: r.Egid, SUID: r.Suid, SGID: r.Sgid, FSUID: r.Fsuid, FSGID: r.Fsgid,
@@ -207,7 +216,7 @@ func (d *decoder) file(raw []byte) error {
 		return err
 	}
 	d.e.File = event.File{
-		Path: join(data[0], data[1]), Old: join(data[2], data[3]), Dev: uint64(r.Dev), Ino: r.Ino, Size: r.Size, Mode: r.Mode,
+		Path: join(data[0], data[1]), Old: join(data[2], data[3]), Dev: uint64(r.Dev), Device: uint64(r.Rdev), Ino: r.Ino, Size: r.Size, Mode: r.Mode,
 		Layer: event.Layer(min(r.Layer, uint32(event.LayerUpper))), Created: r.H.Flags&flagCreated != 0, Deleted: r.H.Flags&flagDeleted != 0,
 	}
 	if d.e.Kind >= event.FileLink {

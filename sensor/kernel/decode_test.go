@@ -20,9 +20,13 @@ func TestLayout(t *testing.T) {
 		{"header.comm", unsafe.Offsetof(typedHeader{}.Comm), 56},
 		{"process", unsafe.Sizeof(typedProcessRecord{}), 248},
 		{"process.exe_len", unsafe.Offsetof(typedProcessRecord{}.ExeLen), 208},
-		{"file", unsafe.Sizeof(typedFileRecord{}), 112},
+		{"file", unsafe.Sizeof(typedFileRecord{}), 120},
 		{"file.dir_len", unsafe.Offsetof(typedFileRecord{}.DirLen), 100},
 		{"net", unsafe.Sizeof(typedNetRecord{}), 128},
+		{"call", unsafe.Sizeof(typedCallRecord{}), 272},
+		{"call.spec", unsafe.Offsetof(typedCallRecord{}.Spec), 156},
+		{"call spec", unsafe.Sizeof(typedCallSpec{}), 24},
+		{"tally", unsafe.Sizeof(typedTally{}), 168},
 		{"net.local_port", unsafe.Offsetof(typedNetRecord{}.LocalPort), 112},
 	} {
 		if c.got != c.want {
@@ -66,6 +70,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(raw(&typedProcessRecord{H: typedHeader{Kind: uint16(event.ProcessStart)}, ExeLen: 2, ArgsLen: 3}, "/aa\x00b"))
 	f.Add(raw(&typedFileRecord{H: typedHeader{Kind: uint16(event.FileRename)}, DirLen: 2, PathLen: 3, OldDirLen: 1, OldLen: 1}, "/abcd/e"))
 	f.Add(raw(&typedNetRecord{H: typedHeader{Kind: uint16(event.NetSend)}, Family: 10}, ""))
+	f.Add(raw(&typedCallRecord{H: typedHeader{Kind: uint16(event.ProcessTrace)}, Target: 2, ExeLen: 2, TextLen: [4]uint16{1, 1, 1, 1}}, "/aabcd"))
+	f.Add(raw(&typedCallRecord{H: typedHeader{Kind: uint16(event.ProcessSignal)}, Spec: noSpec, ExeLen: 2}, "/a"))
+	f.Add(raw(&typedTally{H: typedHeader{Kind: uint16(event.DeviceControl)}, PathLen: 4}, ""))
 	d := newDecoder("h")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := d.decode(b)

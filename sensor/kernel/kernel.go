@@ -63,6 +63,7 @@ type Sensor struct {
 	rings    [2]*ringbuf.Reader
 	wake     atomic.Pointer[waker] // of Run
 	caps     []event.Capability
+	counting atomic.Bool // a program counts into tallies
 
 	seen    []*event.Process
 	known   map[event.Key]bool // of seen, until the rings have passed its time

@@ -199,6 +199,46 @@ var features = []feature{
 		"sock_send_length", "how much a process sends where is not counted (Linux 6.3 or newer counts it)",
 	},
 	{
+		"calls",
+		[]part{{"on_call", handleCall, callKinds()}},
+		"sys_exit of ptrace, setns, mount, finit_module, bpf and kin", "what processes do to others, to the host and to their own rights is not seen",
+	},
+	{
+		"signal",
+		[]part{{"on_signal", 0, []event.Kind{event.ProcessSignal}}},
+		"signal_generate", "signals that processes send each other are not seen",
+	},
+	{
+		"memory-file",
+		[]part{{"on_open", handleOpen, []event.Kind{event.ProcessTrace}}, {"on_memory", handleMemory, []event.Kind{event.ProcessTrace}}},
+		"sys_exit of open, creat, openat, openat2", "opens of /proc/PID/mem are not seen",
+	},
+	{
+		"device-open",
+		[]part{{"on_open", handleOpen, []event.Kind{event.DeviceOpen}}, {"on_device", handleDevice, []event.Kind{event.DeviceOpen}}},
+		"sys_exit of open, creat, openat, openat2", "devices that are opened are not seen",
+	},
+	{
+		"device-control",
+		[]part{{"on_control", handleControl, []event.Kind{event.DeviceControl}}},
+		"sys_exit of ioctl", "how often a process controls a device is not counted",
+	},
+	{
+		"capabilities",
+		[]part{{"on_capable", 0, []event.Kind{event.ProcessCapability}}},
+		"cap_capable", "which capabilities a process uses is not counted (Linux 6.13 or newer counts it)",
+	},
+	{
+		"sysctl",
+		[]part{{"on_sysctl", 0, []event.Kind{event.HostSysctl}}},
+		"cgroup/sysctl at the root of cgroup v2", "settings below /proc/sys that are changed are not seen",
+	},
+	{
+		"cgroup-create",
+		[]part{{"on_cgroup", 0, []event.Kind{event.CgroupCreate}}},
+		"cgroup_mkdir", "control groups that are made are not seen",
+	},
+	{
 		"existing-processes",
 		[]part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
 		"iter/task", "processes that ran before the sensor are known only once they act",
@@ -240,6 +280,12 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 		}
 	}
 	s.caps = caps
+	s.counting.Store(s.running["on_control"] || s.running["on_capable"])
+	if s.running["on_call"] {
+		if err := s.routeCalls(d); err != nil {
+			return nil, err
+		}
+	}
 	if behindExit && !s.running["dispatch"] {
 		if _, err := s.start(spec, part{program: "dispatch"}); err != nil {
 			return nil, refused("attach to the exit of system calls", err)
@@ -269,12 +315,24 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 	case p.program == "on_seen":
 		return prog, nil
 	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	l, err := attachProgram(prog)
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", p.program, err)
 	}
 	s.links = append(s.links, l)
 	return prog, nil
+}
+
+// attachProgram attaches a program to what it was made for.
+func attachProgram(prog *ebpf.Program) (link.Link, error) {
+	if prog.Type() != ebpf.CGroupSysctl {
+		return link.AttachTracing(link.TracingOptions{Program: prog})
+	}
+	root := unifiedRoot()
+	if root == "" {
+		return nil, errors.New("no cgroup v2 is mounted")
+	}
+	return link.AttachCgroup(link.CgroupOptions{Path: root, Attach: ebpf.AttachCGroupSysctl, Program: prog})
 }
 
 // cause is the first line of an error: for a program that the kernel refused, the reason.

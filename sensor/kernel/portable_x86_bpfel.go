@@ -16,6 +16,8 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	portableMapCallScratch    = "call_scratch"
+	portableMapCallSpecs      = "call_specs"
 	portableMapCollapsed      = "collapsed"
 	portableMapCurrent        = "current"
 	portableMapDropped        = "dropped"
@@ -30,15 +32,22 @@ const (
 	portableMapRepeats        = "repeats"
 	portableMapRoutes         = "routes"
 	portableMapSent           = "sent"
+	portableMapTallies        = "tallies"
+	portableMapTallyScratch   = "tally_scratch"
 	portableMapUringNotes     = "uring_notes"
 	portableMapVolume         = "volume"
 	portableMapWatched        = "watched"
 	portableProgDispatch      = "dispatch"
 	portableProgOnAccept      = "on_accept"
 	portableProgOnAttribute   = "on_attribute"
+	portableProgOnCall        = "on_call"
+	portableProgOnCapable     = "on_capable"
+	portableProgOnCgroup      = "on_cgroup"
 	portableProgOnChmod       = "on_chmod"
 	portableProgOnChown       = "on_chown"
 	portableProgOnConnect     = "on_connect"
+	portableProgOnControl     = "on_control"
+	portableProgOnDevice      = "on_device"
 	portableProgOnExec        = "on_exec"
 	portableProgOnExit        = "on_exit"
 	portableProgOnFork        = "on_fork"
@@ -46,17 +55,22 @@ const (
 	portableProgOnLink        = "on_link"
 	portableProgOnListen      = "on_listen"
 	portableProgOnMap         = "on_map"
+	portableProgOnMemory      = "on_memory"
 	portableProgOnMkdir       = "on_mkdir"
 	portableProgOnOpen        = "on_open"
 	portableProgOnProtect     = "on_protect"
 	portableProgOnRename      = "on_rename"
 	portableProgOnSeen        = "on_seen"
 	portableProgOnSend        = "on_send"
+	portableProgOnSignal      = "on_signal"
+	portableProgOnSysctl      = "on_sysctl"
 	portableProgOnTruncate    = "on_truncate"
 	portableProgOnUnlink      = "on_unlink"
 	portableProgOnUringDone   = "on_uring_done"
 	portableProgOnUringIo     = "on_uring_io"
 	portableProgOnUringSubmit = "on_uring_submit"
+	portableVarUnusedCall     = "unused_call"
+	portableVarUnusedCallSpec = "unused_call_spec"
 	portableVarUnusedFile     = "unused_file"
 	portableVarUnusedIoKey    = "unused_io_key"
 	portableVarUnusedIoTotal  = "unused_io_total"
@@ -109,9 +123,14 @@ type portableProgramSpecs struct {
 	Dispatch      *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept      *ebpf.ProgramSpec `ebpf:"on_accept"`
 	OnAttribute   *ebpf.ProgramSpec `ebpf:"on_attribute"`
+	OnCall        *ebpf.ProgramSpec `ebpf:"on_call"`
+	OnCapable     *ebpf.ProgramSpec `ebpf:"on_capable"`
+	OnCgroup      *ebpf.ProgramSpec `ebpf:"on_cgroup"`
 	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
 	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnControl     *ebpf.ProgramSpec `ebpf:"on_control"`
+	OnDevice      *ebpf.ProgramSpec `ebpf:"on_device"`
 	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
@@ -119,12 +138,15 @@ type portableProgramSpecs struct {
 	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
 	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
+	OnMemory      *ebpf.ProgramSpec `ebpf:"on_memory"`
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
 	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
+	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
@@ -136,34 +158,40 @@ type portableProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableMapSpecs struct {
-	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
-	Current     *ebpf.MapSpec `ebpf:"current"`
-	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
-	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
-	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
-	Flows       *ebpf.MapSpec `ebpf:"flows"`
-	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
-	IoTotals    *ebpf.MapSpec `ebpf:"io_totals"`
-	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
-	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
-	Priority    *ebpf.MapSpec `ebpf:"priority"`
-	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
-	Routes      *ebpf.MapSpec `ebpf:"routes"`
-	Sent        *ebpf.MapSpec `ebpf:"sent"`
-	UringNotes  *ebpf.MapSpec `ebpf:"uring_notes"`
-	Volume      *ebpf.MapSpec `ebpf:"volume"`
-	Watched     *ebpf.MapSpec `ebpf:"watched"`
+	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
+	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
+	Current      *ebpf.MapSpec `ebpf:"current"`
+	Dropped      *ebpf.MapSpec `ebpf:"dropped"`
+	ExecScratch  *ebpf.MapSpec `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.MapSpec `ebpf:"file_scratch"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
+	IoTotals     *ebpf.MapSpec `ebpf:"io_totals"`
+	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
+	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
+	Priority     *ebpf.MapSpec `ebpf:"priority"`
+	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
+	Routes       *ebpf.MapSpec `ebpf:"routes"`
+	Sent         *ebpf.MapSpec `ebpf:"sent"`
+	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
+	TallyScratch *ebpf.MapSpec `ebpf:"tally_scratch"`
+	UringNotes   *ebpf.MapSpec `ebpf:"uring_notes"`
+	Volume       *ebpf.MapSpec `ebpf:"volume"`
+	Watched      *ebpf.MapSpec `ebpf:"watched"`
 }
 
 // portableVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableVariableSpecs struct {
-	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
-	UnusedIoKey   *ebpf.VariableSpec `ebpf:"unused_io_key"`
-	UnusedIoTotal *ebpf.VariableSpec `ebpf:"unused_io_total"`
-	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
-	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedIoKey    *ebpf.VariableSpec `ebpf:"unused_io_key"`
+	UnusedIoTotal  *ebpf.VariableSpec `ebpf:"unused_io_total"`
+	UnusedNet      *ebpf.VariableSpec `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.VariableSpec `ebpf:"unused_process"`
 }
 
 // portableObjects contains all objects after they have been loaded into the kernel.
@@ -186,27 +214,33 @@ func (o *portableObjects) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableMaps struct {
-	Collapsed   *ebpf.Map `ebpf:"collapsed"`
-	Current     *ebpf.Map `ebpf:"current"`
-	Dropped     *ebpf.Map `ebpf:"dropped"`
-	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
-	FileScratch *ebpf.Map `ebpf:"file_scratch"`
-	Flows       *ebpf.Map `ebpf:"flows"`
-	Handlers    *ebpf.Map `ebpf:"handlers"`
-	IoTotals    *ebpf.Map `ebpf:"io_totals"`
-	PathScratch *ebpf.Map `ebpf:"path_scratch"`
-	Prefixes    *ebpf.Map `ebpf:"prefixes"`
-	Priority    *ebpf.Map `ebpf:"priority"`
-	Repeats     *ebpf.Map `ebpf:"repeats"`
-	Routes      *ebpf.Map `ebpf:"routes"`
-	Sent        *ebpf.Map `ebpf:"sent"`
-	UringNotes  *ebpf.Map `ebpf:"uring_notes"`
-	Volume      *ebpf.Map `ebpf:"volume"`
-	Watched     *ebpf.Map `ebpf:"watched"`
+	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
+	Collapsed    *ebpf.Map `ebpf:"collapsed"`
+	Current      *ebpf.Map `ebpf:"current"`
+	Dropped      *ebpf.Map `ebpf:"dropped"`
+	ExecScratch  *ebpf.Map `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.Map `ebpf:"file_scratch"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	Handlers     *ebpf.Map `ebpf:"handlers"`
+	IoTotals     *ebpf.Map `ebpf:"io_totals"`
+	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
+	Prefixes     *ebpf.Map `ebpf:"prefixes"`
+	Priority     *ebpf.Map `ebpf:"priority"`
+	Repeats      *ebpf.Map `ebpf:"repeats"`
+	Routes       *ebpf.Map `ebpf:"routes"`
+	Sent         *ebpf.Map `ebpf:"sent"`
+	Tallies      *ebpf.Map `ebpf:"tallies"`
+	TallyScratch *ebpf.Map `ebpf:"tally_scratch"`
+	UringNotes   *ebpf.Map `ebpf:"uring_notes"`
+	Volume       *ebpf.Map `ebpf:"volume"`
+	Watched      *ebpf.Map `ebpf:"watched"`
 }
 
 func (m *portableMaps) Close() error {
 	return _PortableClose(
+		m.CallScratch,
+		m.CallSpecs,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -221,6 +255,8 @@ func (m *portableMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.Tallies,
+		m.TallyScratch,
 		m.UringNotes,
 		m.Volume,
 		m.Watched,
@@ -231,11 +267,13 @@ func (m *portableMaps) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableVariables struct {
-	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
-	UnusedIoKey   *ebpf.Variable `ebpf:"unused_io_key"`
-	UnusedIoTotal *ebpf.Variable `ebpf:"unused_io_total"`
-	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
-	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
+	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
+	UnusedIoKey    *ebpf.Variable `ebpf:"unused_io_key"`
+	UnusedIoTotal  *ebpf.Variable `ebpf:"unused_io_total"`
+	UnusedNet      *ebpf.Variable `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.Variable `ebpf:"unused_process"`
 }
 
 // portablePrograms contains all programs after they have been loaded into the kernel.
@@ -245,9 +283,14 @@ type portablePrograms struct {
 	Dispatch      *ebpf.Program `ebpf:"dispatch"`
 	OnAccept      *ebpf.Program `ebpf:"on_accept"`
 	OnAttribute   *ebpf.Program `ebpf:"on_attribute"`
+	OnCall        *ebpf.Program `ebpf:"on_call"`
+	OnCapable     *ebpf.Program `ebpf:"on_capable"`
+	OnCgroup      *ebpf.Program `ebpf:"on_cgroup"`
 	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
 	OnChown       *ebpf.Program `ebpf:"on_chown"`
 	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnControl     *ebpf.Program `ebpf:"on_control"`
+	OnDevice      *ebpf.Program `ebpf:"on_device"`
 	OnExec        *ebpf.Program `ebpf:"on_exec"`
 	OnExit        *ebpf.Program `ebpf:"on_exit"`
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
@@ -255,12 +298,15 @@ type portablePrograms struct {
 	OnLink        *ebpf.Program `ebpf:"on_link"`
 	OnListen      *ebpf.Program `ebpf:"on_listen"`
 	OnMap         *ebpf.Program `ebpf:"on_map"`
+	OnMemory      *ebpf.Program `ebpf:"on_memory"`
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
 	OnProtect     *ebpf.Program `ebpf:"on_protect"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
 	OnSeen        *ebpf.Program `ebpf:"on_seen"`
 	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnSignal      *ebpf.Program `ebpf:"on_signal"`
+	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
@@ -273,9 +319,14 @@ func (p *portablePrograms) Close() error {
 		p.Dispatch,
 		p.OnAccept,
 		p.OnAttribute,
+		p.OnCall,
+		p.OnCapable,
+		p.OnCgroup,
 		p.OnChmod,
 		p.OnChown,
 		p.OnConnect,
+		p.OnControl,
+		p.OnDevice,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
@@ -283,12 +334,15 @@ func (p *portablePrograms) Close() error {
 		p.OnLink,
 		p.OnListen,
 		p.OnMap,
+		p.OnMemory,
 		p.OnMkdir,
 		p.OnOpen,
 		p.OnProtect,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSignal,
+		p.OnSysctl,
 		p.OnTruncate,
 		p.OnUnlink,
 		p.OnUringDone,

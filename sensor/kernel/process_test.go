@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -22,6 +23,9 @@ func TestProbe(t *testing.T) {
 		want := c.Name != "lsm"
 		if c.Name == "send-bytes" {
 			want = hasTracepoint(t, "sock_send_length")
+		}
+		if c.Name == "capabilities" {
+			want = hasTracepoint(t, "cap_capable")
 		}
 		if c.OK != want {
 			t.Errorf("%s: %v, %s", c.Name, c.OK, c.Detail)
@@ -176,6 +180,73 @@ func TestScriptAndMemfd(t *testing.T) {
 	if !p.Memfd {
 		t.Errorf("memfd %v invoked %q exe %q", p.Memfd, p.Invoked, p.Exe)
 	}
+}
+
+func TestOddStarts(t *testing.T) {
+	r := newRecording(t, only(event.ProcessStart))
+	loader, _ := filepath.Glob("/lib*/ld-linux*.so.*")
+	if len(loader) == 0 {
+		t.Skip("no loader of glibc is here")
+	}
+	f, err := os.Open("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, c := range []struct {
+		name string
+		cmd  *exec.Cmd
+		want map[string]string
+	}{
+		{"usual", exec.Command("/bin/true"), map[string]string{"process.loader": "false", "process.masked": "false"}},
+		{"loader", exec.Command(loader[0], "/bin/true"), map[string]string{"process.loader": "true", "process.masked": "false"}},
+		{"login shell", &exec.Cmd{Path: "/bin/sh", Args: []string{"-sh", "-c", "exit 0"}}, map[string]string{"process.masked": "false"}},
+		{"called a kernel thread", &exec.Cmd{Path: "/bin/true", Args: []string{"[kworker/0:1]"}}, map[string]string{"process.masked": "true", "process.loader": "false"}},
+	} {
+		if err := c.cmd.Run(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		e := r.find(t, event.ProcessStart, func(e *event.Event) bool { return e.Process.PID == uint32(c.cmd.ProcessState.Pid()) })
+		expect(t, e, c.want, "process.fd_exec")
+	}
+	pid := byDescriptor(t, int(f.Fd()))
+	e := r.find(t, event.ProcessStart, func(e *event.Event) bool {
+		return e.Process.PID == uint32(pid) && strings.HasSuffix(e.Process.Exe, "/true")
+	})
+	expect(t, e, map[string]string{"process.fd_exec": "true", "process.masked": "false", "process.memfd": "false"})
+}
+
+// byDescriptor starts a program by its descriptor, in a child made of this test.
+func byDescriptor(t *testing.T, fd int) int {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRoleOfExecveat$")
+	cmd.Env = append(os.Environ(), "PICKET_TEST_ROLE=execveat")
+	cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(dup(t, fd)), "program")}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.Pid()
+}
+
+func dup(t *testing.T, fd int) int {
+	t.Helper()
+	n, err := unix.Dup(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestRoleOfExecveat is no test of its own: it becomes the program behind descriptor 3.
+func TestRoleOfExecveat(t *testing.T) {
+	if os.Getenv("PICKET_TEST_ROLE") != "execveat" {
+		t.Skip("only a part of TestOddStarts")
+	}
+	empty, _ := unix.BytePtrFromString("")
+	name, _ := unix.BytePtrFromString("true")
+	argv := []*byte{name, nil}
+	_, _, no := unix.Syscall6(unix.SYS_EXECVEAT, 3, uintptr(unsafe.Pointer(empty)), uintptr(unsafe.Pointer(&argv[0])), 0, unix.AT_EMPTY_PATH, 0)
+	t.Fatal(no)
 }
 
 func TestExitBySignal(t *testing.T) {

@@ -25,6 +25,14 @@ const (
 	handleProtect
 )
 
+// Slots from 20 on are those of calls that get at other processes, at the host or at more rights.
+const (
+	handleCall   = iota + 20
+	handleDevice // reached from the handler of open
+	handleMemory // as well
+	handleControl
+)
+
 // A call is a system call that goes to a handler; shape says where its arguments are.
 type call struct {
 	number, handler, shape uint32

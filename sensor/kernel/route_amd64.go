@@ -57,6 +57,7 @@ var calls = []call{
 	{40, handleIO, 2},
 	{275, handleIO, 3},
 	{326, handleIO, 3},
+	{16, handleControl, 0},
 }
 
 // calls32 are the numbers of 32-bit programs. Sockets through socketcall(2) are not among them.
@@ -122,4 +123,5 @@ var calls32 = []call{
 	{239, handleIO, 2},
 	{313, handleIO, 3},
 	{377, handleIO, 3},
+	{54, handleControl, 0},
 }

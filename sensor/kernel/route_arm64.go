@@ -18,6 +18,7 @@ var calls = []call{
 	{63, handleIO, 0}, {65, handleIO, 0}, {67, handleIO, 0}, {69, handleIO, 0}, {286, handleIO, 0},
 	{64, handleIO, 1}, {66, handleIO, 1}, {68, handleIO, 1}, {70, handleIO, 1}, {287, handleIO, 1},
 	{71, handleIO, 2}, {76, handleIO, 3}, {285, handleIO, 3},
+	{29, handleControl, 0},
 }
 
 // calls32 are the numbers of 32-bit programs.
@@ -40,4 +41,5 @@ var calls32 = []call{
 	{3, handleIO, 0}, {145, handleIO, 0}, {180, handleIO, 0}, {361, handleIO, 0}, {392, handleIO, 0},
 	{4, handleIO, 1}, {146, handleIO, 1}, {181, handleIO, 1}, {362, handleIO, 1}, {393, handleIO, 1},
 	{187, handleIO, 2}, {239, handleIO, 2}, {340, handleIO, 3}, {391, handleIO, 3},
+	{54, handleControl, 0},
 }

@@ -48,6 +48,7 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	var heads [2]head
 	again := repeats{table: s.maps["repeats"]}
 	bytes := totals{table: s.maps["io_totals"]}
+	counted := tallies{table: s.maps["tallies"]}
 	quiet := time.Now()
 	for ctx.Err() == nil {
 		n, err := s.drain(ctx, &heads, handle)
@@ -58,6 +59,9 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 			return err
 		}
 		if err := bytes.tell(s, bootNow(), handle); err != nil {
+			return err
+		}
+		if err := counted.tell(s, bootNow(), handle); err != nil {
 			return err
 		}
 		other := s.witness.Load()

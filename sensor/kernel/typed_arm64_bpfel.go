@@ -13,6 +13,39 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type typedCallRecord struct {
+	_           structs.HostLayout
+	H           typedHeader
+	Arg         [8]uint64
+	TargetStart uint64
+	Target      uint32
+	TargetUid   uint32
+	Space       uint32
+	Spec        uint16
+	ExeLen      uint16
+	PathLen     uint16
+	TextLen     [4]uint16
+	Pad         [3]uint16
+	TargetComm  [16]int8
+	SpaceName   [16]int8
+	Memory      [64]uint8
+}
+
+type typedCallSpec struct {
+	_       structs.HostLayout
+	Mask    uint64
+	Kind    uint8
+	Flags   uint8
+	Aim     uint8
+	AimArg  uint8
+	Only    uint8
+	OnlyArg uint8
+	Path    uint8
+	Memory  uint8
+	Text    [4]uint8
+	Pad     [4]uint8
+}
+
 type typedFileRecord struct {
 	_         structs.HostLayout
 	H         typedHeader
@@ -26,6 +59,8 @@ type typedFileRecord struct {
 	OldDirLen uint16
 	OldLen    uint16
 	How       uint32
+	Rdev      uint32
+	Pad       uint32
 }
 
 type typedHeader struct {
@@ -158,10 +193,33 @@ type typedSettings struct {
 	IoMin    int64
 }
 
+type typedTally struct {
+	_       structs.HostLayout
+	H       typedHeader
+	Count   uint64
+	Last    uint64
+	What    uint32
+	Mode    uint32
+	PathLen uint32
+	Pad     uint32
+	Path    [64]int8
+}
+
+type typedTallyKey struct {
+	_      structs.HostLayout
+	Start  uint64
+	Tgid   uint32
+	What   uint32
+	Result int32
+	Kind   uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	typedMapCallScratch    = "call_scratch"
+	typedMapCallSpecs      = "call_specs"
 	typedMapCollapsed      = "collapsed"
 	typedMapCurrent        = "current"
 	typedMapDropped        = "dropped"
@@ -176,15 +234,22 @@ const (
 	typedMapRepeats        = "repeats"
 	typedMapRoutes         = "routes"
 	typedMapSent           = "sent"
+	typedMapTallies        = "tallies"
+	typedMapTallyScratch   = "tally_scratch"
 	typedMapUringNotes     = "uring_notes"
 	typedMapVolume         = "volume"
 	typedMapWatched        = "watched"
 	typedProgDispatch      = "dispatch"
 	typedProgOnAccept      = "on_accept"
 	typedProgOnAttribute   = "on_attribute"
+	typedProgOnCall        = "on_call"
+	typedProgOnCapable     = "on_capable"
+	typedProgOnCgroup      = "on_cgroup"
 	typedProgOnChmod       = "on_chmod"
 	typedProgOnChown       = "on_chown"
 	typedProgOnConnect     = "on_connect"
+	typedProgOnControl     = "on_control"
+	typedProgOnDevice      = "on_device"
 	typedProgOnExec        = "on_exec"
 	typedProgOnExit        = "on_exit"
 	typedProgOnFork        = "on_fork"
@@ -192,17 +257,22 @@ const (
 	typedProgOnLink        = "on_link"
 	typedProgOnListen      = "on_listen"
 	typedProgOnMap         = "on_map"
+	typedProgOnMemory      = "on_memory"
 	typedProgOnMkdir       = "on_mkdir"
 	typedProgOnOpen        = "on_open"
 	typedProgOnProtect     = "on_protect"
 	typedProgOnRename      = "on_rename"
 	typedProgOnSeen        = "on_seen"
 	typedProgOnSend        = "on_send"
+	typedProgOnSignal      = "on_signal"
+	typedProgOnSysctl      = "on_sysctl"
 	typedProgOnTruncate    = "on_truncate"
 	typedProgOnUnlink      = "on_unlink"
 	typedProgOnUringDone   = "on_uring_done"
 	typedProgOnUringIo     = "on_uring_io"
 	typedProgOnUringSubmit = "on_uring_submit"
+	typedVarUnusedCall     = "unused_call"
+	typedVarUnusedCallSpec = "unused_call_spec"
 	typedVarUnusedFile     = "unused_file"
 	typedVarUnusedIoKey    = "unused_io_key"
 	typedVarUnusedIoTotal  = "unused_io_total"
@@ -255,9 +325,14 @@ type typedProgramSpecs struct {
 	Dispatch      *ebpf.ProgramSpec `ebpf:"dispatch"`
 	OnAccept      *ebpf.ProgramSpec `ebpf:"on_accept"`
 	OnAttribute   *ebpf.ProgramSpec `ebpf:"on_attribute"`
+	OnCall        *ebpf.ProgramSpec `ebpf:"on_call"`
+	OnCapable     *ebpf.ProgramSpec `ebpf:"on_capable"`
+	OnCgroup      *ebpf.ProgramSpec `ebpf:"on_cgroup"`
 	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
 	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnControl     *ebpf.ProgramSpec `ebpf:"on_control"`
+	OnDevice      *ebpf.ProgramSpec `ebpf:"on_device"`
 	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
@@ -265,12 +340,15 @@ type typedProgramSpecs struct {
 	OnLink        *ebpf.ProgramSpec `ebpf:"on_link"`
 	OnListen      *ebpf.ProgramSpec `ebpf:"on_listen"`
 	OnMap         *ebpf.ProgramSpec `ebpf:"on_map"`
+	OnMemory      *ebpf.ProgramSpec `ebpf:"on_memory"`
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
 	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
+	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
@@ -282,34 +360,40 @@ type typedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedMapSpecs struct {
-	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
-	Current     *ebpf.MapSpec `ebpf:"current"`
-	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
-	ExecScratch *ebpf.MapSpec `ebpf:"exec_scratch"`
-	FileScratch *ebpf.MapSpec `ebpf:"file_scratch"`
-	Flows       *ebpf.MapSpec `ebpf:"flows"`
-	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
-	IoTotals    *ebpf.MapSpec `ebpf:"io_totals"`
-	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
-	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
-	Priority    *ebpf.MapSpec `ebpf:"priority"`
-	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
-	Routes      *ebpf.MapSpec `ebpf:"routes"`
-	Sent        *ebpf.MapSpec `ebpf:"sent"`
-	UringNotes  *ebpf.MapSpec `ebpf:"uring_notes"`
-	Volume      *ebpf.MapSpec `ebpf:"volume"`
-	Watched     *ebpf.MapSpec `ebpf:"watched"`
+	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
+	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
+	Current      *ebpf.MapSpec `ebpf:"current"`
+	Dropped      *ebpf.MapSpec `ebpf:"dropped"`
+	ExecScratch  *ebpf.MapSpec `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.MapSpec `ebpf:"file_scratch"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
+	IoTotals     *ebpf.MapSpec `ebpf:"io_totals"`
+	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
+	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
+	Priority     *ebpf.MapSpec `ebpf:"priority"`
+	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
+	Routes       *ebpf.MapSpec `ebpf:"routes"`
+	Sent         *ebpf.MapSpec `ebpf:"sent"`
+	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
+	TallyScratch *ebpf.MapSpec `ebpf:"tally_scratch"`
+	UringNotes   *ebpf.MapSpec `ebpf:"uring_notes"`
+	Volume       *ebpf.MapSpec `ebpf:"volume"`
+	Watched      *ebpf.MapSpec `ebpf:"watched"`
 }
 
 // typedVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
-	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
-	UnusedIoKey   *ebpf.VariableSpec `ebpf:"unused_io_key"`
-	UnusedIoTotal *ebpf.VariableSpec `ebpf:"unused_io_total"`
-	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
-	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
+	UnusedIoKey    *ebpf.VariableSpec `ebpf:"unused_io_key"`
+	UnusedIoTotal  *ebpf.VariableSpec `ebpf:"unused_io_total"`
+	UnusedNet      *ebpf.VariableSpec `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.VariableSpec `ebpf:"unused_process"`
 }
 
 // typedObjects contains all objects after they have been loaded into the kernel.
@@ -332,27 +416,33 @@ func (o *typedObjects) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedMaps struct {
-	Collapsed   *ebpf.Map `ebpf:"collapsed"`
-	Current     *ebpf.Map `ebpf:"current"`
-	Dropped     *ebpf.Map `ebpf:"dropped"`
-	ExecScratch *ebpf.Map `ebpf:"exec_scratch"`
-	FileScratch *ebpf.Map `ebpf:"file_scratch"`
-	Flows       *ebpf.Map `ebpf:"flows"`
-	Handlers    *ebpf.Map `ebpf:"handlers"`
-	IoTotals    *ebpf.Map `ebpf:"io_totals"`
-	PathScratch *ebpf.Map `ebpf:"path_scratch"`
-	Prefixes    *ebpf.Map `ebpf:"prefixes"`
-	Priority    *ebpf.Map `ebpf:"priority"`
-	Repeats     *ebpf.Map `ebpf:"repeats"`
-	Routes      *ebpf.Map `ebpf:"routes"`
-	Sent        *ebpf.Map `ebpf:"sent"`
-	UringNotes  *ebpf.Map `ebpf:"uring_notes"`
-	Volume      *ebpf.Map `ebpf:"volume"`
-	Watched     *ebpf.Map `ebpf:"watched"`
+	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
+	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
+	Collapsed    *ebpf.Map `ebpf:"collapsed"`
+	Current      *ebpf.Map `ebpf:"current"`
+	Dropped      *ebpf.Map `ebpf:"dropped"`
+	ExecScratch  *ebpf.Map `ebpf:"exec_scratch"`
+	FileScratch  *ebpf.Map `ebpf:"file_scratch"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	Handlers     *ebpf.Map `ebpf:"handlers"`
+	IoTotals     *ebpf.Map `ebpf:"io_totals"`
+	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
+	Prefixes     *ebpf.Map `ebpf:"prefixes"`
+	Priority     *ebpf.Map `ebpf:"priority"`
+	Repeats      *ebpf.Map `ebpf:"repeats"`
+	Routes       *ebpf.Map `ebpf:"routes"`
+	Sent         *ebpf.Map `ebpf:"sent"`
+	Tallies      *ebpf.Map `ebpf:"tallies"`
+	TallyScratch *ebpf.Map `ebpf:"tally_scratch"`
+	UringNotes   *ebpf.Map `ebpf:"uring_notes"`
+	Volume       *ebpf.Map `ebpf:"volume"`
+	Watched      *ebpf.Map `ebpf:"watched"`
 }
 
 func (m *typedMaps) Close() error {
 	return _TypedClose(
+		m.CallScratch,
+		m.CallSpecs,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -367,6 +457,8 @@ func (m *typedMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.Tallies,
+		m.TallyScratch,
 		m.UringNotes,
 		m.Volume,
 		m.Watched,
@@ -377,11 +469,13 @@ func (m *typedMaps) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
-	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
-	UnusedIoKey   *ebpf.Variable `ebpf:"unused_io_key"`
-	UnusedIoTotal *ebpf.Variable `ebpf:"unused_io_total"`
-	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
-	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
+	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
+	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
+	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
+	UnusedIoKey    *ebpf.Variable `ebpf:"unused_io_key"`
+	UnusedIoTotal  *ebpf.Variable `ebpf:"unused_io_total"`
+	UnusedNet      *ebpf.Variable `ebpf:"unused_net"`
+	UnusedProcess  *ebpf.Variable `ebpf:"unused_process"`
 }
 
 // typedPrograms contains all programs after they have been loaded into the kernel.
@@ -391,9 +485,14 @@ type typedPrograms struct {
 	Dispatch      *ebpf.Program `ebpf:"dispatch"`
 	OnAccept      *ebpf.Program `ebpf:"on_accept"`
 	OnAttribute   *ebpf.Program `ebpf:"on_attribute"`
+	OnCall        *ebpf.Program `ebpf:"on_call"`
+	OnCapable     *ebpf.Program `ebpf:"on_capable"`
+	OnCgroup      *ebpf.Program `ebpf:"on_cgroup"`
 	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
 	OnChown       *ebpf.Program `ebpf:"on_chown"`
 	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnControl     *ebpf.Program `ebpf:"on_control"`
+	OnDevice      *ebpf.Program `ebpf:"on_device"`
 	OnExec        *ebpf.Program `ebpf:"on_exec"`
 	OnExit        *ebpf.Program `ebpf:"on_exit"`
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
@@ -401,12 +500,15 @@ type typedPrograms struct {
 	OnLink        *ebpf.Program `ebpf:"on_link"`
 	OnListen      *ebpf.Program `ebpf:"on_listen"`
 	OnMap         *ebpf.Program `ebpf:"on_map"`
+	OnMemory      *ebpf.Program `ebpf:"on_memory"`
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
 	OnProtect     *ebpf.Program `ebpf:"on_protect"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
 	OnSeen        *ebpf.Program `ebpf:"on_seen"`
 	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnSignal      *ebpf.Program `ebpf:"on_signal"`
+	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
@@ -419,9 +521,14 @@ func (p *typedPrograms) Close() error {
 		p.Dispatch,
 		p.OnAccept,
 		p.OnAttribute,
+		p.OnCall,
+		p.OnCapable,
+		p.OnCgroup,
 		p.OnChmod,
 		p.OnChown,
 		p.OnConnect,
+		p.OnControl,
+		p.OnDevice,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
@@ -429,12 +536,15 @@ func (p *typedPrograms) Close() error {
 		p.OnLink,
 		p.OnListen,
 		p.OnMap,
+		p.OnMemory,
 		p.OnMkdir,
 		p.OnOpen,
 		p.OnProtect,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSignal,
+		p.OnSysctl,
 		p.OnTruncate,
 		p.OnUnlink,
 		p.OnUringDone,

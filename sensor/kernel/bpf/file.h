@@ -11,6 +11,9 @@
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
 #define S_IFLNK 0120000
+#define S_IFCHR 0020000
+#define S_IFBLK 0060000
+#define PROC_MAGIC 0x9fa0
 #define AT_FDCWD -100
 #define FILE_DATA 20480
 #define FILE_PART 16384
@@ -67,7 +70,7 @@ static __always_inline struct file_buffer *file_begin(u32 kind) {
 		return 0;
 	}
 	fill_header(&b->r.h, bpf_get_current_task_btf(), kind);
-	b->r.ino = b->r.size = b->r.dev = b->r.mode = b->r.layer = 0;
+	b->r.ino = b->r.size = b->r.dev = b->r.mode = b->r.layer = b->r.rdev = 0;
 	b->r.dir_len = b->r.path_len = b->r.old_dir_len = b->r.old_len = 0;
 	b->r.how = 0;
 	b->end = b->loose = 0;
@@ -194,17 +197,43 @@ static __always_inline void tell_open(struct settings *s, struct file *f) {
 	file_end(b, kind == FILE_READ || below_prefix(b));
 }
 
+// is_memory reports whether a file is /proc/PID/mem.
+static __always_inline bool is_memory(struct file *f, struct inode *i) {
+	char name[4] = {};
+	struct path *at;
+	struct qstr *last;
+
+	if (R2(i, struct inode, i_sb, s_magic) != PROC_MAGIC)
+		return false;
+	at = place_of(f);
+	last = name_of(BPF_CORE_READ(at, dentry));
+	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(last, name));
+	return name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && !name[3];
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_open, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct settings *s = config();
+	struct inode *i;
 	struct file *f;
+	u32 type;
 
 	if (ret < 0 || !s)
 		return 0;
 	f = file_of(t, ret);
-	if (f)
-		tell_open(s, f);
+	if (!f)
+		return 0;
+	i = R1(f, struct file, f_inode);
+	type = R1(i, struct inode, i_mode) & S_IFMT;
+	if (type != S_IFREG) {
+		if ((type == S_IFCHR || type == S_IFBLK) && s->kinds & 1ull << DEVICE_OPEN)
+			bpf_tail_call(ctx, &handlers, SLOT_DEVICE);
+		return 0;
+	}
+	if (s->kinds & 1ull << PROCESS_TRACE && is_memory(f, i))
+		bpf_tail_call(ctx, &handlers, SLOT_MEMORY);
+	tell_open(s, f);
 	return 0;
 }
 

@@ -18,13 +18,6 @@ struct vm_area_struct {
 #define MAP_SHARED 1 // also in MAP_SHARED_VALIDATE
 #define MAP_ANONYMOUS 0x20
 
-// The fifth argument, which other handlers do not need.
-#if defined(__TARGET_ARCH_x86)
-static __always_inline s32 fifth_arg(struct pt_regs *r, bool compat) { return compat ? r->di : r->r8; }
-#elif defined(__TARGET_ARCH_arm64)
-static __always_inline s32 fifth_arg(struct pt_regs *r, bool compat) { return r->regs[4]; }
-#endif
-
 static __always_inline void tell_map(struct file *f, u32 prot) {
 	struct file_buffer *b = file_begin(FILE_MAP);
 
@@ -50,7 +43,7 @@ int BPF_PROG(on_map, struct pt_regs *regs, long ret) {
 		return 0;
 	if (!(prot & PROT_EXEC) && (!(c.arg[3] & MAP_SHARED) || !s->watching))
 		return 0;
-	f = file_of(t, fifth_arg(regs, is_compat(t)));
+	f = file_of(t, (s32)fifth_arg(regs, is_compat(t)));
 	if (f && (prot & PROT_EXEC || is_watched(f, R1(f, struct file, f_inode))))
 		tell_map(f, prot);
 	return 0;

@@ -151,6 +151,8 @@ static __always_inline void fill_exec(struct exec_buffer *b, struct task_struct 
 	b->end += r->invoked_len;
 	if (bprm->filename != bprm->interp)
 		r->h.flags |= F_SCRIPT;
+	if (bprm->fdpath)
+		r->h.flags |= F_BY_DESCRIPTOR;
 	start = b->end;
 	b->env_pos = mm->env_start;
 	b->env_end = mm->env_end;

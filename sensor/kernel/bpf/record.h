@@ -45,6 +45,13 @@ enum kind {
 	FILE_ATTR = 20,
 	FILE_MAP = 21,
 	FILE_IO = 22,
+	PROCESS_SIGNAL = 32,
+	PROCESS_TRACE = 33,
+	HOST_SYSCTL = 40,
+	DEVICE_OPEN = 41,
+	DEVICE_CONTROL = 42,
+	CGROUP_CREATE = 43,
+	PROCESS_CAPABILITY = 44,
 	KINDS = 64, // event.MaxKinds
 };
 
@@ -56,6 +63,7 @@ enum {
 	F_CREATED = 16,
 	F_DELETED = 32,
 	F_INITIATED = 64,
+	F_BY_DESCRIPTOR = 1024,
 };
 
 struct header {
@@ -90,6 +98,8 @@ struct file_record {
 	u32 dev, mode, layer;
 	u16 dir_len, path_len, old_dir_len, old_len; // of what follows; a dir only where a path is relative
 	u32 how; // enum how; of a mapping what it allows
+	u32 rdev; // of a device
+	u32 pad;
 };
 
 enum how {
@@ -105,6 +115,19 @@ struct net_record {
 	u16 family;
 	u8 protocol, pad;
 	u32 count, pad2; // connections that this stands for
+};
+
+struct call_record {
+	struct header h;
+	u64 arg[8]; // five in use: a mask keeps look-ups inside
+	u64 target_start;
+	u32 target, target_uid; // thread group
+	u32 space; // inode of a namespace
+	u16 spec; // which call: its place in the table
+	u16 exe_len, path_len, text_len[4]; // of what follows: target's executable, a descriptor's path, strings
+	u16 pad[3];
+	char target_comm[16], space_name[16];
+	u8 memory[64]; // that an argument points to
 };
 
 struct settings {
@@ -163,6 +186,7 @@ struct {
 struct process_record *unused_process __attribute__((unused));
 struct file_record *unused_file __attribute__((unused));
 struct net_record *unused_net __attribute__((unused));
+struct call_record *unused_call __attribute__((unused));
 
 static __always_inline struct settings *config(void) {
 	u32 zero = 0;

@@ -6,5 +6,10 @@
 #include "uring.h"
 #include "map.h"
 #include "io.h"
+#include "call.h"
+#include "signal.h"
+#include "device.h"
+#include "host.h"
+#include "tally.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -7,6 +7,9 @@
 
 enum { ROUTES = 512, HANDLERS = 32 };
 
+// Handlers that the one of open passes on to.
+enum { SLOT_DEVICE = 21, SLOT_MEMORY = 22 };
+
 // By system call number: handler in the low byte, shape of the arguments in the next. Go fills it
 // with what is wanted. The second half is that of 32-bit programs: one map, as a look-up in one of
 // two is a call for each system call of the host.
@@ -56,6 +59,13 @@ static __always_inline void call_args(struct pt_regs *r, bool compat, u64 *a) {
 	a[2] = r->regs[2];
 	a[3] = r->regs[3];
 }
+#endif
+
+// The fifth argument, which few handlers need.
+#if defined(__TARGET_ARCH_x86)
+static __always_inline u64 fifth_arg(struct pt_regs *r, bool compat) { return compat ? (u32)r->di : r->r8; }
+#elif defined(__TARGET_ARCH_arm64)
+static __always_inline u64 fifth_arg(struct pt_regs *r, bool compat) { return r->regs[4]; }
 #endif
 
 static __always_inline u32 route_of(struct task_struct *t, struct pt_regs *regs) {

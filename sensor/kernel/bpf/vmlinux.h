@@ -76,7 +76,14 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
+	u32 i_rdev;
 	s64 i_size;
+	void *i_private;
+};
+
+struct proc_inode {
+	struct pid *pid;
+	struct inode vfs_inode;
 };
 
 struct dentry {
@@ -133,8 +140,34 @@ struct cred {
 	struct user_namespace *user_ns;
 };
 
+struct proc_ns_operations {
+	const char *name;
+};
+
 struct ns_common {
+	const struct proc_ns_operations *ops;
 	unsigned int inum;
+};
+
+struct xarray {
+	void *xa_head;
+};
+
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+
+struct idr {
+	struct xarray idr_rt;
+};
+
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
 };
 
 struct uts_namespace {
@@ -151,6 +184,7 @@ struct mnt_namespace {
 
 struct pid_namespace {
 	struct ns_common ns;
+	struct idr idr;
 };
 
 struct net {
@@ -180,6 +214,7 @@ struct upid {
 
 struct pid {
 	unsigned int level;
+	struct hlist_head tasks[4];
 	struct upid numbers[1];
 };
 
@@ -223,6 +258,7 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
 	u64 start_boottime;
 	const struct cred *cred;
 	const struct cred *real_cred;
@@ -237,10 +273,19 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
+struct kernel_siginfo {
+	struct {
+		int si_signo;
+		int si_errno;
+		int si_code;
+	};
+};
+
 struct linux_binprm {
 	struct file *file;
 	const char *filename;
 	const char *interp;
+	const char *fdpath;
 };
 
 struct in6_addr {
@@ -297,5 +342,10 @@ struct pt_regs {
 #endif
 
 #pragma clang attribute pop
+
+struct bpf_sysctl {
+	u32 write;
+	u32 file_pos;
+};
 
 #endif
