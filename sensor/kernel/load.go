@@ -133,6 +133,14 @@ var features = []feature{
 		"sys_exit of connect", "outgoing connections are not seen",
 	},
 	{
+		"connect-otherwise",
+		[]part{
+			{"on_connect4", 0, []event.Kind{event.NetConnect}}, {"on_connect6", 0, []event.Kind{event.NetConnect}},
+			{"on_sendmsg4", 0, []event.Kind{event.NetConnect}}, {"on_sendmsg6", 0, []event.Kind{event.NetConnect}},
+		},
+		"cgroup/connect4, connect6, sendmsg4, sendmsg6", "datagrams to an address, TCP fast open and connections of io_uring are not seen",
+	},
+	{
 		"bind",
 		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen}}},
 		"sys_exit of listen and bind", "servers that open a port are not seen",
@@ -217,6 +225,8 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 		return prog, s.route(p.handler)
 	case p.program == "on_seen":
 		return prog, nil
+	case prog.Type() == ebpf.CGroupSockAddr:
+		return prog, s.attachCgroup(prog, spec.Programs[p.program].AttachType)
 	}
 	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 	if err != nil {

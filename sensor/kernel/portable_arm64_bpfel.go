@@ -35,6 +35,8 @@ const (
 	portableProgOnAccept     = "on_accept"
 	portableProgOnChmod      = "on_chmod"
 	portableProgOnConnect    = "on_connect"
+	portableProgOnConnect4   = "on_connect4"
+	portableProgOnConnect6   = "on_connect6"
 	portableProgOnExec       = "on_exec"
 	portableProgOnExit       = "on_exit"
 	portableProgOnFork       = "on_fork"
@@ -43,6 +45,8 @@ const (
 	portableProgOnRename     = "on_rename"
 	portableProgOnSeen       = "on_seen"
 	portableProgOnSend       = "on_send"
+	portableProgOnSendmsg4   = "on_sendmsg4"
+	portableProgOnSendmsg6   = "on_sendmsg6"
 	portableProgOnUnlink     = "on_unlink"
 	portableVarUnusedFile    = "unused_file"
 	portableVarUnusedNet     = "unused_net"
@@ -91,19 +95,23 @@ type portableSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableProgramSpecs struct {
-	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
-	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
-	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
-	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
-	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
-	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
-	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
-	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	Dispatch   *ebpf.ProgramSpec `ebpf:"dispatch"`
+	OnAccept   *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnChmod    *ebpf.ProgramSpec `ebpf:"on_chmod"`
+	OnConnect  *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnConnect4 *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6 *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnListen   *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnOpen     *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnRename   *ebpf.ProgramSpec `ebpf:"on_rename"`
+	OnSeen     *ebpf.ProgramSpec `ebpf:"on_seen"`
+	OnSend     *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSendmsg4 *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6 *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
+	OnUnlink   *ebpf.ProgramSpec `ebpf:"on_unlink"`
 }
 
 // portableMapSpecs contains maps before they are loaded into the kernel.
@@ -206,19 +214,23 @@ type portableVariables struct {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portablePrograms struct {
-	Dispatch  *ebpf.Program `ebpf:"dispatch"`
-	OnAccept  *ebpf.Program `ebpf:"on_accept"`
-	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
-	OnConnect *ebpf.Program `ebpf:"on_connect"`
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnListen  *ebpf.Program `ebpf:"on_listen"`
-	OnOpen    *ebpf.Program `ebpf:"on_open"`
-	OnRename  *ebpf.Program `ebpf:"on_rename"`
-	OnSeen    *ebpf.Program `ebpf:"on_seen"`
-	OnSend    *ebpf.Program `ebpf:"on_send"`
-	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
+	Dispatch   *ebpf.Program `ebpf:"dispatch"`
+	OnAccept   *ebpf.Program `ebpf:"on_accept"`
+	OnChmod    *ebpf.Program `ebpf:"on_chmod"`
+	OnConnect  *ebpf.Program `ebpf:"on_connect"`
+	OnConnect4 *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6 *ebpf.Program `ebpf:"on_connect6"`
+	OnExec     *ebpf.Program `ebpf:"on_exec"`
+	OnExit     *ebpf.Program `ebpf:"on_exit"`
+	OnFork     *ebpf.Program `ebpf:"on_fork"`
+	OnListen   *ebpf.Program `ebpf:"on_listen"`
+	OnOpen     *ebpf.Program `ebpf:"on_open"`
+	OnRename   *ebpf.Program `ebpf:"on_rename"`
+	OnSeen     *ebpf.Program `ebpf:"on_seen"`
+	OnSend     *ebpf.Program `ebpf:"on_send"`
+	OnSendmsg4 *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6 *ebpf.Program `ebpf:"on_sendmsg6"`
+	OnUnlink   *ebpf.Program `ebpf:"on_unlink"`
 }
 
 func (p *portablePrograms) Close() error {
@@ -227,6 +239,8 @@ func (p *portablePrograms) Close() error {
 		p.OnAccept,
 		p.OnChmod,
 		p.OnConnect,
+		p.OnConnect4,
+		p.OnConnect6,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
@@ -235,6 +249,8 @@ func (p *portablePrograms) Close() error {
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSendmsg4,
+		p.OnSendmsg6,
 		p.OnUnlink,
 	)
 }

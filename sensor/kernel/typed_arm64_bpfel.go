@@ -162,6 +162,8 @@ const (
 	typedProgOnAccept     = "on_accept"
 	typedProgOnChmod      = "on_chmod"
 	typedProgOnConnect    = "on_connect"
+	typedProgOnConnect4   = "on_connect4"
+	typedProgOnConnect6   = "on_connect6"
 	typedProgOnExec       = "on_exec"
 	typedProgOnExit       = "on_exit"
 	typedProgOnFork       = "on_fork"
@@ -170,6 +172,8 @@ const (
 	typedProgOnRename     = "on_rename"
 	typedProgOnSeen       = "on_seen"
 	typedProgOnSend       = "on_send"
+	typedProgOnSendmsg4   = "on_sendmsg4"
+	typedProgOnSendmsg6   = "on_sendmsg6"
 	typedProgOnUnlink     = "on_unlink"
 	typedVarUnusedFile    = "unused_file"
 	typedVarUnusedNet     = "unused_net"
@@ -218,19 +222,23 @@ type typedSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedProgramSpecs struct {
-	Dispatch  *ebpf.ProgramSpec `ebpf:"dispatch"`
-	OnAccept  *ebpf.ProgramSpec `ebpf:"on_accept"`
-	OnChmod   *ebpf.ProgramSpec `ebpf:"on_chmod"`
-	OnConnect *ebpf.ProgramSpec `ebpf:"on_connect"`
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
-	OnOpen    *ebpf.ProgramSpec `ebpf:"on_open"`
-	OnRename  *ebpf.ProgramSpec `ebpf:"on_rename"`
-	OnSeen    *ebpf.ProgramSpec `ebpf:"on_seen"`
-	OnSend    *ebpf.ProgramSpec `ebpf:"on_send"`
-	OnUnlink  *ebpf.ProgramSpec `ebpf:"on_unlink"`
+	Dispatch   *ebpf.ProgramSpec `ebpf:"dispatch"`
+	OnAccept   *ebpf.ProgramSpec `ebpf:"on_accept"`
+	OnChmod    *ebpf.ProgramSpec `ebpf:"on_chmod"`
+	OnConnect  *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnConnect4 *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6 *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnListen   *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnOpen     *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnRename   *ebpf.ProgramSpec `ebpf:"on_rename"`
+	OnSeen     *ebpf.ProgramSpec `ebpf:"on_seen"`
+	OnSend     *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSendmsg4 *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6 *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
+	OnUnlink   *ebpf.ProgramSpec `ebpf:"on_unlink"`
 }
 
 // typedMapSpecs contains maps before they are loaded into the kernel.
@@ -333,19 +341,23 @@ type typedVariables struct {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedPrograms struct {
-	Dispatch  *ebpf.Program `ebpf:"dispatch"`
-	OnAccept  *ebpf.Program `ebpf:"on_accept"`
-	OnChmod   *ebpf.Program `ebpf:"on_chmod"`
-	OnConnect *ebpf.Program `ebpf:"on_connect"`
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnListen  *ebpf.Program `ebpf:"on_listen"`
-	OnOpen    *ebpf.Program `ebpf:"on_open"`
-	OnRename  *ebpf.Program `ebpf:"on_rename"`
-	OnSeen    *ebpf.Program `ebpf:"on_seen"`
-	OnSend    *ebpf.Program `ebpf:"on_send"`
-	OnUnlink  *ebpf.Program `ebpf:"on_unlink"`
+	Dispatch   *ebpf.Program `ebpf:"dispatch"`
+	OnAccept   *ebpf.Program `ebpf:"on_accept"`
+	OnChmod    *ebpf.Program `ebpf:"on_chmod"`
+	OnConnect  *ebpf.Program `ebpf:"on_connect"`
+	OnConnect4 *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6 *ebpf.Program `ebpf:"on_connect6"`
+	OnExec     *ebpf.Program `ebpf:"on_exec"`
+	OnExit     *ebpf.Program `ebpf:"on_exit"`
+	OnFork     *ebpf.Program `ebpf:"on_fork"`
+	OnListen   *ebpf.Program `ebpf:"on_listen"`
+	OnOpen     *ebpf.Program `ebpf:"on_open"`
+	OnRename   *ebpf.Program `ebpf:"on_rename"`
+	OnSeen     *ebpf.Program `ebpf:"on_seen"`
+	OnSend     *ebpf.Program `ebpf:"on_send"`
+	OnSendmsg4 *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6 *ebpf.Program `ebpf:"on_sendmsg6"`
+	OnUnlink   *ebpf.Program `ebpf:"on_unlink"`
 }
 
 func (p *typedPrograms) Close() error {
@@ -354,6 +366,8 @@ func (p *typedPrograms) Close() error {
 		p.OnAccept,
 		p.OnChmod,
 		p.OnConnect,
+		p.OnConnect4,
+		p.OnConnect6,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
@@ -362,6 +376,8 @@ func (p *typedPrograms) Close() error {
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSendmsg4,
+		p.OnSendmsg6,
 		p.OnUnlink,
 	)
 }

@@ -3,5 +3,6 @@
 #include "process.h"
 #include "file.h"
 #include "net.h"
+#include "netcgroup.h"
 
 char LICENSE[] SEC("license") = "GPL";

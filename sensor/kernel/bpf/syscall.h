@@ -5,7 +5,7 @@
 
 #include "path.h"
 
-enum { ROUTES = 512, HANDLERS = 16 };
+enum { ROUTES = 512, HANDLERS = 32 };
 
 // By system call number: handler in the low byte, shape of the arguments in the next. Go fills it
 // with what is wanted. The second half is that of 32-bit programs: one map, as a look-up in one of
