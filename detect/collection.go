@@ -186,7 +186,7 @@ func missing(r *sigma.Rule) []string {
 // kindsOf returns the kinds of event that a rule about want applies to.
 func kindsOf(want sigma.Logsource) []event.Kind {
 	var out []event.Kind
-	for k := event.KindNone + 1; k.String() != ""; k++ {
+	for k := range event.Kinds {
 		if covered(want, k) {
 			out = append(out, k)
 		}
@@ -205,6 +205,10 @@ func carries(k event.Kind, f event.Info) bool {
 	switch of, _, _ := strings.Cut(f.Name, "."); {
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
 		return k.Class() == "file"
+	case strings.HasPrefix(f.Name, "net.dns."):
+		return k == event.NetDNS
+	case f.Name == "net.hostname":
+		return k == event.NetConnect
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net"
 	case of == "message":

@@ -19,6 +19,7 @@
 //	net.connect, net.accept        network_connection
 //	net.listen                     network_listen
 //	net.send                       network_send
+//	net.dns                        dns_query
 //	sensor.health                  sensor_health
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
@@ -180,7 +181,7 @@ func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) 
 			}
 			names[made.info.Name] = true
 			set.rules[r], set.all = made, append(set.all, made)
-			for k := event.KindNone + 1; k.String() != ""; k++ {
+			for k := range event.Kinds {
 				if covered(r.Logsource, k) {
 					set.demand[k] = true
 				}

@@ -123,6 +123,9 @@ func (r *rule) clause(e *event.Event) string {
 	case event.NetSend:
 		return actor + " sent " + size(e.Net.BytesOut) + " to " + endpoint(e.Net.Remote)
 	}
+	if d := e.Net.DNS; e.Kind == event.NetDNS && d != nil {
+		return actor + " looked up " + clean(d.Name, 160)
+	}
 	if e.Process != nil && e.Process.User != "" {
 		return r.info.Title + ", by " + clean(e.Process.User, 80) + " " + where(e)
 	}

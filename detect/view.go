@@ -28,6 +28,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetAccept:    {"network_connection"},
 		event.NetListen:    {"network_listen"},
 		event.NetSend:      {"network_send"},
+		event.NetDNS:       {"dns_query"},
 		event.SensorHealth: {"sensor_health"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,7 @@ import (
 
 // catalogue has one row a field: its names, type, meaning, and how to read and write it.
 // The order is free to change between versions; names are not.
-var catalogue = []Info{
+var catalogue = slices.Concat([]Info{
 	top("event.kind", "", Text, "what happened: process.start, file.read, net.connect…",
 		func(e *Event) Value { return text(e.Kind.String()) },
 		func(e *Event, s string) error {
@@ -255,7 +256,7 @@ var catalogue = []Info{
 		func(e *Event) Value { return addr(*e.destination()) }, address((*Event).destination)),
 	top("", "DestinationPort", Integer, "the accepting end's port",
 		func(e *Event) Value { return count(e.destination().Port()) }, port((*Event).destination)),
-}
+}, nameRows)
 
 // Stranger reports whether the event's file belongs to a model and its process does not: it is
 // outside the workload that owns the model, or below its root but started as another program

@@ -36,6 +36,8 @@ const (
 	NetAccept
 	NetSend
 	SensorHealth
+
+	NetDNS Kind = 25 // a name that was asked for, or the answer
 )
 
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
@@ -45,7 +47,7 @@ var kindNames = [MaxKinds]string{
 	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
-	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
+	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", SensorHealth: "sensor.health",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -131,6 +133,17 @@ type Net struct {
 	Protocol  string // tcp or udp
 	Initiated bool   // the process connected, rather than accepted
 	BytesOut  uint64 // NetSend: bytes sent so far by this process to Remote
+	Hostname  string // NetConnect: the name that Remote's address was last given as an answer for
+	DNS       *DNS   // NetDNS
+}
+
+// DNS is a question for a name, or the answer to one.
+type DNS struct {
+	Name    string // asked for, without the dot at its end
+	Type    string // of record: A, AAAA, TXT, or TYPE65280
+	Answer  bool
+	Status  uint8  // Answer: 0 is no error, 3 no such name
+	Results string // Answer: addresses and names, each with a semicolon behind it
 }
 
 // Layer says where in an overlay file system a file lies.
@@ -181,6 +194,11 @@ func (e *Event) ID() string {
 	local, _ := e.Net.Local.MarshalBinary()
 	h.Write(local)
 	n(e.Net.BytesOut)
+	if d := e.Net.DNS; d != nil {
+		s(d.Name)
+		s(d.Type)
+		s(d.Results)
+	}
 	if e.Kind == SensorHealth {
 		s(e.Message)
 	}

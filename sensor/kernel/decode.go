@@ -44,6 +44,7 @@ type decoder struct {
 	e       event.Event
 	p       event.Process
 	comms   map[[16]int8]string
+	names   names
 }
 
 func newDecoder(host string) decoder {
@@ -93,6 +94,8 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		err = d.file(raw)
 	case kind >= event.NetConnect && kind <= event.NetSend:
 		err = d.net(raw)
+	case kind == event.NetDNS:
+		err = d.dns(raw)
 	default:
 		err = errKind
 	}
@@ -236,6 +239,9 @@ func (d *decoder) net(raw []byte) error {
 	d.e.Count = r.Count
 	if r.Protocol == 17 {
 		d.e.Net.Protocol = "udp"
+	}
+	if d.e.Kind == event.NetConnect {
+		d.e.Net.Hostname = d.names.of(d.e.Net.Remote.Addr())
 	}
 	if d.e.Kind == event.NetListen {
 		d.e.Net.Remote = netip.AddrPort{}

@@ -136,7 +136,7 @@ var features = []feature{
 		"connect-otherwise",
 		[]part{
 			{"on_connect4", 0, []event.Kind{event.NetConnect}}, {"on_connect6", 0, []event.Kind{event.NetConnect}},
-			{"on_sendmsg4", 0, []event.Kind{event.NetConnect}}, {"on_sendmsg6", 0, []event.Kind{event.NetConnect}},
+			{"on_sendmsg4", 0, []event.Kind{event.NetConnect, event.NetDNS}}, {"on_sendmsg6", 0, []event.Kind{event.NetConnect, event.NetDNS}},
 		},
 		"cgroup/connect4, connect6, sendmsg4, sendmsg6", "datagrams to an address, TCP fast open and connections of io_uring are not seen",
 	},
@@ -154,6 +154,11 @@ var features = []feature{
 		"send-bytes",
 		[]part{{"on_send", 0, []event.Kind{event.NetSend}}},
 		"sock_send_length", "how much a process sends where is not counted (Linux 6.3 or newer counts it)",
+	},
+	{
+		"dns",
+		[]part{{"on_dns_send", 0, []event.Kind{event.NetDNS}}, {"on_dns_recv", 0, []event.Kind{event.NetDNS}}},
+		"sock_send_length, sock_recv_length", "names that processes look up are not seen (Linux 6.3 or newer shows them)",
 	},
 	{
 		"existing-processes",

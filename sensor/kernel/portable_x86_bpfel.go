@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	portableMapAskers        = "askers"
 	portableMapCollapsed     = "collapsed"
 	portableMapCurrent       = "current"
 	portableMapDropped       = "dropped"
@@ -37,6 +38,8 @@ const (
 	portableProgOnConnect    = "on_connect"
 	portableProgOnConnect4   = "on_connect4"
 	portableProgOnConnect6   = "on_connect6"
+	portableProgOnDnsRecv    = "on_dns_recv"
+	portableProgOnDnsSend    = "on_dns_send"
 	portableProgOnExec       = "on_exec"
 	portableProgOnExit       = "on_exit"
 	portableProgOnFork       = "on_fork"
@@ -48,6 +51,7 @@ const (
 	portableProgOnSendmsg4   = "on_sendmsg4"
 	portableProgOnSendmsg6   = "on_sendmsg6"
 	portableProgOnUnlink     = "on_unlink"
+	portableVarUnusedDns     = "unused_dns"
 	portableVarUnusedFile    = "unused_file"
 	portableVarUnusedNet     = "unused_net"
 	portableVarUnusedProcess = "unused_process"
@@ -101,6 +105,8 @@ type portableProgramSpecs struct {
 	OnConnect  *ebpf.ProgramSpec `ebpf:"on_connect"`
 	OnConnect4 *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6 *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnDnsRecv  *ebpf.ProgramSpec `ebpf:"on_dns_recv"`
+	OnDnsSend  *ebpf.ProgramSpec `ebpf:"on_dns_send"`
 	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
@@ -118,6 +124,7 @@ type portableProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableMapSpecs struct {
+	Askers      *ebpf.MapSpec `ebpf:"askers"`
 	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
 	Current     *ebpf.MapSpec `ebpf:"current"`
 	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
@@ -139,6 +146,7 @@ type portableMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableVariableSpecs struct {
+	UnusedDns     *ebpf.VariableSpec `ebpf:"unused_dns"`
 	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
 	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
 	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -164,6 +172,7 @@ func (o *portableObjects) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableMaps struct {
+	Askers      *ebpf.Map `ebpf:"askers"`
 	Collapsed   *ebpf.Map `ebpf:"collapsed"`
 	Current     *ebpf.Map `ebpf:"current"`
 	Dropped     *ebpf.Map `ebpf:"dropped"`
@@ -183,6 +192,7 @@ type portableMaps struct {
 
 func (m *portableMaps) Close() error {
 	return _PortableClose(
+		m.Askers,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -205,6 +215,7 @@ func (m *portableMaps) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableVariables struct {
+	UnusedDns     *ebpf.Variable `ebpf:"unused_dns"`
 	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
 	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
 	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
@@ -220,6 +231,8 @@ type portablePrograms struct {
 	OnConnect  *ebpf.Program `ebpf:"on_connect"`
 	OnConnect4 *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6 *ebpf.Program `ebpf:"on_connect6"`
+	OnDnsRecv  *ebpf.Program `ebpf:"on_dns_recv"`
+	OnDnsSend  *ebpf.Program `ebpf:"on_dns_send"`
 	OnExec     *ebpf.Program `ebpf:"on_exec"`
 	OnExit     *ebpf.Program `ebpf:"on_exit"`
 	OnFork     *ebpf.Program `ebpf:"on_fork"`
@@ -241,6 +254,8 @@ func (p *portablePrograms) Close() error {
 		p.OnConnect,
 		p.OnConnect4,
 		p.OnConnect6,
+		p.OnDnsRecv,
+		p.OnDnsSend,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,

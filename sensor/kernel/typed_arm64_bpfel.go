@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type typedDnsRecord struct {
+	_    structs.HostLayout
+	N    typedNetRecord
+	Len  uint32
+	Pad  uint32
+	Data [1024]uint8
+}
+
 type typedFileRecord struct {
 	_         structs.HostLayout
 	H         typedHeader
@@ -143,6 +151,7 @@ type typedSettings struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	typedMapAskers        = "askers"
 	typedMapCollapsed     = "collapsed"
 	typedMapCurrent       = "current"
 	typedMapDropped       = "dropped"
@@ -164,6 +173,8 @@ const (
 	typedProgOnConnect    = "on_connect"
 	typedProgOnConnect4   = "on_connect4"
 	typedProgOnConnect6   = "on_connect6"
+	typedProgOnDnsRecv    = "on_dns_recv"
+	typedProgOnDnsSend    = "on_dns_send"
 	typedProgOnExec       = "on_exec"
 	typedProgOnExit       = "on_exit"
 	typedProgOnFork       = "on_fork"
@@ -175,6 +186,7 @@ const (
 	typedProgOnSendmsg4   = "on_sendmsg4"
 	typedProgOnSendmsg6   = "on_sendmsg6"
 	typedProgOnUnlink     = "on_unlink"
+	typedVarUnusedDns     = "unused_dns"
 	typedVarUnusedFile    = "unused_file"
 	typedVarUnusedNet     = "unused_net"
 	typedVarUnusedProcess = "unused_process"
@@ -228,6 +240,8 @@ type typedProgramSpecs struct {
 	OnConnect  *ebpf.ProgramSpec `ebpf:"on_connect"`
 	OnConnect4 *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6 *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnDnsRecv  *ebpf.ProgramSpec `ebpf:"on_dns_recv"`
+	OnDnsSend  *ebpf.ProgramSpec `ebpf:"on_dns_send"`
 	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
@@ -245,6 +259,7 @@ type typedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedMapSpecs struct {
+	Askers      *ebpf.MapSpec `ebpf:"askers"`
 	Collapsed   *ebpf.MapSpec `ebpf:"collapsed"`
 	Current     *ebpf.MapSpec `ebpf:"current"`
 	Dropped     *ebpf.MapSpec `ebpf:"dropped"`
@@ -266,6 +281,7 @@ type typedMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
+	UnusedDns     *ebpf.VariableSpec `ebpf:"unused_dns"`
 	UnusedFile    *ebpf.VariableSpec `ebpf:"unused_file"`
 	UnusedNet     *ebpf.VariableSpec `ebpf:"unused_net"`
 	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -291,6 +307,7 @@ func (o *typedObjects) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedMaps struct {
+	Askers      *ebpf.Map `ebpf:"askers"`
 	Collapsed   *ebpf.Map `ebpf:"collapsed"`
 	Current     *ebpf.Map `ebpf:"current"`
 	Dropped     *ebpf.Map `ebpf:"dropped"`
@@ -310,6 +327,7 @@ type typedMaps struct {
 
 func (m *typedMaps) Close() error {
 	return _TypedClose(
+		m.Askers,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -332,6 +350,7 @@ func (m *typedMaps) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
+	UnusedDns     *ebpf.Variable `ebpf:"unused_dns"`
 	UnusedFile    *ebpf.Variable `ebpf:"unused_file"`
 	UnusedNet     *ebpf.Variable `ebpf:"unused_net"`
 	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
@@ -347,6 +366,8 @@ type typedPrograms struct {
 	OnConnect  *ebpf.Program `ebpf:"on_connect"`
 	OnConnect4 *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6 *ebpf.Program `ebpf:"on_connect6"`
+	OnDnsRecv  *ebpf.Program `ebpf:"on_dns_recv"`
+	OnDnsSend  *ebpf.Program `ebpf:"on_dns_send"`
 	OnExec     *ebpf.Program `ebpf:"on_exec"`
 	OnExit     *ebpf.Program `ebpf:"on_exit"`
 	OnFork     *ebpf.Program `ebpf:"on_fork"`
@@ -368,6 +389,8 @@ func (p *typedPrograms) Close() error {
 		p.OnConnect,
 		p.OnConnect4,
 		p.OnConnect6,
+		p.OnDnsRecv,
+		p.OnDnsSend,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,

@@ -21,7 +21,7 @@ struct bpf_sock {
 #define IPPROTO_UDP 17
 
 static __always_inline bool fill_peer(struct net_record *r, struct bpf_sock_addr *a, struct settings *s, struct task_struct *t) {
-	if (!s || t->tgid == s->self || !(s->kinds & 1ULL << NET_CONNECT))
+	if (!s || t->tgid == s->self)
 		return false;
 	r->protocol = a->protocol;
 	if (r->protocol != IPPROTO_TCP && r->protocol != IPPROTO_UDP)
@@ -57,12 +57,24 @@ static __always_inline bool told_at_exit(struct task_struct *t) {
 	return (route_of(t, regs) & (HANDLERS - 1)) == HANDLE_CONNECT;
 }
 
+static __always_inline u64 config_kinds(void) {
+	struct settings *s = config();
+	return s ? s->kinds : 0;
+}
+
+// note_asker lets the bytes of a socket be known for a look-up where it has no peer.
+static __always_inline void note_asker(struct bpf_sock_addr *a, struct net_record *r) {
+	u64 cookie = bpf_get_socket_cookie(a);
+
+	bpf_map_update_elem(&askers, &cookie, r, BPF_ANY);
+}
+
 SEC("cgroup/connect4")
 int on_connect4(struct bpf_sock_addr *a) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct net_record r = {};
 
-	if (told_at_exit(t) || !fill_peer(&r, a, config(), t))
+	if (!(config_kinds() & 1ULL << NET_CONNECT) || told_at_exit(t) || !fill_peer(&r, a, config(), t))
 		return 1;
 	fill_peer4(&r, a);
 	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
@@ -74,7 +86,7 @@ int on_connect6(struct bpf_sock_addr *a) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct net_record r = {};
 
-	if (told_at_exit(t) || !fill_peer(&r, a, config(), t))
+	if (!(config_kinds() & 1ULL << NET_CONNECT) || told_at_exit(t) || !fill_peer(&r, a, config(), t))
 		return 1;
 	fill_peer6(&r, a);
 	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
@@ -89,6 +101,10 @@ int on_sendmsg4(struct bpf_sock_addr *a) {
 	if (!fill_peer(&r, a, config(), t))
 		return 1;
 	fill_peer4(&r, a);
+	if (r.remote_port == bpf_htons(DNS_PORT))
+		note_asker(a, &r);
+	if (!(config_kinds() & 1ULL << NET_CONNECT))
+		return 1;
 	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
 	return 1;
 }
@@ -101,6 +117,10 @@ int on_sendmsg6(struct bpf_sock_addr *a) {
 	if (!fill_peer(&r, a, config(), t))
 		return 1;
 	fill_peer6(&r, a);
+	if (r.remote_port == bpf_htons(DNS_PORT))
+		note_asker(a, &r);
+	if (!(config_kinds() & 1ULL << NET_CONNECT))
+		return 1;
 	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
 	return 1;
 }

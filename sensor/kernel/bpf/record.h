@@ -38,6 +38,7 @@ enum kind {
 	NET_LISTEN,
 	NET_ACCEPT,
 	NET_SEND,
+	NET_DNS = 25,
 	KINDS = 64, // event.MaxKinds
 };
 

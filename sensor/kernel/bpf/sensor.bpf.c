@@ -3,6 +3,7 @@
 #include "process.h"
 #include "file.h"
 #include "net.h"
+#include "dns.h"
 #include "netcgroup.h"
 
 char LICENSE[] SEC("license") = "GPL";
