@@ -20,6 +20,7 @@
 //	net.listen                     network_listen
 //	net.send                       network_send
 //	net.dns                        dns_query
+//	net.receive                    network_receive
 //	sensor.health                  sensor_health
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and

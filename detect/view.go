@@ -10,7 +10,7 @@ import (
 )
 
 // sources says which Sigma log sources the events of each kind belong to. The categories are
-// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send)
+// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send, network_receive)
 // gets one of its own, so that a public rule never fires on what its author did not mean.
 var sources = func() [256][]sigma.Logsource {
 	table := map[event.Kind][]string{
@@ -29,6 +29,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetListen:    {"network_listen"},
 		event.NetSend:      {"network_send"},
 		event.NetDNS:       {"dns_query"},
+		event.NetReceive:   {"network_receive"},
 		event.SensorHealth: {"sensor_health"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind

@@ -1,7 +1,9 @@
 package event
 
-// nameRows are about the names of hosts.
+// nameRows are about the names of hosts, and what comes from them.
 var nameRows = []Info{
+	top("net.bytes_in", "", Integer, "bytes received so far by the process from the other end",
+		func(e *Event) Value { return count(e.Net.BytesIn) }, number(func(e *Event, n int64) { e.Net.BytesIn = uint64(n) })),
 	top("net.hostname", "DestinationHostname", Text, "the name that the other end's address was an answer to, where it was looked up on this host",
 		func(e *Event) Value { return text(e.Net.Hostname) }, func(e *Event, s string) error { e.Net.Hostname = s; return nil }),
 	dns("net.dns.name", "QueryName", Text, "name that was looked up",

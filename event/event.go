@@ -37,7 +37,8 @@ const (
 	NetSend
 	SensorHealth
 
-	NetDNS Kind = 25 // a name that was asked for, or the answer
+	NetDNS     Kind = 25 // a name that was asked for, or the answer
+	NetReceive Kind = 27
 )
 
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
@@ -47,7 +48,7 @@ var kindNames = [MaxKinds]string{
 	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
-	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", SensorHealth: "sensor.health",
+	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", SensorHealth: "sensor.health",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -133,6 +134,7 @@ type Net struct {
 	Protocol  string // tcp or udp
 	Initiated bool   // the process connected, rather than accepted
 	BytesOut  uint64 // NetSend: bytes sent so far by this process to Remote
+	BytesIn   uint64 // NetReceive: bytes received so far by this process from Remote
 	Hostname  string // NetConnect: the name that Remote's address was last given as an answer for
 	DNS       *DNS   // NetDNS
 }
@@ -194,6 +196,9 @@ func (e *Event) ID() string {
 	local, _ := e.Net.Local.MarshalBinary()
 	h.Write(local)
 	n(e.Net.BytesOut)
+	if e.Net.BytesIn > 0 {
+		n(e.Net.BytesIn)
+	}
 	if d := e.Net.DNS; d != nil {
 		s(d.Name)
 		s(d.Type)

@@ -94,6 +94,10 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		err = d.file(raw)
 	case kind >= event.NetConnect && kind <= event.NetSend:
 		err = d.net(raw)
+	case kind == event.NetReceive:
+		if err = d.net(raw); err == nil {
+			d.e.Net.BytesIn, d.e.Net.BytesOut = d.e.Net.BytesOut, 0
+		}
 	case kind == event.NetDNS:
 		err = d.dns(raw)
 	default:

@@ -156,6 +156,11 @@ var features = []feature{
 		"sock_send_length", "how much a process sends where is not counted (Linux 6.3 or newer counts it)",
 	},
 	{
+		"receive-bytes",
+		[]part{{"on_receive", 0, []event.Kind{event.NetReceive}}},
+		"sock_recv_length", "how much a process receives from where is not counted (Linux 6.3 or newer counts it)",
+	},
+	{
 		"dns",
 		[]part{{"on_dns_send", 0, []event.Kind{event.NetDNS}}, {"on_dns_recv", 0, []event.Kind{event.NetDNS}}},
 		"sock_send_length, sock_recv_length", "names that processes look up are not seen (Linux 6.3 or newer shows them)",

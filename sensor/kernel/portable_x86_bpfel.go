@@ -27,6 +27,7 @@ const (
 	portableMapPathScratch   = "path_scratch"
 	portableMapPrefixes      = "prefixes"
 	portableMapPriority      = "priority"
+	portableMapReceived      = "received"
 	portableMapRepeats       = "repeats"
 	portableMapRoutes        = "routes"
 	portableMapSent          = "sent"
@@ -45,6 +46,7 @@ const (
 	portableProgOnFork       = "on_fork"
 	portableProgOnListen     = "on_listen"
 	portableProgOnOpen       = "on_open"
+	portableProgOnReceive    = "on_receive"
 	portableProgOnRename     = "on_rename"
 	portableProgOnSeen       = "on_seen"
 	portableProgOnSend       = "on_send"
@@ -112,6 +114,7 @@ type portableProgramSpecs struct {
 	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnListen   *ebpf.ProgramSpec `ebpf:"on_listen"`
 	OnOpen     *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnReceive  *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnRename   *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen     *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend     *ebpf.ProgramSpec `ebpf:"on_send"`
@@ -135,6 +138,7 @@ type portableMapSpecs struct {
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
+	Received    *ebpf.MapSpec `ebpf:"received"`
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
@@ -183,6 +187,7 @@ type portableMaps struct {
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
+	Received    *ebpf.Map `ebpf:"received"`
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Sent        *ebpf.Map `ebpf:"sent"`
@@ -203,6 +208,7 @@ func (m *portableMaps) Close() error {
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
+		m.Received,
 		m.Repeats,
 		m.Routes,
 		m.Sent,
@@ -238,6 +244,7 @@ type portablePrograms struct {
 	OnFork     *ebpf.Program `ebpf:"on_fork"`
 	OnListen   *ebpf.Program `ebpf:"on_listen"`
 	OnOpen     *ebpf.Program `ebpf:"on_open"`
+	OnReceive  *ebpf.Program `ebpf:"on_receive"`
 	OnRename   *ebpf.Program `ebpf:"on_rename"`
 	OnSeen     *ebpf.Program `ebpf:"on_seen"`
 	OnSend     *ebpf.Program `ebpf:"on_send"`
@@ -261,6 +268,7 @@ func (p *portablePrograms) Close() error {
 		p.OnFork,
 		p.OnListen,
 		p.OnOpen,
+		p.OnReceive,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,

@@ -162,6 +162,7 @@ const (
 	typedMapPathScratch   = "path_scratch"
 	typedMapPrefixes      = "prefixes"
 	typedMapPriority      = "priority"
+	typedMapReceived      = "received"
 	typedMapRepeats       = "repeats"
 	typedMapRoutes        = "routes"
 	typedMapSent          = "sent"
@@ -180,6 +181,7 @@ const (
 	typedProgOnFork       = "on_fork"
 	typedProgOnListen     = "on_listen"
 	typedProgOnOpen       = "on_open"
+	typedProgOnReceive    = "on_receive"
 	typedProgOnRename     = "on_rename"
 	typedProgOnSeen       = "on_seen"
 	typedProgOnSend       = "on_send"
@@ -247,6 +249,7 @@ type typedProgramSpecs struct {
 	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnListen   *ebpf.ProgramSpec `ebpf:"on_listen"`
 	OnOpen     *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnReceive  *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnRename   *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen     *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend     *ebpf.ProgramSpec `ebpf:"on_send"`
@@ -270,6 +273,7 @@ type typedMapSpecs struct {
 	PathScratch *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
+	Received    *ebpf.MapSpec `ebpf:"received"`
 	Repeats     *ebpf.MapSpec `ebpf:"repeats"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Sent        *ebpf.MapSpec `ebpf:"sent"`
@@ -318,6 +322,7 @@ type typedMaps struct {
 	PathScratch *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
 	Priority    *ebpf.Map `ebpf:"priority"`
+	Received    *ebpf.Map `ebpf:"received"`
 	Repeats     *ebpf.Map `ebpf:"repeats"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	Sent        *ebpf.Map `ebpf:"sent"`
@@ -338,6 +343,7 @@ func (m *typedMaps) Close() error {
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
+		m.Received,
 		m.Repeats,
 		m.Routes,
 		m.Sent,
@@ -373,6 +379,7 @@ type typedPrograms struct {
 	OnFork     *ebpf.Program `ebpf:"on_fork"`
 	OnListen   *ebpf.Program `ebpf:"on_listen"`
 	OnOpen     *ebpf.Program `ebpf:"on_open"`
+	OnReceive  *ebpf.Program `ebpf:"on_receive"`
 	OnRename   *ebpf.Program `ebpf:"on_rename"`
 	OnSeen     *ebpf.Program `ebpf:"on_seen"`
 	OnSend     *ebpf.Program `ebpf:"on_send"`
@@ -396,6 +403,7 @@ func (p *typedPrograms) Close() error {
 		p.OnFork,
 		p.OnListen,
 		p.OnOpen,
+		p.OnReceive,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,

@@ -39,6 +39,7 @@ enum kind {
 	NET_ACCEPT,
 	NET_SEND,
 	NET_DNS = 25,
+	NET_RECEIVE = 27,
 	KINDS = 64, // event.MaxKinds
 };
 

@@ -5,5 +5,6 @@
 #include "net.h"
 #include "dns.h"
 #include "netcgroup.h"
+#include "receive.h"
 
 char LICENSE[] SEC("license") = "GPL";
