@@ -127,12 +127,21 @@ func TestNames(t *testing.T) {
 		send func(fd int, b []byte) error
 		recv func(fd int, b []byte) error
 	}{
-		{"write and read", true, func(fd int, b []byte) error { _, err := unix.Write(fd, b); return err },
-			func(fd int, b []byte) error { _, err := unix.Read(fd, b); return err }},
-		{"sendmsg and recvmsg", true, func(fd int, b []byte) error { return unix.Sendmsg(fd, b, nil, nil, 0) },
-			func(fd int, b []byte) error { _, _, _, _, err := unix.Recvmsg(fd, b, nil, 0); return err }},
-		{"sendto and recvfrom without a peer", false, func(fd int, b []byte) error { return unix.Sendto(fd, b, 0, to) },
-			func(fd int, b []byte) error { _, _, err := unix.Recvfrom(fd, b, 0); return err }},
+		{
+			"write and read", true,
+			func(fd int, b []byte) error { _, err := unix.Write(fd, b); return err },
+			func(fd int, b []byte) error { _, err := unix.Read(fd, b); return err },
+		},
+		{
+			"sendmsg and recvmsg", true,
+			func(fd int, b []byte) error { return unix.Sendmsg(fd, b, nil, nil, 0) },
+			func(fd int, b []byte) error { _, _, _, _, err := unix.Recvmsg(fd, b, nil, 0); return err },
+		},
+		{
+			"sendto and recvfrom without a peer", false,
+			func(fd int, b []byte) error { return unix.Sendto(fd, b, 0, to) },
+			func(fd int, b []byte) error { _, _, err := unix.Recvfrom(fd, b, 0); return err },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fd := socketFor(t, unix.AF_INET, unix.SOCK_DGRAM)
@@ -187,8 +196,7 @@ func askTwice(t *testing.T, r *recording, to unix.Sockaddr) {
 	}
 	type message struct {
 		unix.Msghdr
-		sent uint32
-		_    [4]byte
+		_ [8]byte // how much was sent
 	}
 	var all [2]message
 	for i, kind := range []uint16{33, 257} {

@@ -135,8 +135,10 @@ var features = []feature{
 	{
 		"connect-otherwise",
 		[]part{
-			{"on_connect4", 0, []event.Kind{event.NetConnect}}, {"on_connect6", 0, []event.Kind{event.NetConnect}},
-			{"on_sendmsg4", 0, []event.Kind{event.NetConnect, event.NetDNS}}, {"on_sendmsg6", 0, []event.Kind{event.NetConnect, event.NetDNS}},
+			{"on_connect4", 0, []event.Kind{event.NetConnect}},
+			{"on_connect6", 0, []event.Kind{event.NetConnect}},
+			{"on_sendmsg4", 0, []event.Kind{event.NetConnect, event.NetDNS}},
+			{"on_sendmsg6", 0, []event.Kind{event.NetConnect, event.NetDNS}},
 		},
 		"cgroup/connect4, connect6, sendmsg4, sendmsg6", "datagrams to an address, TCP fast open and connections of io_uring are not seen",
 	},

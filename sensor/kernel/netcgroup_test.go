@@ -120,8 +120,7 @@ func sendMany(t *testing.T, there netip.AddrPort) {
 	fd := socketFor(t, unix.AF_INET, unix.SOCK_DGRAM)
 	type message struct {
 		unix.Msghdr
-		sent uint32
-		_    [4]byte
+		_ [8]byte // how much was sent
 	}
 	to, data := raw4(there), []byte("x")
 	iov := unix.Iovec{Base: &data[0], Len: 1}
