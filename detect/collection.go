@@ -209,6 +209,10 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.ProcessTrace
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
 		return k.Class() == "file" || k.Class() == "device" && of == "file"
+	case strings.HasPrefix(f.Name, "net.dns."):
+		return k == event.NetDNS
+	case f.Name == "net.hostname":
+		return k == event.NetConnect
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net"
 	case of == "message":

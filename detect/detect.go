@@ -25,6 +25,8 @@
 //	net.connect, net.accept        network_connection
 //	net.listen                     network_listen
 //	net.send                       network_send
+//	net.dns                        dns_query
+//	net.receive                    network_receive
 //	sensor.health                  sensor_health
 //	process.trace                  process_access
 //	process.signal                 process_signal

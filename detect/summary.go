@@ -136,6 +136,11 @@ func (r *rule) clause(e *event.Event) string {
 		return actor + " listens on " + endpoint(e.Net.Local)
 	case event.NetSend:
 		return actor + " sent " + size(e.Net.BytesOut) + " to " + endpoint(e.Net.Remote)
+	case event.NetReceive:
+		return actor + " received " + size(e.Net.BytesIn) + " from " + endpoint(e.Net.Remote)
+	}
+	if d := e.Net.DNS; e.Kind == event.NetDNS && d != nil {
+		return actor + " looked up " + clean(d.Name, 160)
 	}
 	if e.Call != nil {
 		return actor + " called " + e.Call.Name + aboutCall(e)

@@ -11,7 +11,7 @@ import (
 )
 
 // sources says which Sigma log sources the events of each kind belong to. The categories are
-// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send)
+// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send, network_receive)
 // gets one of its own, so that a public rule never fires on what its author did not mean.
 var sources = func() [256][]sigma.Logsource {
 	table := map[event.Kind][]string{
@@ -36,6 +36,8 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetAccept:    {"network_connection"},
 		event.NetListen:    {"network_listen"},
 		event.NetSend:      {"network_send"},
+		event.NetDNS:       {"dns_query"},
+		event.NetReceive:   {"network_receive"},
 		event.SensorHealth: {"sensor_health"},
 
 		event.ProcessSignal:    {"process_signal"},

@@ -15,6 +15,7 @@ var catalogue = slices.Concat(
 	fileRows,
 	fileFields,
 	netRows,
+	nameRows,
 	callFields,
 )
 

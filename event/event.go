@@ -36,6 +36,9 @@ const (
 	NetAccept
 	NetSend
 	SensorHealth
+
+	NetDNS     Kind = 25 // a name that was asked for, or the answer
+	NetReceive Kind = 27
 )
 
 // Files that are reached or changed in other ways than by an open.
@@ -73,7 +76,7 @@ var kindNames = [MaxKinds]string{
 	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
-	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
+	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", SensorHealth: "sensor.health",
 	FileLink: "file.link", FileMkdir: "file.mkdir", FileTruncate: "file.truncate", FileChown: "file.chown",
 	FileAttr: "file.attribute", FileMap: "file.map", FileIO: "file.io",
 
@@ -186,6 +189,18 @@ type Net struct {
 	Protocol  string // tcp or udp
 	Initiated bool   // the process connected, rather than accepted
 	BytesOut  uint64 // NetSend: bytes sent so far by this process to Remote
+	BytesIn   uint64 // NetReceive: bytes received so far by this process from Remote
+	Hostname  string // NetConnect: the name that Remote's address was last given as an answer for
+	DNS       *DNS   // NetDNS
+}
+
+// DNS is a question for a name, or the answer to one.
+type DNS struct {
+	Name    string // asked for, without the dot at its end
+	Type    string // of record: A, AAAA, TXT, or TYPE65280
+	Answer  bool
+	Status  uint8  // Answer: 0 is no error, 3 no such name
+	Results string // Answer: addresses and names, each with a semicolon behind it
 }
 
 // Layer says where in an overlay file system a file lies.
@@ -244,6 +259,14 @@ func (e *Event) ID() string {
 	}
 	if e.Call != nil {
 		s(e.Call.text())
+	}
+	if e.Net.BytesIn > 0 {
+		n(e.Net.BytesIn)
+	}
+	if d := e.Net.DNS; d != nil {
+		s(d.Name)
+		s(d.Type)
+		s(d.Results)
 	}
 	if e.Kind == SensorHealth {
 		s(e.Message)

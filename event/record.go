@@ -240,6 +240,10 @@ func (e *Event) describe() string {
 		return who + " accepted from " + e.Net.Remote.String() + e.times()
 	case NetSend:
 		return who + " sent " + strconv.FormatUint(e.Net.BytesOut, 10) + " bytes to " + e.Net.Remote.String()
+	case NetReceive:
+		return who + " received " + strconv.FormatUint(e.Net.BytesIn, 10) + " bytes from " + e.Net.Remote.String()
+	case NetDNS:
+		return who + e.Net.DNS.describe()
 	case SensorHealth:
 		return e.Message
 	}

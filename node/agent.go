@@ -45,6 +45,7 @@ type agent struct {
 	stream  *stream.Agent
 
 	recorder *recorder
+	asks     asks
 	lines    []byte // record being written, reused
 	rules    ruleState
 	asked    kernel.Demand // of the sensor
@@ -162,7 +163,7 @@ func (a *agent) demand() kernel.Demand {
 // flight recorder and go when a finding needs them.
 func travels(e *event.Event) bool {
 	switch e.Kind {
-	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.SensorHealth:
+	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.SensorHealth:
 		return true
 	}
 	return e.File.Model != nil
@@ -232,6 +233,7 @@ func (a *agent) handle(e *event.Event) {
 		a.recorder.take(e, a.send)
 		e.Message = remark(findings)
 		a.send(e)
+	case e.Kind == event.NetDNS && !a.asks.first(e): // told of a moment ago
 	case travels(e):
 		a.send(e)
 	case e.Kind.Class() == "file":

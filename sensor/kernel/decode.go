@@ -45,6 +45,7 @@ type decoder struct {
 	e       event.Event
 	p       event.Process
 	comms   map[[16]int8]string
+	names   names
 
 	hostSpaces map[uint32]bool
 }
@@ -102,6 +103,12 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		err = d.tally(raw)
 	case kind >= event.ProcessSignal && kind <= event.CgroupCreate:
 		err = d.call(raw)
+	case kind == event.NetReceive:
+		if err = d.net(raw); err == nil {
+			d.e.Net.BytesIn, d.e.Net.BytesOut = d.e.Net.BytesOut, 0
+		}
+	case kind == event.NetDNS:
+		err = d.dns(raw)
 	default:
 		err = errKind
 	}
@@ -248,6 +255,9 @@ func (d *decoder) net(raw []byte) error {
 	d.e.Count = r.Count
 	if r.Protocol == 17 {
 		d.e.Net.Protocol = "udp"
+	}
+	if d.e.Kind == event.NetConnect {
+		d.e.Net.Hostname = d.names.of(d.e.Net.Remote.Addr())
 	}
 	if d.e.Kind == event.NetListen {
 		d.e.Net.Remote = netip.AddrPort{}

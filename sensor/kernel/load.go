@@ -184,6 +184,16 @@ var features = []feature{
 		"sys_exit of connect", "outgoing connections are not seen",
 	},
 	{
+		"connect-otherwise",
+		[]part{
+			{"on_connect4", 0, []event.Kind{event.NetConnect}},
+			{"on_connect6", 0, []event.Kind{event.NetConnect}},
+			{"on_sendmsg4", 0, []event.Kind{event.NetConnect, event.NetDNS}},
+			{"on_sendmsg6", 0, []event.Kind{event.NetConnect, event.NetDNS}},
+		},
+		"cgroup/connect4, connect6, sendmsg4, sendmsg6", "datagrams to an address, TCP fast open and connections of io_uring are not seen",
+	},
+	{
 		"bind",
 		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen}}},
 		"sys_exit of listen and bind", "servers that open a port are not seen",
@@ -237,6 +247,16 @@ var features = []feature{
 		"cgroup-create",
 		[]part{{"on_cgroup", 0, []event.Kind{event.CgroupCreate}}},
 		"cgroup_mkdir", "control groups that are made are not seen",
+	},
+	{
+		"receive-bytes",
+		[]part{{"on_receive", 0, []event.Kind{event.NetReceive}}},
+		"sock_recv_length", "how much a process receives from where is not counted (Linux 6.3 or newer counts it)",
+	},
+	{
+		"dns",
+		[]part{{"on_dns_send", 0, []event.Kind{event.NetDNS}}, {"on_dns_recv", 0, []event.Kind{event.NetDNS}}},
+		"sock_send_length, sock_recv_length", "names that processes look up are not seen (Linux 6.3 or newer shows them)",
 	},
 	{
 		"existing-processes",
@@ -314,6 +334,8 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 		return prog, s.route(p.handler)
 	case p.program == "on_seen":
 		return prog, nil
+	case prog.Type() == ebpf.CGroupSockAddr:
+		return prog, s.attachCgroup(prog, spec.Programs[p.program].AttachType)
 	}
 	l, err := attachProgram(prog)
 	if err != nil {

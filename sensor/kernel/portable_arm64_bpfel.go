@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	portableMapAskers         = "askers"
 	portableMapCallScratch    = "call_scratch"
 	portableMapCallSpecs      = "call_specs"
 	portableMapCollapsed      = "collapsed"
@@ -29,6 +30,7 @@ const (
 	portableMapPathScratch    = "path_scratch"
 	portableMapPrefixes       = "prefixes"
 	portableMapPriority       = "priority"
+	portableMapReceived       = "received"
 	portableMapRepeats        = "repeats"
 	portableMapRoutes         = "routes"
 	portableMapSent           = "sent"
@@ -46,8 +48,12 @@ const (
 	portableProgOnChmod       = "on_chmod"
 	portableProgOnChown       = "on_chown"
 	portableProgOnConnect     = "on_connect"
+	portableProgOnConnect4    = "on_connect4"
+	portableProgOnConnect6    = "on_connect6"
 	portableProgOnControl     = "on_control"
 	portableProgOnDevice      = "on_device"
+	portableProgOnDnsRecv     = "on_dns_recv"
+	portableProgOnDnsSend     = "on_dns_send"
 	portableProgOnExec        = "on_exec"
 	portableProgOnExit        = "on_exit"
 	portableProgOnFork        = "on_fork"
@@ -59,9 +65,12 @@ const (
 	portableProgOnMkdir       = "on_mkdir"
 	portableProgOnOpen        = "on_open"
 	portableProgOnProtect     = "on_protect"
+	portableProgOnReceive     = "on_receive"
 	portableProgOnRename      = "on_rename"
 	portableProgOnSeen        = "on_seen"
 	portableProgOnSend        = "on_send"
+	portableProgOnSendmsg4    = "on_sendmsg4"
+	portableProgOnSendmsg6    = "on_sendmsg6"
 	portableProgOnSignal      = "on_signal"
 	portableProgOnSysctl      = "on_sysctl"
 	portableProgOnTruncate    = "on_truncate"
@@ -71,6 +80,7 @@ const (
 	portableProgOnUringSubmit = "on_uring_submit"
 	portableVarUnusedCall     = "unused_call"
 	portableVarUnusedCallSpec = "unused_call_spec"
+	portableVarUnusedDns      = "unused_dns"
 	portableVarUnusedFile     = "unused_file"
 	portableVarUnusedIoKey    = "unused_io_key"
 	portableVarUnusedIoTotal  = "unused_io_total"
@@ -129,8 +139,12 @@ type portableProgramSpecs struct {
 	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
 	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnConnect4    *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6    *ebpf.ProgramSpec `ebpf:"on_connect6"`
 	OnControl     *ebpf.ProgramSpec `ebpf:"on_control"`
 	OnDevice      *ebpf.ProgramSpec `ebpf:"on_device"`
+	OnDnsRecv     *ebpf.ProgramSpec `ebpf:"on_dns_recv"`
+	OnDnsSend     *ebpf.ProgramSpec `ebpf:"on_dns_send"`
 	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
@@ -142,9 +156,12 @@ type portableProgramSpecs struct {
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
 	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
+	OnReceive     *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSendmsg4    *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6    *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
@@ -158,6 +175,7 @@ type portableProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableMapSpecs struct {
+	Askers       *ebpf.MapSpec `ebpf:"askers"`
 	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
 	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
@@ -171,6 +189,7 @@ type portableMapSpecs struct {
 	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority     *ebpf.MapSpec `ebpf:"priority"`
+	Received     *ebpf.MapSpec `ebpf:"received"`
 	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Sent         *ebpf.MapSpec `ebpf:"sent"`
@@ -187,6 +206,7 @@ type portableMapSpecs struct {
 type portableVariableSpecs struct {
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
+	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.VariableSpec `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.VariableSpec `ebpf:"unused_io_total"`
@@ -214,6 +234,7 @@ func (o *portableObjects) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableMaps struct {
+	Askers       *ebpf.Map `ebpf:"askers"`
 	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
 	Collapsed    *ebpf.Map `ebpf:"collapsed"`
@@ -227,6 +248,7 @@ type portableMaps struct {
 	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes     *ebpf.Map `ebpf:"prefixes"`
 	Priority     *ebpf.Map `ebpf:"priority"`
+	Received     *ebpf.Map `ebpf:"received"`
 	Repeats      *ebpf.Map `ebpf:"repeats"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Sent         *ebpf.Map `ebpf:"sent"`
@@ -239,6 +261,7 @@ type portableMaps struct {
 
 func (m *portableMaps) Close() error {
 	return _PortableClose(
+		m.Askers,
 		m.CallScratch,
 		m.CallSpecs,
 		m.Collapsed,
@@ -252,6 +275,7 @@ func (m *portableMaps) Close() error {
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
+		m.Received,
 		m.Repeats,
 		m.Routes,
 		m.Sent,
@@ -269,6 +293,7 @@ func (m *portableMaps) Close() error {
 type portableVariables struct {
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
+	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.Variable `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.Variable `ebpf:"unused_io_total"`
@@ -289,8 +314,12 @@ type portablePrograms struct {
 	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
 	OnChown       *ebpf.Program `ebpf:"on_chown"`
 	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnConnect4    *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6    *ebpf.Program `ebpf:"on_connect6"`
 	OnControl     *ebpf.Program `ebpf:"on_control"`
 	OnDevice      *ebpf.Program `ebpf:"on_device"`
+	OnDnsRecv     *ebpf.Program `ebpf:"on_dns_recv"`
+	OnDnsSend     *ebpf.Program `ebpf:"on_dns_send"`
 	OnExec        *ebpf.Program `ebpf:"on_exec"`
 	OnExit        *ebpf.Program `ebpf:"on_exit"`
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
@@ -302,9 +331,12 @@ type portablePrograms struct {
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
 	OnProtect     *ebpf.Program `ebpf:"on_protect"`
+	OnReceive     *ebpf.Program `ebpf:"on_receive"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
 	OnSeen        *ebpf.Program `ebpf:"on_seen"`
 	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnSendmsg4    *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6    *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
@@ -325,8 +357,12 @@ func (p *portablePrograms) Close() error {
 		p.OnChmod,
 		p.OnChown,
 		p.OnConnect,
+		p.OnConnect4,
+		p.OnConnect6,
 		p.OnControl,
 		p.OnDevice,
+		p.OnDnsRecv,
+		p.OnDnsSend,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
@@ -338,9 +374,12 @@ func (p *portablePrograms) Close() error {
 		p.OnMkdir,
 		p.OnOpen,
 		p.OnProtect,
+		p.OnReceive,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSendmsg4,
+		p.OnSendmsg6,
 		p.OnSignal,
 		p.OnSysctl,
 		p.OnTruncate,

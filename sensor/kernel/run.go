@@ -169,6 +169,10 @@ func (s *Sensor) fill(i int, h *head) error {
 
 func (s *Sensor) deliver(raw []byte, handle func(*event.Event)) {
 	e, err := s.decoder.decode(raw)
+	if errors.Is(err, errAgain) {
+		s.counts.received[event.NetDNS].Add(1)
+		return
+	}
 	if err != nil {
 		s.counts.malformed.Add(1)
 		return

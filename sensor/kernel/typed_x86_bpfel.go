@@ -46,6 +46,14 @@ type typedCallSpec struct {
 	Pad     [4]uint8
 }
 
+type typedDnsRecord struct {
+	_    structs.HostLayout
+	N    typedNetRecord
+	Len  uint32
+	Pad  uint32
+	Data [1024]uint8
+}
+
 type typedFileRecord struct {
 	_         structs.HostLayout
 	H         typedHeader
@@ -218,6 +226,7 @@ type typedTallyKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	typedMapAskers         = "askers"
 	typedMapCallScratch    = "call_scratch"
 	typedMapCallSpecs      = "call_specs"
 	typedMapCollapsed      = "collapsed"
@@ -231,6 +240,7 @@ const (
 	typedMapPathScratch    = "path_scratch"
 	typedMapPrefixes       = "prefixes"
 	typedMapPriority       = "priority"
+	typedMapReceived       = "received"
 	typedMapRepeats        = "repeats"
 	typedMapRoutes         = "routes"
 	typedMapSent           = "sent"
@@ -248,8 +258,12 @@ const (
 	typedProgOnChmod       = "on_chmod"
 	typedProgOnChown       = "on_chown"
 	typedProgOnConnect     = "on_connect"
+	typedProgOnConnect4    = "on_connect4"
+	typedProgOnConnect6    = "on_connect6"
 	typedProgOnControl     = "on_control"
 	typedProgOnDevice      = "on_device"
+	typedProgOnDnsRecv     = "on_dns_recv"
+	typedProgOnDnsSend     = "on_dns_send"
 	typedProgOnExec        = "on_exec"
 	typedProgOnExit        = "on_exit"
 	typedProgOnFork        = "on_fork"
@@ -261,9 +275,12 @@ const (
 	typedProgOnMkdir       = "on_mkdir"
 	typedProgOnOpen        = "on_open"
 	typedProgOnProtect     = "on_protect"
+	typedProgOnReceive     = "on_receive"
 	typedProgOnRename      = "on_rename"
 	typedProgOnSeen        = "on_seen"
 	typedProgOnSend        = "on_send"
+	typedProgOnSendmsg4    = "on_sendmsg4"
+	typedProgOnSendmsg6    = "on_sendmsg6"
 	typedProgOnSignal      = "on_signal"
 	typedProgOnSysctl      = "on_sysctl"
 	typedProgOnTruncate    = "on_truncate"
@@ -273,6 +290,7 @@ const (
 	typedProgOnUringSubmit = "on_uring_submit"
 	typedVarUnusedCall     = "unused_call"
 	typedVarUnusedCallSpec = "unused_call_spec"
+	typedVarUnusedDns      = "unused_dns"
 	typedVarUnusedFile     = "unused_file"
 	typedVarUnusedIoKey    = "unused_io_key"
 	typedVarUnusedIoTotal  = "unused_io_total"
@@ -331,8 +349,12 @@ type typedProgramSpecs struct {
 	OnChmod       *ebpf.ProgramSpec `ebpf:"on_chmod"`
 	OnChown       *ebpf.ProgramSpec `ebpf:"on_chown"`
 	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
+	OnConnect4    *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6    *ebpf.ProgramSpec `ebpf:"on_connect6"`
 	OnControl     *ebpf.ProgramSpec `ebpf:"on_control"`
 	OnDevice      *ebpf.ProgramSpec `ebpf:"on_device"`
+	OnDnsRecv     *ebpf.ProgramSpec `ebpf:"on_dns_recv"`
+	OnDnsSend     *ebpf.ProgramSpec `ebpf:"on_dns_send"`
 	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit        *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork        *ebpf.ProgramSpec `ebpf:"on_fork"`
@@ -344,9 +366,12 @@ type typedProgramSpecs struct {
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
 	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
+	OnReceive     *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
 	OnSeen        *ebpf.ProgramSpec `ebpf:"on_seen"`
 	OnSend        *ebpf.ProgramSpec `ebpf:"on_send"`
+	OnSendmsg4    *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6    *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
@@ -360,6 +385,7 @@ type typedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedMapSpecs struct {
+	Askers       *ebpf.MapSpec `ebpf:"askers"`
 	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
 	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
@@ -373,6 +399,7 @@ type typedMapSpecs struct {
 	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority     *ebpf.MapSpec `ebpf:"priority"`
+	Received     *ebpf.MapSpec `ebpf:"received"`
 	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Sent         *ebpf.MapSpec `ebpf:"sent"`
@@ -389,6 +416,7 @@ type typedMapSpecs struct {
 type typedVariableSpecs struct {
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
+	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.VariableSpec `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.VariableSpec `ebpf:"unused_io_total"`
@@ -416,6 +444,7 @@ func (o *typedObjects) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedMaps struct {
+	Askers       *ebpf.Map `ebpf:"askers"`
 	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
 	Collapsed    *ebpf.Map `ebpf:"collapsed"`
@@ -429,6 +458,7 @@ type typedMaps struct {
 	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes     *ebpf.Map `ebpf:"prefixes"`
 	Priority     *ebpf.Map `ebpf:"priority"`
+	Received     *ebpf.Map `ebpf:"received"`
 	Repeats      *ebpf.Map `ebpf:"repeats"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Sent         *ebpf.Map `ebpf:"sent"`
@@ -441,6 +471,7 @@ type typedMaps struct {
 
 func (m *typedMaps) Close() error {
 	return _TypedClose(
+		m.Askers,
 		m.CallScratch,
 		m.CallSpecs,
 		m.Collapsed,
@@ -454,6 +485,7 @@ func (m *typedMaps) Close() error {
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
+		m.Received,
 		m.Repeats,
 		m.Routes,
 		m.Sent,
@@ -471,6 +503,7 @@ func (m *typedMaps) Close() error {
 type typedVariables struct {
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
+	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.Variable `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.Variable `ebpf:"unused_io_total"`
@@ -491,8 +524,12 @@ type typedPrograms struct {
 	OnChmod       *ebpf.Program `ebpf:"on_chmod"`
 	OnChown       *ebpf.Program `ebpf:"on_chown"`
 	OnConnect     *ebpf.Program `ebpf:"on_connect"`
+	OnConnect4    *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6    *ebpf.Program `ebpf:"on_connect6"`
 	OnControl     *ebpf.Program `ebpf:"on_control"`
 	OnDevice      *ebpf.Program `ebpf:"on_device"`
+	OnDnsRecv     *ebpf.Program `ebpf:"on_dns_recv"`
+	OnDnsSend     *ebpf.Program `ebpf:"on_dns_send"`
 	OnExec        *ebpf.Program `ebpf:"on_exec"`
 	OnExit        *ebpf.Program `ebpf:"on_exit"`
 	OnFork        *ebpf.Program `ebpf:"on_fork"`
@@ -504,9 +541,12 @@ type typedPrograms struct {
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
 	OnProtect     *ebpf.Program `ebpf:"on_protect"`
+	OnReceive     *ebpf.Program `ebpf:"on_receive"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
 	OnSeen        *ebpf.Program `ebpf:"on_seen"`
 	OnSend        *ebpf.Program `ebpf:"on_send"`
+	OnSendmsg4    *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6    *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
@@ -527,8 +567,12 @@ func (p *typedPrograms) Close() error {
 		p.OnChmod,
 		p.OnChown,
 		p.OnConnect,
+		p.OnConnect4,
+		p.OnConnect6,
 		p.OnControl,
 		p.OnDevice,
+		p.OnDnsRecv,
+		p.OnDnsSend,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
@@ -540,9 +584,12 @@ func (p *typedPrograms) Close() error {
 		p.OnMkdir,
 		p.OnOpen,
 		p.OnProtect,
+		p.OnReceive,
 		p.OnRename,
 		p.OnSeen,
 		p.OnSend,
+		p.OnSendmsg4,
+		p.OnSendmsg6,
 		p.OnSignal,
 		p.OnSysctl,
 		p.OnTruncate,

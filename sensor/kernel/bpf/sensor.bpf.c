@@ -11,5 +11,8 @@
 #include "device.h"
 #include "host.h"
 #include "tally.h"
+#include "dns.h"
+#include "netcgroup.h"
+#include "receive.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,36 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"picket/event"
+)
+
+func TestANameTravelsOnceAMinute(t *testing.T) {
+	var a asks
+	start := time.Unix(1_800_000_000, 0)
+	for _, c := range []struct {
+		after  time.Duration
+		pid    uint32
+		name   string
+		answer bool
+		want   bool
+	}{
+		{0, 1, "a.test", false, true},
+		{time.Second, 1, "a.test", true, true},
+		{2 * time.Second, 1, "a.test", false, false},
+		{2 * time.Second, 1, "b.test", false, true},
+		{3 * time.Second, 2, "a.test", false, true},
+		{59 * time.Second, 1, "a.test", true, false},
+		{60 * time.Second, 1, "a.test", false, true},
+	} {
+		e := event.Event{
+			Kind: event.NetDNS, Time: start.Add(c.after), Process: &event.Process{PID: c.pid},
+			Net: event.Net{DNS: &event.DNS{Name: c.name, Type: "A", Answer: c.answer}},
+		}
+		if got := a.first(&e); got != c.want {
+			t.Errorf("after %s %d %s answer %v: %v", c.after, c.pid, c.name, c.answer, got)
+		}
+	}
+}
