@@ -186,7 +186,7 @@ func missing(r *sigma.Rule) []string {
 // kindsOf returns the kinds of event that a rule about want applies to.
 func kindsOf(want sigma.Logsource) []event.Kind {
 	var out []event.Kind
-	for k := event.KindNone + 1; k.String() != ""; k++ {
+	for k := range event.Kinds {
 		if covered(want, k) {
 			out = append(out, k)
 		}
@@ -204,9 +204,11 @@ func carried(kinds []event.Kind, field string) bool {
 func carries(k event.Kind, f event.Info) bool {
 	switch of, _, _ := strings.Cut(f.Name, "."); {
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
-		return k.Class() == "file"
+		return k.Class() == "file" || k == event.PolicyViolation && of == "file"
+	case of == "policy":
+		return k == event.PolicyViolation
 	case of == "net" || of == "sigma": // both ends by Sigma's names
-		return k.Class() == "net"
+		return k.Class() == "net" || k == event.PolicyViolation
 	case of == "message":
 		return k == event.SensorHealth
 	}

@@ -29,6 +29,8 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetListen:    {"network_listen"},
 		event.NetSend:      {"network_send"},
 		event.SensorHealth: {"sensor_health"},
+
+		event.PolicyViolation: {"policy_violation"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,10 @@ import (
 
 // catalogue has one row a field: its names, type, meaning, and how to read and write it.
 // The order is free to change between versions; names are not.
-var catalogue = []Info{
+var catalogue = slices.Concat(common, policyFields)
+
+// common are the fields of processes, files and connections.
+var common = []Info{
 	top("event.kind", "", Text, "what happened: process.start, file.read, net.connect…",
 		func(e *Event) Value { return text(e.Kind.String()) },
 		func(e *Event, s string) error {

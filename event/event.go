@@ -36,6 +36,9 @@ const (
 	NetAccept
 	NetSend
 	SensorHealth
+
+	// PolicyViolation: a policy forbids what a process did or tried.
+	PolicyViolation Kind = 48
 )
 
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
@@ -46,6 +49,7 @@ var kindNames = [MaxKinds]string{
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
 	NetAccept: "net.accept", NetSend: "net.send", SensorHealth: "sensor.health",
+	PolicyViolation: "policy.violation",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -74,7 +78,7 @@ func ParseKind(s string) (Kind, bool) {
 	return Kind(max(i, 0)), i > 0
 }
 
-// Class returns the part of the kind's name before the dot: process, file, net or sensor.
+// Class returns the part of the kind's name before the dot: process, file, net, policy or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -93,6 +97,7 @@ type Event struct {
 	Process *Process
 	File    File
 	Net     Net
+	Policy  *Policy // PolicyViolation; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -183,6 +188,11 @@ func (e *Event) ID() string {
 	n(e.Net.BytesOut)
 	if e.Kind == SensorHealth {
 		s(e.Message)
+	}
+	if e.Policy != nil {
+		s(e.Policy.Name)
+		s(e.Policy.Rule)
+		s(e.Policy.Action)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

@@ -240,6 +240,8 @@ func (e *Event) describe() string {
 		return who + " sent " + strconv.FormatUint(e.Net.BytesOut, 10) + " bytes to " + e.Net.Remote.String()
 	case SensorHealth:
 		return e.Message
+	case PolicyViolation:
+		return who + " " + e.Breach()
 	}
 	return ""
 }
