@@ -217,7 +217,7 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 	want := map[string]int{
 		"process.start": 144 + any, "process.seen": 144 + any, "process.fork": any, "process.exit": any, "sensor.health": any,
 		"file.create": 18 + any, "file.write": 18 + any, "file.rename": 18 + any, "file.read": any, "file.delete": any, "file.chmod": any,
-		"net.connect": 2 + any, "net.accept": 2 + any, "net.listen": any, "net.send": any,
+		"net.connect": 2 + any, "net.accept": 2 + any, "net.listen": any, "net.send": any, "policy.violation": any,
 	}
 	if diff := cmp.Diff(want, byKind); diff != "" {
 		t.Errorf("rules by the kind of event they are about: %s", diff)

@@ -180,7 +180,7 @@ func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) 
 			}
 			names[made.info.Name] = true
 			set.rules[r], set.all = made, append(set.all, made)
-			for k := event.KindNone + 1; k.String() != ""; k++ {
+			for k := range event.Kinds {
 				if covered(r.Logsource, k) {
 					set.demand[k] = true
 				}

@@ -386,7 +386,7 @@ func TestHostileTextIsTamed(t *testing.T) {
 
 func TestEventsWithoutAProcessAreSafe(t *testing.T) {
 	e := engine(t, Options{Host: "node1", MinLevel: event.Informational})
-	for k := event.KindNone + 1; k.String() != ""; k++ {
+	for k := range event.Kinds {
 		ev := &event.Event{Kind: k, Time: began}
 		ev.File = event.File{Path: "/models/m/model.bin", Model: &event.Model{Path: "/models/m", Workload: "w"}}
 		ev.Net.BytesOut, ev.Net.Remote = 1<<30, netip.MustParseAddrPort("203.0.113.1:3333")

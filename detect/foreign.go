@@ -221,7 +221,7 @@ func (f *Foreign) classify() {
 // kindOf returns what events of a log source are for Picket.
 func kindOf(src sigma.Logsource) event.Kind {
 	src.Product, src.Service = "linux", ""
-	for k := event.KindNone + 1; k.String() != ""; k++ {
+	for k := range event.Kinds {
 		if slices.Contains(sources[k], src) {
 			return k
 		}
