@@ -1,0 +1,6 @@
+// All programs in one object, so that they share their maps. Go loads those that a policy needs.
+#include "egress.h"
+#include "exec.h"
+#include "kernel.h"
+
+char LICENSE[] SEC("license") = "GPL";
