@@ -1,7 +1,7 @@
 package event
 
 // Policy is the object of a PolicyViolation: what forbids the act, and what became of it. What was
-// acted on stands in Net (egress), File (exec, device, sysctl).
+// acted on stands in Net (egress) or File (the others).
 type Policy struct {
 	Name   string // the policy's
 	Rule   string // the part of it that forbids: RuleExec, RuleEgress…
@@ -15,6 +15,7 @@ const (
 	RuleEgress = "egress"
 	RuleDevice = "device"
 	RuleSysctl = "sysctl"
+	RuleModels = "models"
 )
 
 // What became of an act against a policy. A denied one got an error; a program that was killed ran
@@ -41,6 +42,8 @@ func (e *Event) Breach() string {
 		act = "opened"
 	case RuleSysctl:
 		act = "wrote"
+	case RuleModels:
+		act = "changed"
 	}
 	by := " (policy " + p.Name + ", " + p.Rung + ")"
 	switch p.Action {

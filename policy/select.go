@@ -59,7 +59,7 @@ func Choose(policies []*Policy, s Subject) (best *Policy, others []*Policy) {
 		if !p.Selects(s) {
 			continue
 		}
-		if best == nil || p.keys() > best.keys() || p.keys() == best.keys() && p.Name < best.Name {
+		if best == nil || p.Before(best) {
 			if best != nil {
 				others = append(others, best)
 			}
@@ -70,6 +70,17 @@ func Choose(policies []*Policy, s Subject) (best *Policy, others []*Policy) {
 	}
 	return best, others
 }
+
+// Before reports whether p and not o is for a subject that both select.
+func (p *Policy) Before(o *Policy) bool {
+	if n := p.keys() - o.keys(); n != 0 {
+		return n > 0
+	}
+	return p.Name < o.Name
+}
+
+// Narrower reports whether p selects by more keys than o.
+func (p *Policy) Narrower(o *Policy) bool { return p.keys() > o.keys() }
 
 func (p *Policy) lists() [][]string {
 	s := &p.Select

@@ -121,3 +121,8 @@ func (s Set) Allows(to netip.AddrPort) bool {
 	}
 	return allowed
 }
+
+// Allows reports whether a program's path is in the list. The kernel goes by the file that it leads to.
+func (x *Exec) Allows(exe string) bool {
+	return slices.ContainsFunc(x.Allow, func(p string) bool { return match(p, exe) })
+}

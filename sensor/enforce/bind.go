@@ -125,10 +125,14 @@ func (e *Enforcer) Bind(t Target, name string) error {
 	if e.policies[name] == nil {
 		return fmt.Errorf("policy %s was not applied", name)
 	}
-	old := e.bound[id]
-	b := &binding{target: t, name: name}
-	if old != nil {
+	dir, err := openRoot(t.Root, e.root+t.Cgroup)
+	if err != nil {
+		return fmt.Errorf("policy %s: look for programs: %w", name, err)
+	}
+	b := &binding{target: t, name: name, dir: dir}
+	if old := e.bound[id]; old != nil {
 		b.programs, b.scripts = old.programs, old.scripts
+		_ = unix.Close(old.dir)
 	}
 	e.bound[id] = b
 	if err := e.follow(); err != nil {
@@ -177,7 +181,7 @@ func (e *Enforcer) admit(id uint64, b *binding, paths []string) error {
 	programs, scripts := map[bpfProgramKey]uint32{}, map[bpfScriptKey]bool{}
 	if paths != nil {
 		var err error
-		if programs, scripts, err = e.resolve(id, b.target.Root, paths); err != nil {
+		if programs, scripts, err = e.resolve(id, b.dir, paths); err != nil {
 			return err
 		}
 	}
@@ -239,6 +243,7 @@ func (e *Enforcer) release(id uint64) {
 		e.log.Error("a cgroup could not be released", "cgroup", b.target.Cgroup, "error", err)
 	}
 	_ = e.admit(id, b, nil) // it only deletes
+	_ = unix.Close(b.dir)
 }
 
 // Remove lets go of all cgroups under a policy and forgets it.

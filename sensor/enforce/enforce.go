@@ -74,7 +74,7 @@ const AnyMinor = ^uint32(0)
 // Target is a cgroup that a policy is bound to.
 type Target struct {
 	Cgroup string // path below the root of cgroup v2
-	Root   string // root of its file system, such as /proc/PID/root; "" for the host's
+	Root   string // root of its file system, such as /proc/PID/root; "" for that of its first process, or the host's
 }
 
 // Enforcer holds the programs and what they look up. Its methods may be called at the same time.
@@ -113,6 +113,7 @@ type policy struct {
 type binding struct {
 	target   Target
 	name     string
+	dir      int // its root, open
 	programs map[bpfProgramKey]uint32
 	scripts  map[bpfScriptKey]bool
 }
@@ -177,6 +178,9 @@ func (e *Enforcer) Close() error {
 	var all []error
 	for name := range e.attached {
 		all = append(all, e.detach(name))
+	}
+	for _, b := range e.bound {
+		all = append(all, unix.Close(b.dir))
 	}
 	closers := []io.Closer{}
 	if e.ring != nil {

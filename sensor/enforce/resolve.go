@@ -30,16 +30,8 @@ const (
 
 // resolve finds the files that paths lead to below a root, as the kernel knows them. Paths that
 // lead nowhere allow nothing.
-func (e *Enforcer) resolve(id uint64, root string, paths []string) (map[bpfProgramKey]uint32, map[bpfScriptKey]bool, error) {
+func (e *Enforcer) resolve(id uint64, dir int, paths []string) (map[bpfProgramKey]uint32, map[bpfScriptKey]bool, error) {
 	programs, scripts := map[bpfProgramKey]uint32{}, map[bpfScriptKey]bool{}
-	if root == "" {
-		root = "/"
-	}
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("look for programs: %w", &os.PathError{Op: "open", Path: root, Err: err})
-	}
-	defer unix.Close(dir) //nolint:errcheck // nothing was written
 	var all []string
 	for _, p := range paths {
 		all = append(all, expand(dir, p)...)
@@ -71,6 +63,24 @@ func (e *Enforcer) resolve(id uint64, root string, paths []string) (map[bpfProgr
 		all = all[n:]
 	}
 	return programs, scripts, nil
+}
+
+// openRoot opens the root below which a cgroup's programs are looked for. It stays open while the
+// cgroup is bound: the process that it was named by may end, or go elsewhere.
+func openRoot(root, cgroup string) (int, error) {
+	if root == "" {
+		root = "/"
+		if b, err := os.ReadFile(cgroup + "/cgroup.procs"); err == nil {
+			if pids := strings.Fields(string(b)); len(pids) > 0 {
+				root = "/proc/" + pids[0] + "/root"
+			}
+		}
+	}
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: root, Err: err}
+	}
+	return fd, nil
 }
 
 // found is a program: of a script the interpreter, with the script's path.
