@@ -16,13 +16,14 @@ import (
 type Learned struct {
 	Programs  map[string]int         // how often each ran
 	Peers     map[netip.AddrPort]int // and each was sent to
+	stopped   map[string]int         // programs and addresses, by a policy
 	Container string                 // the last seen
 	Cgroup    string
 }
 
 // LearnEvents gathers what records say of programs that ran and addresses that were sent to.
 func LearnEvents(records []json.RawMessage) Learned {
-	l := Learned{Programs: map[string]int{}, Peers: map[netip.AddrPort]int{}}
+	l := Learned{Programs: map[string]int{}, Peers: map[netip.AddrPort]int{}, stopped: map[string]int{}}
 	for _, raw := range records {
 		var r map[string]string
 		if json.Unmarshal(raw, &r) != nil {
@@ -37,30 +38,48 @@ func LearnEvents(records []json.RawMessage) Learned {
 		case "net.connect", "net.send":
 			a, err := netip.ParseAddr(r["net.remote.ip"])
 			port, _ := strconv.ParseUint(r["net.remote.port"], 10, 16)
-			if err == nil {
-				l.Peers[netip.AddrPortFrom(a.Unmap(), uint16(port))]++
+			if err != nil {
+				continue
+			}
+			to := netip.AddrPortFrom(a.Unmap(), uint16(port))
+			l.Peers[to]++
+			if r["event.errno"] == eperm {
+				l.stopped[to.String()]++
+			}
+		case "policy.violation":
+			if r["policy.action"] == "killed" {
+				l.stopped[r["process.exe"]]++
 			}
 		}
 	}
 	return l
 }
 
+// eperm is what a denied call gets.
+const eperm = "1"
+
 // maxPerNetwork is how many addresses of a small network are written one by one.
 const maxPerNetwork = 8
 
-// Policy writes what was learned as a policy that only observes. Loopback is one entry; of a network
+// Policy writes what was learned as a policy that only observes. What a policy stopped each time is
+// left out. Loopback is one entry; of a network
 // of 256 addresses, or of 64 bits, with many in use the whole is written.
 func (l Learned) Policy(name string, sel policy.Select, now time.Time) *policy.Policy {
 	p := &policy.Policy{Name: name, Select: sel, Mode: policy.Observe, Exec: &policy.Exec{}, Egress: &policy.Egress{}, Expires: now.UTC().Truncate(24*time.Hour).AddDate(1, 0, 1)}
-	for exe := range l.Programs {
-		p.Exec.Allow = append(p.Exec.Allow, exe)
+	for exe, n := range l.Programs {
+		if n > l.stopped[exe] {
+			p.Exec.Allow = append(p.Exec.Allow, exe)
+		}
 	}
 	slices.Sort(p.Exec.Allow)
 	if len(p.Exec.Allow) == 0 {
 		p.Exec = nil
 	}
 	ports := map[netip.Addr][]uint16{}
-	for a := range l.Peers {
+	for a, n := range l.Peers {
+		if n <= l.stopped[a.String()] {
+			continue
+		}
 		ports[a.Addr()] = append(ports[a.Addr()], a.Port())
 	}
 	around := map[netip.Prefix]int{}

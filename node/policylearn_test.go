@@ -26,6 +26,9 @@ func TestLearn(t *testing.T) {
 		add(fmt.Sprintf(`{"event.kind":"net.connect","net.remote.ip":"198.51.100.%d","net.remote.port":"443"}`, i+1))
 	}
 	add(`{"count":1}`)
+	add(`{"event.kind":"net.connect","net.remote.ip":"203.0.113.1","net.remote.port":"22","event.errno":"1"}`) // stopped before
+	add(`{"event.kind":"process.start","process.exe":"/usr/bin/id"}`)
+	add(`{"event.kind":"policy.violation","process.exe":"/usr/bin/id","policy.action":"killed"}`)
 	l := LearnEvents(records)
 	p := l.Policy("c1", policy.Select{Container: []string{"c1"}}, time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC))
 	want := `name: c1
@@ -50,7 +53,7 @@ expires: 2027-11-25
 	if err != nil || len(got) != 1 {
 		t.Fatalf("what was learned is no policy: %v", err)
 	}
-	if d, err := l.Against(got[0], nil); err != nil || len(d) != 0 {
+	if d, err := l.Against(got[0], nil); err != nil || len(d) != 2 { // what was stopped
 		t.Errorf("what was learned is not allowed: %v %v", d, err)
 	}
 	other, err := policy.Parse("x.yml", []byte(strings.Replace(p.String(), "python3", "node", 1)))
@@ -63,7 +66,8 @@ expires: 2027-11-25
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]Difference{
-		{"egress", "203.0.113.9:22", 1, "forbidden"}, {"exec", "/usr/bin/python3", 2, "forbidden"}, {"exec", "/usr/bin/node", 0, "unused"},
+		{"egress", "203.0.113.1:22", 1, "forbidden"}, {"egress", "203.0.113.9:22", 1, "forbidden"},
+		{"exec", "/usr/bin/id", 1, "forbidden"}, {"exec", "/usr/bin/python3", 2, "forbidden"}, {"exec", "/usr/bin/node", 0, "unused"},
 	}, d); diff != "" {
 		t.Error(diff)
 	}

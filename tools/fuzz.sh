@@ -21,6 +21,6 @@ for target in Parse Condition Match; do
 	fuzz sigma "Fuzz$target" "$long"
 done
 for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma FuzzCorrelation" "sigma FuzzRestore" \
-	"detect FuzzForeign" "detect FuzzExceptions" "detect/falco FuzzCondition" "detect/falco FuzzLoad"; do
+	"detect FuzzForeign" "detect FuzzExceptions" "policy FuzzParse" "detect/falco FuzzCondition" "detect/falco FuzzLoad"; do
 	fuzz $target 10s
 done

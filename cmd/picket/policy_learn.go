@@ -16,7 +16,7 @@ import (
 )
 
 // maxLearned is how many events are read: the newest.
-const maxLearned = 10_000
+const maxLearned = 5000
 
 type policyLearnCmd struct {
 	serverFlags
@@ -80,7 +80,7 @@ func (a *app) history(f serverFlags, sel policy.Select, back string) ([]json.Raw
 		return nil, err
 	}
 	list, err := cl.Events(a.ctx, client.EventFilter{
-		Query: strings.Join(parts, " ") + ` event.kind:in("process.start", "process.seen", "net.connect", "net.send")`,
+		Query: strings.Join(parts, " ") + ` event.kind:in("process.start", "process.seen", "net.connect", "net.send", "policy.violation")`,
 		Start: start.UTC().Format(time.RFC3339Nano), Limit: maxLearned,
 	})
 	if err != nil {
