@@ -40,10 +40,17 @@ type policies struct {
 	applied  map[string]enforce.Rules
 	subjects map[policy.Subject]string // to the root of its file system
 	bound    map[uint64]placed         // by cgroup id
+	isolated map[string]isolation      // by cgroup
 	wrong    []string                  // what was refused, for people
 	told     map[string]bool           // refusals that were logged
 	seen     string                    // fingerprint of the files
 	names    map[string]map[netip.Addr]time.Time
+}
+
+// isolation is a cgroup that is cut off.
+type isolation struct {
+	id    uint64
+	until time.Time
 }
 
 // placed is a cgroup and the policy that it is under.
@@ -52,7 +59,7 @@ type placed struct{ name, cgroup, root string }
 func newPolicies(cfg *Config, log *slog.Logger) *policies {
 	return &policies{
 		cfg: cfg, log: log, loaded: map[string]*policy.Policy{}, applied: map[string]enforce.Rules{}, subjects: map[policy.Subject]string{},
-		bound: map[uint64]placed{}, told: map[string]bool{}, names: map[string]map[netip.Addr]time.Time{},
+		bound: map[uint64]placed{}, isolated: map[string]isolation{}, told: map[string]bool{}, names: map[string]map[netip.Addr]time.Time{},
 	}
 }
 
@@ -65,7 +72,7 @@ func (p *policies) reload(ctx context.Context) {
 	p.seen = seen
 	list, err := policy.Load(p.cfg.Policy.Files...)
 	if err == nil {
-		err = p.open(len(list))
+		err = p.open(len(list) + len(readOverrides(p.cfg).Isolated))
 	}
 	if err == nil {
 		err = p.enforceable(list)
@@ -194,7 +201,37 @@ func (p *policies) apply() {
 		p.applied[name] = rules
 	}
 	p.place()
+	p.isolate(over.Isolated, now)
 	p.writeStatus()
+}
+
+// isolate cuts off the cgroups that people named, and lets go of the others.
+func (p *policies) isolate(want map[string]time.Time, now time.Time) {
+	for cgroup, is := range p.isolated {
+		if until, ok := want[cgroup]; !ok || !now.Before(until) {
+			p.enforcer.Restore(is.id)
+			delete(p.isolated, cgroup)
+			p.log.Info("a cgroup is back on the network", "cgroup", cgroup)
+		}
+	}
+	for cgroup, until := range want {
+		if !now.Before(until) || p.isolated[cgroup].until.Equal(until) {
+			continue
+		}
+		id, err := p.enforcer.ID(cgroup)
+		if err == nil && policy.Guarded(cgroup) {
+			err = fmt.Errorf("cgroup %s holds the host together: it is not cut off", cgroup)
+		}
+		if err == nil {
+			err = p.enforcer.Isolate(cgroup, until)
+		}
+		if err != nil {
+			p.refuse(err.Error())
+			continue
+		}
+		p.isolated[cgroup] = isolation{id, until}
+		p.log.Warn("a cgroup is cut off the network", "cgroup", cgroup, "until", until)
+	}
 }
 
 // rules is what a policy asks of the kernel, with what its names stand for and what people said of

@@ -195,6 +195,52 @@ func TestPoliciesFollowTheirFiles(t *testing.T) {
 	}
 }
 
+func TestACgroupIsCutOffForAWhile(t *testing.T) {
+	p := newPoliced(t, "egress: {deny: [192.0.2.1]}\n")
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	arrives := func() bool {
+		t.Helper()
+		dir, err := os.Open(p.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		_, port, _ := net.SplitHostPort(c.LocalAddr().String())
+		cmd := exec.Command("bash", "-c", "echo x > /dev/udp/127.0.0.1/"+port)
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+		_ = cmd.Run() // what arrives counts
+		if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = c.ReadFrom(make([]byte, 8))
+		return err == nil
+	}
+	if !arrives() {
+		t.Fatal("nothing arrives before")
+	}
+	if err := IsolateCgroup(p.cfg, p.group, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	p.reload(t.Context())
+	if arrives() {
+		t.Error("a packet came out of a cgroup that is cut off")
+	}
+	if s, err := ReadPolicyStatus(p.cfg); err != nil || !slices.Equal(s.Isolated, []string{p.group}) {
+		t.Errorf("status %+v %v", s, err)
+	}
+	if err := IsolateCgroup(p.cfg, p.group, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	p.reload(t.Context())
+	if !arrives() {
+		t.Error("it is not back on the network")
+	}
+}
+
 func TestAPolicyThatCannotBeEnforcedSaysSo(t *testing.T) {
 	p := newPoliced(t, "mode: enforce\negress: {allow: []}\n")
 	p.write(t, "mode: enforce\nmodels: {read-only: true, paths: [/models]}\n")

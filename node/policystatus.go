@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,8 +19,9 @@ import (
 type PolicyStatus struct {
 	Time     time.Time         `json:"time"`
 	Policies []PolicyState     `json:"policies"`
-	Refused  []string          `json:"refused,omitempty"` // and why
-	Counts   map[string]uint64 `json:"counts,omitempty"`  // by hook and action
+	Refused  []string          `json:"refused,omitempty"`  // and why
+	Counts   map[string]uint64 `json:"counts,omitempty"`   // by hook and action
+	Isolated []string          `json:"isolated,omitempty"` // cgroups
 	Attached []string          `json:"attached,omitempty"`
 }
 
@@ -34,6 +36,8 @@ type PolicyState struct {
 type overrides struct {
 	Off   bool                `json:"off,omitempty"` // nothing is enforced
 	Modes map[string]override `json:"modes,omitempty"`
+	// Isolated are cgroups that are cut off the network, until when.
+	Isolated map[string]time.Time `json:"isolated,omitempty"`
 }
 
 type override struct {
@@ -55,6 +59,9 @@ func readOverrides(cfg *Config) (o overrides) {
 	if o.Modes == nil {
 		o.Modes = map[string]override{}
 	}
+	if o.Isolated == nil {
+		o.Isolated = map[string]time.Time{}
+	}
 	return o
 }
 
@@ -66,11 +73,26 @@ func SetPolicyMode(cfg *Config, name, mode string, until time.Time) error {
 	return writeOverrides(cfg, o)
 }
 
-// StopEnforcing makes the agent enforce nothing until SetPolicyMode or ResumeEnforcing.
+// StopEnforcing makes the agent enforce nothing until SetPolicyMode or ResumeEnforcing. What is
+// isolated is let go too.
 func StopEnforcing(cfg *Config) error { return writeOverrides(cfg, overrides{Off: true}) }
 
 // ResumeEnforcing makes the agent do what the files say.
 func ResumeEnforcing(cfg *Config) error { return writeOverrides(cfg, overrides{}) }
+
+// IsolateCgroup makes the agent drop each packet of a cgroup until a time; one that is over ends it.
+func IsolateCgroup(cfg *Config, cgroup string, until time.Time) error {
+	o := readOverrides(cfg)
+	for c, end := range o.Isolated {
+		if !time.Now().Before(end) {
+			delete(o.Isolated, c)
+		}
+	}
+	if o.Isolated[cgroup] = until; !time.Now().Before(until) {
+		delete(o.Isolated, cgroup)
+	}
+	return writeOverrides(cfg, o)
+}
 
 func writeOverrides(cfg *Config, o overrides) error {
 	b, err := json.MarshalIndent(o, "", "  ")
@@ -105,6 +127,7 @@ func (p *policies) writeStatus() {
 	if p.enforcer != nil {
 		s.Counts, s.Attached = p.enforcer.Counts(), p.enforcer.Programs()
 	}
+	s.Isolated = slices.Sorted(maps.Keys(p.isolated))
 	for name, r := range p.applied {
 		st := PolicyState{Name: name, Enforce: r.Enforce, Cgroups: []string{}}
 		for _, to := range p.bound {

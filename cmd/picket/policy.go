@@ -19,6 +19,7 @@ type policyCmd struct {
 	Show    policyShowCmd    `cmd:"" default:"withargs" help:"Show which policies are in use, on which cgroups, and what they stopped."`
 	Learn   policyLearnCmd   `cmd:"" help:"Write a policy of what a workload did, as the stored events tell."`
 	Diff    policyDiffCmd    `cmd:"" help:"Compare a policy with what its workload did."`
+	Isolate policyIsolateCmd `cmd:"" help:"Cut a cgroup off the network for a while, or let it back."`
 	Enforce policyEnforceCmd `cmd:"" help:"Enforce a policy for a while, let it only observe, or stop all enforcing."`
 }
 
@@ -120,6 +121,9 @@ func (c *policyShowCmd) Run(a *app) error {
 	for _, k := range sortedKeys(st.Counts) {
 		a.printf("%-28s %d times\n", k, st.Counts[k])
 	}
+	for _, c := range st.Isolated {
+		a.printf("cut off the network: %s\n", printable(c, false))
+	}
 	for _, r := range st.Refused {
 		a.printf("refused: %s\n", printable(r, true))
 	}
@@ -210,6 +214,38 @@ func (c *policyEnforceCmd) Run(a *app) error {
 		return err
 	}
 	a.printf("%s: %s until %s, within two seconds; picket policy show says on what\n", c.Name, mode, until.Format("2006-01-02 15:04"))
+	return nil
+}
+
+type policyIsolateCmd struct {
+	Cgroup string        `arg:"" help:"The cgroup, as process.cgroup of its events says, such as /system.slice/ollama.service."`
+	For    time.Duration `default:"10m" help:"How long."`
+	Off    bool          `help:"Let it back."`
+}
+
+func (c *policyIsolateCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	if policy.Guarded(c.Cgroup) || !strings.HasPrefix(c.Cgroup, "/") {
+		return &node.Error{Err: fmt.Errorf("%q is no cgroup of a workload", c.Cgroup), Hint: "picket hunt class:process --output json shows process.cgroup", Code: node.ExitUsage}
+	}
+	if c.For <= 0 || c.For > 7*24*time.Hour {
+		return &node.Error{Err: fmt.Errorf("--for %s: want up to a week", c.For), Code: node.ExitUsage}
+	}
+	until := time.Now().Add(c.For)
+	if c.Off {
+		until = time.Time{}
+	}
+	if err := node.IsolateCgroup(cfg, c.Cgroup, until); err != nil {
+		return err
+	}
+	if c.Off {
+		a.printf("%s: back on the network within two seconds\n", printable(c.Cgroup, false))
+		return nil
+	}
+	a.printf("%s: cut off within two seconds, until %s; picket policy show says whether\n", printable(c.Cgroup, false), until.Format("2006-01-02 15:04"))
 	return nil
 }
 

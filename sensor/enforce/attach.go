@@ -43,6 +43,11 @@ var features = []feature{
 		"cgroup/sysctl: writing gets EPERM", "settings of the kernel cannot be protected",
 		func(r *Rules) bool { return r.Sysctl },
 	},
+	{
+		"enforce-isolation", []string{"on_packet_out", "on_packet_in"},
+		"cgroup_skb: no packet of a cgroup passes", "a workload cannot be cut off from the network",
+		func(*Rules) bool { return false }, // it is no part of a policy
+	},
 }
 
 // load loads one program alone, so that one which fails does not fail the rest.
@@ -91,7 +96,7 @@ func (e *Enforcer) detach(name string) error {
 func (e *Enforcer) follow() error {
 	var all []error
 	for _, f := range features {
-		needed := false
+		needed := f.name == "enforce-isolation" && len(e.isolated) > 0
 		for _, b := range e.bound {
 			needed = needed || f.wanted(&e.policies[b.name].rules)
 		}

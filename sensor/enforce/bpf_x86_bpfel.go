@@ -108,6 +108,7 @@ const (
 	bpfMapCurrent         = "current"
 	bpfMapDevices         = "devices"
 	bpfMapDropped         = "dropped"
+	bpfMapIsolated        = "isolated"
 	bpfMapPeers           = "peers"
 	bpfMapPrograms        = "programs"
 	bpfMapRepeats         = "repeats"
@@ -118,6 +119,8 @@ const (
 	bpfProgOnDevice       = "on_device"
 	bpfProgOnExec         = "on_exec"
 	bpfProgOnOpened       = "on_opened"
+	bpfProgOnPacketIn     = "on_packet_in"
+	bpfProgOnPacketOut    = "on_packet_out"
 	bpfProgOnSendmsg4     = "on_sendmsg4"
 	bpfProgOnSendmsg6     = "on_sendmsg6"
 	bpfProgOnSocket       = "on_socket"
@@ -168,15 +171,17 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	OnConnect4 *ebpf.ProgramSpec `ebpf:"on_connect4"`
-	OnConnect6 *ebpf.ProgramSpec `ebpf:"on_connect6"`
-	OnDevice   *ebpf.ProgramSpec `ebpf:"on_device"`
-	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnOpened   *ebpf.ProgramSpec `ebpf:"on_opened"`
-	OnSendmsg4 *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
-	OnSendmsg6 *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
-	OnSocket   *ebpf.ProgramSpec `ebpf:"on_socket"`
-	OnSysctl   *ebpf.ProgramSpec `ebpf:"on_sysctl"`
+	OnConnect4  *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6  *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnDevice    *ebpf.ProgramSpec `ebpf:"on_device"`
+	OnExec      *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnOpened    *ebpf.ProgramSpec `ebpf:"on_opened"`
+	OnPacketIn  *ebpf.ProgramSpec `ebpf:"on_packet_in"`
+	OnPacketOut *ebpf.ProgramSpec `ebpf:"on_packet_out"`
+	OnSendmsg4  *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6  *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
+	OnSocket    *ebpf.ProgramSpec `ebpf:"on_socket"`
+	OnSysctl    *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -188,6 +193,7 @@ type bpfMapSpecs struct {
 	Current    *ebpf.MapSpec `ebpf:"current"`
 	Devices    *ebpf.MapSpec `ebpf:"devices"`
 	Dropped    *ebpf.MapSpec `ebpf:"dropped"`
+	Isolated   *ebpf.MapSpec `ebpf:"isolated"`
 	Peers      *ebpf.MapSpec `ebpf:"peers"`
 	Programs   *ebpf.MapSpec `ebpf:"programs"`
 	Repeats    *ebpf.MapSpec `ebpf:"repeats"`
@@ -228,6 +234,7 @@ type bpfMaps struct {
 	Current    *ebpf.Map `ebpf:"current"`
 	Devices    *ebpf.Map `ebpf:"devices"`
 	Dropped    *ebpf.Map `ebpf:"dropped"`
+	Isolated   *ebpf.Map `ebpf:"isolated"`
 	Peers      *ebpf.Map `ebpf:"peers"`
 	Programs   *ebpf.Map `ebpf:"programs"`
 	Repeats    *ebpf.Map `ebpf:"repeats"`
@@ -242,6 +249,7 @@ func (m *bpfMaps) Close() error {
 		m.Current,
 		m.Devices,
 		m.Dropped,
+		m.Isolated,
 		m.Peers,
 		m.Programs,
 		m.Repeats,
@@ -262,15 +270,17 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	OnConnect4 *ebpf.Program `ebpf:"on_connect4"`
-	OnConnect6 *ebpf.Program `ebpf:"on_connect6"`
-	OnDevice   *ebpf.Program `ebpf:"on_device"`
-	OnExec     *ebpf.Program `ebpf:"on_exec"`
-	OnOpened   *ebpf.Program `ebpf:"on_opened"`
-	OnSendmsg4 *ebpf.Program `ebpf:"on_sendmsg4"`
-	OnSendmsg6 *ebpf.Program `ebpf:"on_sendmsg6"`
-	OnSocket   *ebpf.Program `ebpf:"on_socket"`
-	OnSysctl   *ebpf.Program `ebpf:"on_sysctl"`
+	OnConnect4  *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6  *ebpf.Program `ebpf:"on_connect6"`
+	OnDevice    *ebpf.Program `ebpf:"on_device"`
+	OnExec      *ebpf.Program `ebpf:"on_exec"`
+	OnOpened    *ebpf.Program `ebpf:"on_opened"`
+	OnPacketIn  *ebpf.Program `ebpf:"on_packet_in"`
+	OnPacketOut *ebpf.Program `ebpf:"on_packet_out"`
+	OnSendmsg4  *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6  *ebpf.Program `ebpf:"on_sendmsg6"`
+	OnSocket    *ebpf.Program `ebpf:"on_socket"`
+	OnSysctl    *ebpf.Program `ebpf:"on_sysctl"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -280,6 +290,8 @@ func (p *bpfPrograms) Close() error {
 		p.OnDevice,
 		p.OnExec,
 		p.OnOpened,
+		p.OnPacketIn,
+		p.OnPacketOut,
 		p.OnSendmsg4,
 		p.OnSendmsg6,
 		p.OnSocket,

@@ -93,6 +93,7 @@ type Enforcer struct {
 	policies map[string]*policy
 	names    map[uint32]string // of slots, those of the last policies too
 	bound    map[uint64]*binding
+	isolated map[uint64]time.Time
 	slot     uint32
 }
 
@@ -141,7 +142,7 @@ func Open(opts Options) (*Enforcer, error) {
 	}
 	e := &Enforcer{
 		log: opts.Log, host: opts.Host, root: root, attached: map[string]attached{}, policies: map[string]*policy{},
-		names: map[uint32]string{}, bound: map[uint64]*binding{},
+		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
 	}
 	if err := e.open(opts); err != nil {
 		_ = e.Close()

@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -58,6 +59,11 @@ func play(role string, args []string) error {
 		_, err = os.OpenFile(args[0], os.O_RDWR, 0)
 	case "write":
 		err = os.WriteFile(args[0], []byte(args[1]), 0o644)
+	case "talk": // what is read goes to the other end
+		var c net.Conn
+		if c, err = net.Dial("tcp4", args[0]); err == nil {
+			_, err = io.Copy(c, os.Stdin)
+		}
 	case "often":
 		for range 50 {
 			_, err = net.Dial("tcp4", args[0])
