@@ -66,8 +66,11 @@ expires: 2027-11-25
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]Difference{
-		{"egress", "203.0.113.1:22", 1, "forbidden"}, {"egress", "203.0.113.9:22", 1, "forbidden"},
-		{"exec", "/usr/bin/id", 1, "forbidden"}, {"exec", "/usr/bin/python3", 2, "forbidden"}, {"exec", "/usr/bin/node", 0, "unused"},
+		{"egress", "203.0.113.1:22", 1, "forbidden"},
+		{"egress", "203.0.113.9:22", 1, "forbidden"},
+		{"exec", "/usr/bin/id", 1, "forbidden"},
+		{"exec", "/usr/bin/python3", 2, "forbidden"},
+		{"exec", "/usr/bin/node", 0, "unused"},
 	}, d); diff != "" {
 		t.Error(diff)
 	}

@@ -51,8 +51,12 @@ func TestParse(t *testing.T) {
 		Exec:   &Exec{Allow: []string{"/usr/local/bin/llama-server", "/app/bin/*"}},
 		Egress: &Egress{
 			Allow: []Peer{
-				{Prefix: net("127.0.0.0/8")}, {Prefix: net("::1/128")}, {Prefix: net("10.0.0.0/8")}, {Prefix: net("192.0.2.1/32"), Port: 443},
-				{Prefix: net("2001:db8::1/128"), Port: 443}, {Name: "hub.example.org", Port: 443},
+				{Prefix: net("127.0.0.0/8")},
+				{Prefix: net("::1/128")},
+				{Prefix: net("10.0.0.0/8")},
+				{Prefix: net("192.0.2.1/32"), Port: 443},
+				{Prefix: net("2001:db8::1/128"), Port: 443},
+				{Name: "hub.example.org", Port: 443},
 			},
 			Deny: []Peer{{Prefix: net("10.9.0.0/16")}},
 		},

@@ -24,27 +24,32 @@ type feature struct {
 
 var features = []feature{
 	{
-		"enforce-egress", []string{"on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6", "on_socket"},
+		"enforce-egress",
+		[]string{"on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6", "on_socket"},
 		"cgroup/connect, cgroup/sendmsg, cgroup/sock_create: a call gets EPERM", "connections that a policy forbids cannot be stopped",
 		func(r *Rules) bool { return r.Egress != nil },
 	},
 	{
-		"enforce-exec", []string{"on_exec", "on_opened"},
+		"enforce-exec",
+		[]string{"on_exec", "on_opened"},
 		"sched_process_exec: a program is killed before its first instruction", "programs that a policy forbids cannot be stopped",
 		func(r *Rules) bool { return r.Exec != nil },
 	},
 	{
-		"enforce-device", []string{"on_device"},
+		"enforce-device",
+		[]string{"on_device"},
 		"cgroup/dev: opening gets EPERM; what is open stays open", "devices that a policy forbids cannot be kept shut",
 		func(r *Rules) bool { return r.Devices != nil },
 	},
 	{
-		"enforce-sysctl", []string{"on_sysctl"},
+		"enforce-sysctl",
+		[]string{"on_sysctl"},
 		"cgroup/sysctl: writing gets EPERM", "settings of the kernel cannot be protected",
 		func(r *Rules) bool { return r.Sysctl },
 	},
 	{
-		"enforce-isolation", []string{"on_packet_out", "on_packet_in"},
+		"enforce-isolation",
+		[]string{"on_packet_out", "on_packet_in"},
 		"cgroup_skb: no packet of a cgroup passes", "a workload cannot be cut off from the network",
 		func(*Rules) bool { return false }, // it is no part of a policy
 	},
@@ -200,6 +205,12 @@ func DevicesOf(paths []string) []Device {
 // ordinary are the devices that every program may need: null, zero, full, random, urandom, tty,
 // ptmx, and pseudo terminals.
 var ordinary = []Device{
-	{Major: 1, Minor: 3}, {Major: 1, Minor: 5}, {Major: 1, Minor: 7}, {Major: 1, Minor: 8}, {Major: 1, Minor: 9},
-	{Major: 5, Minor: 0}, {Major: 5, Minor: 2}, {Major: 136, Minor: AnyMinor},
+	{Major: 1, Minor: 3},
+	{Major: 1, Minor: 5},
+	{Major: 1, Minor: 7},
+	{Major: 1, Minor: 8},
+	{Major: 1, Minor: 9},
+	{Major: 5, Minor: 0},
+	{Major: 5, Minor: 2},
+	{Major: 136, Minor: AnyMinor},
 }

@@ -261,7 +261,7 @@ func TestWhatIsReleasedIsAllowedAgain(t *testing.T) {
 	}
 	r.bind(t, g, "web", Rules{Enforce: true, Egress: allow()})
 	try("bound a third time", eperm)
-	if err := r.Enforcer.detachAll(); err != nil {
+	if err := r.detachAll(); err != nil {
 		t.Fatal(err)
 	}
 	try("detached, as when the process ends", "ok")

@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -32,7 +33,6 @@ func TestMain(m *testing.M) {
 }
 
 func play(role string, args []string) error {
-	var errno syscall.Errno
 	var err error
 	switch role {
 	case "dial":
@@ -69,14 +69,8 @@ func play(role string, args []string) error {
 			_, err = net.Dial("tcp4", args[0])
 		}
 	}
-	if e, ok := err.(interface{ Unwrap() error }); ok {
-		for ; ok; e, ok = err.(interface{ Unwrap() error }) {
-			err = e.Unwrap()
-		}
-	}
-	if n, ok := err.(syscall.Errno); ok {
-		errno = n
-		return fmt.Errorf("errno %d", int(errno))
+	if n, ok := errors.AsType[syscall.Errno](err); ok {
+		return fmt.Errorf("errno %d", int(n))
 	}
 	return err
 }
