@@ -20,6 +20,7 @@
 //	net.listen                     network_listen
 //	net.send                       network_send
 //	sensor.health                  sensor_health
+//	policy.violation               policy_violation
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in

@@ -10,7 +10,7 @@ import (
 )
 
 // sources says which Sigma log sources the events of each kind belong to. The categories are
-// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send)
+// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send, policy_violation)
 // gets one of its own, so that a public rule never fires on what its author did not mean.
 var sources = func() [256][]sigma.Logsource {
 	table := map[event.Kind][]string{
