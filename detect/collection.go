@@ -208,13 +208,15 @@ func carries(k event.Kind, f event.Info) bool {
 	case f.Sigma == "SourceImage":
 		return k == event.ProcessTrace
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
-		return k.Class() == "file" || k.Class() == "device" && of == "file"
+		return k.Class() == "file" || (k.Class() == "device" || k == event.PolicyViolation) && of == "file"
 	case strings.HasPrefix(f.Name, "net.dns."):
 		return k == event.NetDNS
 	case f.Name == "net.hostname":
 		return k == event.NetConnect
+	case of == "policy":
+		return k == event.PolicyViolation
 	case of == "net" || of == "sigma": // both ends by Sigma's names
-		return k.Class() == "net"
+		return k.Class() == "net" || k == event.PolicyViolation
 	case of == "message":
 		return k == event.SensorHealth
 	}

@@ -23,6 +23,7 @@ var phrases = map[string]func(*event.Event) string{
 	"model":  func(e *event.Event) string { return modelOf(e.File.Model) },
 	"remote": func(e *event.Event) string { return endpoint(e.Net.Remote) },
 	"bytes":  func(e *event.Event) string { return size(e.Net.BytesOut) },
+	"breach": func(e *event.Event) string { return clean(e.Breach(), 320) },
 }
 
 // summaryError is a fault of a rule's custom field picket.
@@ -46,7 +47,7 @@ func summaryOf(custom map[string]*yaml.Node) (t template, playbook string, err *
 		case "summary":
 			var msg string
 			if t, msg = parseTemplate(val.Value); msg != "" {
-				return nil, "", &summaryError{val.Line, val.Column, msg, "name a field, or who, where, parent, model, remote or bytes"}
+				return nil, "", &summaryError{val.Line, val.Column, msg, "name a field, or who, where, parent, model, remote, bytes or breach"}
 			}
 		case "playbook":
 			playbook = val.Value
@@ -138,6 +139,8 @@ func (r *rule) clause(e *event.Event) string {
 		return actor + " sent " + size(e.Net.BytesOut) + " to " + endpoint(e.Net.Remote)
 	case event.NetReceive:
 		return actor + " received " + size(e.Net.BytesIn) + " from " + endpoint(e.Net.Remote)
+	case event.PolicyViolation:
+		return actor + " " + clean(e.Breach(), 320)
 	}
 	if d := e.Net.DNS; e.Kind == event.NetDNS && d != nil {
 		return actor + " looked up " + clean(d.Name, 160)

@@ -11,7 +11,7 @@ import (
 )
 
 // sources says which Sigma log sources the events of each kind belong to. The categories are
-// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, network_send, network_receive)
+// Sigma's own where it has one; a kind that Sigma has no word for (network_listen, policy_violation…)
 // gets one of its own, so that a public rule never fires on what its author did not mean.
 var sources = func() [256][]sigma.Logsource {
 	table := map[event.Kind][]string{
@@ -54,6 +54,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.DeviceControl:    {"device_control"},
 
 		event.ProcessCapability: {"process_capability"},
+		event.PolicyViolation:   {"policy_violation"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -17,6 +17,7 @@ var catalogue = slices.Concat(
 	netRows,
 	nameRows,
 	callFields,
+	policyFields,
 )
 
 // eventRows says what happened, on which host.

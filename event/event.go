@@ -69,6 +69,9 @@ const (
 	ProcessCapability Kind = 44 // a capability that was used
 )
 
+// PolicyViolation: a policy forbids what a process did or tried.
+const PolicyViolation Kind = 48
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -84,6 +87,8 @@ var kindNames = [MaxKinds]string{
 	HostMount: "host.mount", HostModule: "host.module", HostBPF: "host.bpf", HostKernel: "host.kernel",
 	ProcessCred: "process.credentials", HostSysctl: "host.sysctl", DeviceOpen: "device.open", CgroupCreate: "cgroup.create",
 	DeviceControl: "device.control", ProcessCapability: "process.capability",
+
+	PolicyViolation: "policy.violation",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -112,8 +117,8 @@ func ParseKind(s string) (Kind, bool) {
 	return Kind(max(i, 0)), i > 0
 }
 
-// Class returns the part of the kind's name before the dot: process, file, net, host,
-// device, cgroup or sensor.
+// Class returns the part of the kind's name before the dot: process, file, net, host, device,
+// cgroup, policy or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -134,7 +139,8 @@ type Event struct {
 	Net     Net
 	// Call is what the process asked of the kernel, of kinds from ProcessSignal on; nil for others.
 	// It is not changed once it is handed out, but for its Target by workload.Stamp.
-	Call *Call
+	Call   *Call
+	Policy *Policy // PolicyViolation; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -270,6 +276,11 @@ func (e *Event) ID() string {
 	}
 	if e.Kind == SensorHealth {
 		s(e.Message)
+	}
+	if e.Policy != nil {
+		s(e.Policy.Name)
+		s(e.Policy.Rule)
+		s(e.Policy.Action)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

@@ -246,6 +246,8 @@ func (e *Event) describe() string {
 		return who + e.Net.DNS.describe()
 	case SensorHealth:
 		return e.Message
+	case PolicyViolation:
+		return who + " " + e.Breach()
 	}
 	switch e.Kind {
 	case DeviceOpen:

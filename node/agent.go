@@ -44,16 +44,18 @@ type agent struct {
 	engine  *detect.Engine
 	stream  *stream.Agent
 
-	recorder *recorder
-	asks     asks
-	lines    []byte // record being written, reused
-	rules    ruleState
-	asked    kernel.Demand // of the sensor
-	dropped  uint64
-	alive    *os.File  // tells the next agent until when this one saw all
-	last     time.Time // of the newest event since the last tick
-	mute     bool      // the alive file could not be written, and that was said
-	saved    time.Time // when half-seen sequences were last kept
+	policies  *policies
+	protected []string // model directories of policies that the sensor looks at
+	recorder  *recorder
+	asks      asks
+	lines     []byte // record being written, reused
+	rules     ruleState
+	asked     kernel.Demand // of the sensor
+	dropped   uint64
+	alive     *os.File  // tells the next agent until when this one saw all
+	last      time.Time // of the newest event since the last tick
+	mute      bool      // the alive file could not be written, and that was said
+	saved     time.Time // when half-seen sequences were last kept
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -107,6 +109,9 @@ func (a *agent) open(undo *cleanup) error {
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
 		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses, Redact: kernel.Redact,
 	})
+	a.policies = newPolicies(a.cfg, a.log.With("component", "policy"))
+	undo.add("policies", a.policies.close)
+	a.policies.reload(context.Background())
 	a.asked = a.demand()
 	a.sensor, err = kernel.Open(kernel.Options{
 		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.asked,
@@ -152,9 +157,15 @@ func (a *agent) demand() kernel.Demand {
 			kinds[k] = true
 		}
 	}
+	models := a.policies.models()
+	if len(models) > 0 {
+		for _, k := range []event.Kind{event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileChmod} {
+			kinds[k] = true
+		}
+	}
 	d := kernel.Demand{Kinds: kinds, Paths: a.engine.Places().Paths}
 	if len(d.Paths) > 0 { // what becomes of models travels, whatever the rules are
-		d.Paths = slices.Concat(d.Paths, a.cfg.Workload.Models, a.cfg.Workload.Datasets)
+		d.Paths = slices.Concat(d.Paths, models, a.cfg.Workload.Models, a.cfg.Workload.Datasets)
 	}
 	return d
 }
@@ -163,7 +174,8 @@ func (a *agent) demand() kernel.Demand {
 // flight recorder and go when a finding needs them.
 func travels(e *event.Event) bool {
 	switch e.Kind {
-	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.SensorHealth:
+	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS,
+		event.SensorHealth, event.PolicyViolation:
 		return true
 	}
 	return e.File.Model != nil
@@ -184,6 +196,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			events <- struct{}{}
 		})
 	}()
+	enforced := a.startPolicies(ctx, events)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -195,7 +208,9 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	for {
 		select {
 		case err := <-sensed:
-			if ctx.Err() != nil {
+			cancel()
+			<-enforced
+			if err == nil {
 				return nil
 			}
 			return fmt.Errorf("sensor: %w", err)
@@ -209,12 +224,14 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			<-events
 			a.advance(now)
 			events <- struct{}{}
+			a.followPolicies()
 		case <-beat.C:
 			if changed == nil {
 				a.askIfChanged(ask)
 			}
 			a.heartbeat()
 		case <-ctx.Done():
+			<-enforced
 			return <-sensed
 		}
 	}
@@ -224,6 +241,12 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 func (a *agent) handle(e *event.Event) {
 	a.last = e.Time
 	a.tracker.Stamp(e)
+	if e.Kind != event.ProcessExit && e.Kind != event.ProcessFork {
+		a.policies.meet(e.Process)
+	}
+	if v := a.policies.breach(e); v != nil {
+		defer a.handle(v)
+	}
 	findings := a.engine.Process(e)
 	for i := range findings {
 		a.publish(&findings[i])

@@ -33,6 +33,7 @@ type Config struct {
 
 	Workload Workload      `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
 	Detect   Detect        `yaml:"detect" doc:"rules"`
+	Policy   Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
 	Stream   Stream        `yaml:"stream" doc:"the way from agents to the server"`
 	Store    Store         `yaml:"store" doc:"where events and state are kept"`
 	Incident Incident      `yaml:"incident" doc:"how findings become incidents"`
@@ -66,6 +67,12 @@ type Detect struct {
 
 // Values are texts of which one may stand alone.
 type Values []string
+
+// Policies is the policy section.
+type Policies struct {
+	Files []string `yaml:"files" doc:"policies, or directories of them"`
+	Mode  string   `yaml:"mode" doc:"enforce: what each policy says is done; observe: acts against them are only told, whatever they say"`
+}
 
 // Stream is the stream section.
 type Stream struct {
@@ -104,6 +111,7 @@ func Default() *Config {
 		User:   "picket",
 		Log:    Log{Level: "info", Format: "text"},
 		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}, Noisy: 100},
+		Policy: Policies{Files: []string{"/etc/picket/policies"}, Mode: "enforce"},
 		Stream: Stream{Listen: "127.0.0.1:7421", Spool: 256 << 20, Retention: 2 << 30},
 		Store: Store{
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
@@ -178,10 +186,10 @@ func (c *Config) Complete() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.Data = abs
-	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions} { // the programs that picket run starts work elsewhere
+	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions, c.Policy.Files} { // the programs that picket run starts work elsewhere
 		for i, dir := range dirs {
 			if dirs[i], err = filepath.Abs(dir); err != nil {
-				return fmt.Errorf("detect: %w", err)
+				return fmt.Errorf("configuration: %w", err)
 			}
 		}
 	}
@@ -241,6 +249,9 @@ func (c *Config) validate() (key, msg string) {
 	}
 	if c.Detect.Noisy < 1 {
 		return "detect.noisy", "want at least 1"
+	}
+	if !oneOf(c.Policy.Mode, "observe", "enforce") {
+		return "policy.mode", "want observe or enforce"
 	}
 	if c.Store.Retention < Duration(24*time.Hour) {
 		return "store.retention", "want at least 1d: the store keeps whole days"

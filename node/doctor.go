@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"picket/detect"
+	"picket/policy"
+	"picket/sensor/enforce"
 	"picket/sensor/kernel"
 )
 
@@ -58,7 +60,11 @@ func Doctor(cfg *Config) []Check {
 		k.Fatal = !c.OK && (c.Name == "btf" || c.Name == "exec")
 		out = append(out, k)
 	}
+	for _, c := range enforce.Probe() {
+		out = append(out, Check{Name: c.Name, OK: c.OK, Detail: c.Detail})
+	}
 	out = append(out, ruleChecks(cfg)...)
+	out = append(out, policyCheck(cfg))
 	_, err = exec.LookPath("runc")
 	if err != nil {
 		err = fmt.Errorf("runc is not installed: picket lab cannot start its container; apt install runc busybox-static")
@@ -82,6 +88,22 @@ func ruleChecks(cfg *Config) []Check {
 	}
 	places.OK, places.Detail = true, e.Places().String()
 	return []Check{rules, places}
+}
+
+// policyCheck says whether the policies are in order.
+func policyCheck(cfg *Config) Check {
+	list, err := policy.Load(cfg.Policy.Files...)
+	enforced := 0
+	for _, p := range list {
+		if p.Mode == policy.Enforce {
+			enforced++
+		}
+	}
+	c := Check{Name: "policies", OK: err == nil, Detail: fmt.Sprintf("%d, of which %d are enforced", len(list), enforced)}
+	if !c.OK {
+		c.Detail += fmt.Sprintf("; %d mistakes, and no policy is taken over: picket policy check names them", len(Unjoin(err)))
+	}
+	return c
 }
 
 func dataDir(dir string) error {

@@ -61,12 +61,14 @@ system() {
 	done
 	printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n' >"$root/etc/passwd"
 	printf '%s' "$tests" >"$root/tests"
-	CGO_ENABLED=0 go test -c -o "$root/kernel.test" ./sensor/kernel
+	for name in kernel enforce; do
+		CGO_ENABLED=0 go test -c -o "$root/$name.test" "./sensor/$name"
+	done
 	# A container can not be made on the first root, which no kernel lets go of.
 	cat >"$root/init" <<-'INIT'
 		#!/bin/sh
 		mount -t tmpfs -o size=75% tmpfs /new
-		cp -a /usr /bin /sbin /lib /lib64 /etc /proc /sys /dev /tmp /kernel.test /tests /run /overlay* /new
+		cp -a /usr /bin /sbin /lib /lib64 /etc /proc /sys /dev /tmp /*.test /tests /run /overlay* /new
 		exec switch_root /new /run
 	INIT
 	cat >"$root/run" <<-'RUN'
@@ -84,7 +86,10 @@ system() {
 		[ ! -e /overlay.ko.xz ] || xz -d /overlay.ko.xz
 		insmod /overlay.ko
 		echo "kernels: running $(uname -r)"
-		/kernel.test -test.v -test.timeout 15m -test.run "$(cat /tests)" && echo "kernels: pass" || echo "kernels: fail"
+		for name in kernel enforce; do
+			"/$name.test" -test.v -test.timeout 15m -test.run "$(cat /tests)" || failed=$name
+		done
+		[ -z "$failed" ] && echo "kernels: pass" || echo "kernels: fail"
 		poweroff -f
 	RUN
 	chmod 755 "$root/init" "$root/run"
@@ -103,7 +108,7 @@ boot() {
 	timeout "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -nographic -no-reboot -nic none \
 		-kernel "$out/$1"/boot/vmlinuz-* -initrd "$out/$1.initrd" \
 		-append "console=ttyS0 quiet panic=-1" </dev/null >"$log" 2>&1 || true
-	tr -d '\r' <"$log" | grep -aE '^(--- |kernels: )|process_test.go:[0-9]+: [a-z0-9-]+ +(true|false) ' || true
+	tr -d '\r' <"$log" | grep -aE '^(--- |kernels: )|(process|kernel)_test.go:[0-9]+: [a-z0-9-]+ +(true|false) ' || true
 	if grep -aq '^kernels: pass' "$log"; then
 		say "$1: pass in $((SECONDS - began)) s"
 		return 0

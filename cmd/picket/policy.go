@@ -1,0 +1,261 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"picket/node"
+	"picket/policy"
+	"picket/sensor/enforce"
+)
+
+type policyCmd struct {
+	Check   policyCheckCmd   `cmd:"" help:"Find mistakes in policies, and what of them this kernel cannot enforce."`
+	Show    policyShowCmd    `cmd:"" default:"withargs" help:"Show which policies are in use, on which cgroups, and what they stopped."`
+	Learn   policyLearnCmd   `cmd:"" help:"Write a policy of what a workload did, as the stored events tell."`
+	Diff    policyDiffCmd    `cmd:"" help:"Compare a policy with what its workload did."`
+	Isolate policyIsolateCmd `cmd:"" help:"Cut a cgroup off the network for a while, or let it back."`
+	Enforce policyEnforceCmd `cmd:"" help:"Enforce a policy for a while, let it only observe, or stop all enforcing."`
+}
+
+type policyCheckCmd struct {
+	outputFlag
+	Files []string `arg:"" optional:"" name:"file" help:"Policies, or directories of them. Default: policy.files of the configuration."`
+}
+
+func (c *policyCheckCmd) Run(a *app) error {
+	files, err := policyFiles(a, c.Files)
+	if err != nil {
+		return err
+	}
+	list, err := policy.Load(files...)
+	problems := []string{}
+	for _, e := range node.Unjoin(err) {
+		problems = append(problems, e.Error())
+	}
+	said := ""
+	if os.Geteuid() == 0 {
+		caps := enforce.Probe()
+		for _, p := range list {
+			if err := node.Enforceable(p, caps); err != nil {
+				problems = append(problems, err.Error())
+			}
+		}
+	} else {
+		said = "; what this kernel can enforce was not looked at, which needs root"
+	}
+	if c.json() {
+		if err := a.printJSON(problems); err != nil {
+			return err
+		}
+	} else {
+		for _, p := range problems {
+			a.printf("%s\n", printable(p, true))
+		}
+	}
+	if len(problems) > 0 {
+		return &node.Error{Err: fmt.Errorf("%d mistakes: no policy is taken over before they are mended", len(problems)), Code: node.ExitConfig}
+	}
+	if !c.json() {
+		a.printf("%d policies: ok%s\n", len(list), said)
+	}
+	return nil
+}
+
+func policyFiles(a *app, named []string) ([]string, error) {
+	if len(named) == 0 {
+		cfg, err := a.config()
+		if err != nil {
+			return nil, err
+		}
+		return cfg.Policy.Files, nil
+	}
+	for _, f := range named {
+		if _, err := os.Stat(f); err != nil {
+			return nil, &node.Error{Err: fmt.Errorf("policy: %w", err), Code: node.ExitUsage}
+		}
+	}
+	return named, nil
+}
+
+type policyShowCmd struct {
+	outputFlag
+	Name string `arg:"" optional:"" help:"A policy: its file as Picket reads it, and where it is in use."`
+}
+
+func (c *policyShowCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	st, err := node.ReadPolicyStatus(cfg)
+	if c.Name != "" {
+		p, found := findPolicy(cfg, c.Name)
+		if found != nil {
+			return found
+		}
+		a.printf("# %s\n%s", printable(p.File, false), printable(p.String(), true))
+		for _, s := range st.Policies {
+			if s.Name == c.Name {
+				a.printf("\n# %s on %d cgroups: %s\n", modeWord(s.Enforce), len(s.Cgroups), printable(strings.Join(s.Cgroups, ", "), false))
+			}
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return a.printJSON(st)
+	}
+	var rows [][]string
+	for _, s := range st.Policies {
+		rows = append(rows, []string{s.Name, modeWord(s.Enforce), fmt.Sprint(len(s.Cgroups)), strings.Join(s.Cgroups, ", ")})
+	}
+	a.table([]string{"POLICY", "DOES", "ON", "CGROUPS"}, rows)
+	for _, k := range sortedKeys(st.Counts) {
+		a.printf("%-28s %d times\n", k, st.Counts[k])
+	}
+	for _, c := range st.Isolated {
+		a.printf("cut off the network: %s\n", printable(c, false))
+	}
+	for _, r := range st.Refused {
+		a.printf("refused: %s\n", printable(r, true))
+	}
+	return nil
+}
+
+func sortedKeys(m map[string]uint64) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func modeWord(enforced bool) string {
+	if enforced {
+		return "enforces"
+	}
+	return "observes"
+}
+
+// findPolicy returns the policy of a name.
+func findPolicy(cfg *node.Config, name string) (*policy.Policy, error) {
+	list, err := policy.Load(cfg.Policy.Files...)
+	for _, p := range list {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, &node.Error{Err: fmt.Errorf("there is no policy %q below %s", name, strings.Join(cfg.Policy.Files, ", ")), Hint: "picket policy check names the files it reads", Code: node.ExitUsage}
+}
+
+type policyEnforceCmd struct {
+	Name string        `arg:"" optional:"" help:"The policy."`
+	For  time.Duration `default:"24h" help:"How long; then the policy does what its file says."`
+	Off  bool          `help:"With a name: let it only observe. Without: enforce nothing, until --resume."`
+
+	Resume bool `help:"Forget what was said before: each policy does what its file says."`
+}
+
+func (c *policyEnforceCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Resume:
+		if err := node.ResumeEnforcing(cfg); err != nil {
+			return err
+		}
+		a.printf("each policy does what its file says\n")
+		return nil
+	case c.Name == "" && c.Off:
+		if err := node.StopEnforcing(cfg); err != nil {
+			return err
+		}
+		a.printf("nothing is enforced any more; picket policy enforce --resume ends that\n")
+		return nil
+	case c.Name == "":
+		return &node.Error{Err: errors.New("enforce needs a policy, --off or --resume"), Hint: "picket policy show lists the policies", Code: node.ExitUsage}
+	case c.For <= 0 || c.For > 366*24*time.Hour:
+		return &node.Error{Err: fmt.Errorf("--for %s: want up to a year", c.For), Code: node.ExitUsage}
+	}
+	p, err := findPolicy(cfg, c.Name)
+	if err != nil {
+		return err
+	}
+	mode := policy.Observe
+	if !c.Off {
+		mode = policy.Enforce
+		forced := *p
+		forced.Mode = mode
+		if os.Geteuid() == 0 {
+			if err := node.Enforceable(&forced, enforce.Probe()); err != nil {
+				return err
+			}
+		}
+		if cfg.Policy.Mode == string(policy.Observe) {
+			return &node.Error{Err: errors.New("policy.mode is observe in the configuration: nothing is enforced"), Hint: "set it to enforce", Code: node.ExitConfig}
+		}
+	}
+	until := time.Now().Add(c.For)
+	if err := node.SetPolicyMode(cfg, c.Name, string(mode), until); err != nil {
+		return err
+	}
+	a.printf("%s: %s until %s, within two seconds; picket policy show says on what\n", c.Name, mode, until.Format("2006-01-02 15:04"))
+	return nil
+}
+
+type policyIsolateCmd struct {
+	Cgroup string        `arg:"" help:"The cgroup, as process.cgroup of its events says, such as /system.slice/ollama.service."`
+	For    time.Duration `default:"10m" help:"How long."`
+	Off    bool          `help:"Let it back."`
+}
+
+func (c *policyIsolateCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	if policy.Guarded(c.Cgroup) || !strings.HasPrefix(c.Cgroup, "/") {
+		return &node.Error{Err: fmt.Errorf("%q is no cgroup of a workload", c.Cgroup), Hint: "picket hunt class:process --output json shows process.cgroup", Code: node.ExitUsage}
+	}
+	if c.For <= 0 || c.For > 7*24*time.Hour {
+		return &node.Error{Err: fmt.Errorf("--for %s: want up to a week", c.For), Code: node.ExitUsage}
+	}
+	until := time.Now().Add(c.For)
+	if c.Off {
+		until = time.Time{}
+	}
+	if err := node.IsolateCgroup(cfg, c.Cgroup, until); err != nil {
+		return err
+	}
+	if c.Off {
+		a.printf("%s: back on the network within two seconds\n", printable(c.Cgroup, false))
+		return nil
+	}
+	a.printf("%s: cut off within two seconds, until %s; picket policy show says whether\n", printable(c.Cgroup, false), until.Format("2006-01-02 15:04"))
+	return nil
+}
+
+// nameOf makes a policy's name of a container's or a cgroup's.
+func nameOf(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(filepath.Base(s)))
+	return strings.TrimLeft(s[:min(len(s), 40)], "-._") + "-policy"
+}

@@ -1,0 +1,246 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"picket/event"
+	"picket/policy"
+	"picket/sensor/enforce"
+)
+
+const (
+	policiesEvery = 2 * time.Second  // files are looked at
+	programsEvery = 10 * time.Second // where the paths of programs lead
+	namesEvery    = time.Minute      // what names stand for
+	nameKept      = time.Hour        // an address, after it was last given for a name
+	maxSubjects   = 16 << 10
+)
+
+// policies binds the cgroups of workloads to the policies that select them.
+type policies struct {
+	cfg *Config
+	log *slog.Logger
+
+	mu       sync.Mutex
+	enforcer *enforce.Enforcer // nil until there is a policy
+	lacks    []event.Capability
+	loaded   map[string]*policy.Policy
+	applied  map[string]enforce.Rules
+	subjects map[policy.Subject]string // to the root of its file system
+	bound    map[uint64]placed         // by cgroup id
+	isolated map[string]isolation      // by cgroup
+	wrong    []string                  // what was refused, for people
+	told     map[string]bool           // refusals that were logged
+	seen     string                    // fingerprint of the files
+	names    map[string]map[netip.Addr]time.Time
+}
+
+// isolation is a cgroup that is cut off.
+type isolation struct {
+	id    uint64
+	until time.Time
+}
+
+// placed is a cgroup and the policy that it is under.
+type placed struct{ name, cgroup, root string }
+
+func newPolicies(cfg *Config, log *slog.Logger) *policies {
+	return &policies{
+		cfg: cfg, log: log, loaded: map[string]*policy.Policy{}, applied: map[string]enforce.Rules{}, subjects: map[policy.Subject]string{},
+		bound: map[uint64]placed{}, isolated: map[string]isolation{}, told: map[string]bool{}, names: map[string]map[netip.Addr]time.Time{},
+	}
+}
+
+// reload reads the policies where their files changed. A mistake keeps those in use that were.
+func (p *policies) reload(ctx context.Context) {
+	seen := policyFingerprint(p.cfg)
+	if seen == p.seen {
+		return
+	}
+	p.seen = seen
+	list, err := policy.Load(p.cfg.Policy.Files...)
+	if err == nil {
+		err = p.open(len(list) + len(readOverrides(p.cfg).Isolated))
+	}
+	if err == nil {
+		err = p.enforceable(list)
+	}
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.wrong = nil
+		for _, e := range Unjoin(err) {
+			p.wrong = append(p.wrong, e.Error())
+		}
+		p.log.Error("policies were not taken over: those that were stay in use", "mistakes", len(p.wrong), "first", p.wrong[0])
+		p.writeStatus()
+		return
+	}
+	p.lookUp(ctx, list)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wrong, p.told = nil, map[string]bool{}
+	loaded := map[string]*policy.Policy{}
+	for _, pol := range list {
+		loaded[pol.Name] = pol
+	}
+	p.loaded = loaded
+	p.apply()
+	if len(list) > 0 {
+		p.log.Info("policies loaded", "policies", len(list), "bound", len(p.bound))
+	}
+}
+
+// open makes the enforcer when the first policy is there.
+func (p *policies) open(n int) error {
+	if n == 0 || p.enforcer != nil {
+		return nil
+	}
+	e, err := enforce.Open(enforce.Options{Log: p.log, Host: p.cfg.Host})
+	if err != nil {
+		return err
+	}
+	p.lacks = enforce.Probe()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.enforcer = e
+	return nil
+}
+
+// enforceable says what of the policies this kernel cannot enforce, before any of them is used.
+func (p *policies) enforceable(list []*policy.Policy) error {
+	var errs []error
+	for _, pol := range list {
+		if err := Enforceable(pol, p.lacks); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Enforceable says what of a policy in mode enforce a kernel with these capabilities cannot enforce.
+func Enforceable(pol *policy.Policy, caps []event.Capability) error {
+	if pol.Mode != policy.Enforce {
+		return nil
+	}
+	what := enforce.Lacks(caps, rulesOf(pol, policy.Set{}))
+	if pol.Models != nil && pol.Models.ReadOnly {
+		i := slices.IndexFunc(caps, func(c event.Capability) bool { return c.Name == "enforce-models" })
+		if i >= 0 && !caps[i].OK {
+			what = caps[i].Detail
+		}
+	}
+	if what == "" {
+		return nil
+	}
+	return &policy.Error{
+		File: pol.File, Line: pol.Line, Col: 1, Msg: "policy " + pol.Name + " cannot be enforced on this kernel: " + what,
+		Hint: "put that part into a policy with mode: observe",
+	}
+}
+
+// rulesOf is what a policy asks of the kernel.
+func rulesOf(pol *policy.Policy, set policy.Set) enforce.Rules {
+	r := enforce.Rules{Enforce: pol.Mode == policy.Enforce, Until: pol.Expires, Sysctl: pol.Sysctl == "deny"}
+	if pol.Exec != nil {
+		r.Exec = pol.Exec.Allow
+	}
+	if pol.Egress != nil {
+		r.Egress = &enforce.Egress{Open: set.Open}
+		for _, x := range set.Prefixes {
+			r.Egress.Prefixes = append(r.Egress.Prefixes, enforce.Prefix(x))
+		}
+	}
+	if pol.Devices != nil {
+		r.Devices = enforce.DevicesOf(pol.Devices.Allow)
+	}
+	return r
+}
+
+// apply brings the kernel's sets, and then the bindings, to what the policies say now.
+func (p *policies) apply() {
+	if p.enforcer == nil {
+		return
+	}
+	over, now := readOverrides(p.cfg), time.Now()
+	for name := range p.applied {
+		if pol := p.loaded[name]; pol == nil || pol.Over(now) {
+			p.enforcer.Remove(name)
+			delete(p.applied, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.loaded)) {
+		pol := p.loaded[name]
+		if pol.Over(now) {
+			p.refuse(fmt.Sprintf("policy %s expired on %s and does nothing more", name, pol.Expires.AddDate(0, 0, -1).Format(time.DateOnly)))
+			continue
+		}
+		rules, err := p.rules(pol, over, now)
+		if err == nil {
+			if was, ok := p.applied[name]; ok && reflect.DeepEqual(was, rules) {
+				continue
+			}
+			err = p.enforcer.Apply(name, rules)
+		}
+		if err != nil {
+			p.refuse(err.Error())
+			continue
+		}
+		p.applied[name] = rules
+	}
+	p.place()
+	p.isolate(over.Isolated, now)
+	p.writeStatus()
+}
+
+// rules is what a policy asks of the kernel, with what its names stand for and what people said of
+// its mode.
+func (p *policies) rules(pol *policy.Policy, over overrides, now time.Time) (enforce.Rules, error) {
+	var set policy.Set
+	if pol.Egress != nil {
+		addrs := map[string][]netip.Addr{}
+		for _, name := range pol.Egress.Names() {
+			addrs[name] = slices.SortedFunc(maps.Keys(p.names[name]), netip.Addr.Compare)
+		}
+		var err error
+		if set, err = pol.Egress.Compile(addrs); err != nil {
+			return enforce.Rules{}, fmt.Errorf("policy %s: %w", pol.Name, err)
+		}
+	}
+	r := rulesOf(pol, set)
+	if o, ok := over.Modes[pol.Name]; ok && now.Before(o.Until) {
+		forced := *pol
+		forced.Mode = policy.Enforce
+		if o.Mode == string(policy.Enforce) {
+			if err := Enforceable(&forced, p.lacks); err != nil {
+				return r, err
+			}
+		}
+		r.Enforce = o.Mode == string(policy.Enforce)
+	}
+	if over.Off || p.cfg.Policy.Mode == string(policy.Observe) {
+		r.Enforce = false
+	}
+	return r, nil
+}
+
+// refuse says once what could not be done.
+func (p *policies) refuse(why string) {
+	if p.told[why] {
+		return
+	}
+	p.told[why] = true
+	if len(p.wrong) < maxRuleErrors {
+		p.wrong = append(p.wrong, why)
+	}
+	p.log.Warn("policy", "refused", why)
+}

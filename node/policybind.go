@@ -1,0 +1,229 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"picket/event"
+	"picket/policy"
+	"picket/sensor/enforce"
+)
+
+// isolate cuts off the cgroups that people named, and lets go of the others.
+func (p *policies) isolate(want map[string]time.Time, now time.Time) {
+	for cgroup, is := range p.isolated {
+		if until, ok := want[cgroup]; !ok || !now.Before(until) {
+			p.enforcer.Restore(is.id)
+			delete(p.isolated, cgroup)
+			p.log.Info("a cgroup is back on the network", "cgroup", cgroup)
+		}
+	}
+	for cgroup, until := range want {
+		if !now.Before(until) || p.isolated[cgroup].until.Equal(until) {
+			continue
+		}
+		id, err := p.enforcer.ID(cgroup)
+		if err == nil && policy.Guarded(cgroup) {
+			err = fmt.Errorf("cgroup %s holds the host together: it is not cut off", cgroup)
+		}
+		if err == nil {
+			err = p.enforcer.Isolate(cgroup, until)
+		}
+		if err != nil {
+			p.refuse(err.Error())
+			continue
+		}
+		p.isolated[cgroup] = isolation{id, until}
+		p.log.Warn("a cgroup is cut off the network", "cgroup", cgroup, "until", until)
+	}
+}
+
+// meet takes note of a process: its cgroup may be one that a policy is for. A cgroup that is under a
+// policy goes over to a more particular one only: what a process calls itself must not free it.
+func (p *policies) meet(proc *event.Process) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.enforcer == nil || proc == nil || proc.CgroupPath == "" {
+		return
+	}
+	s := subjectOf(proc)
+	if !p.byExe() {
+		s.Exe = ""
+	}
+	if _, known := p.subjects[s]; known || len(p.subjects) >= maxSubjects {
+		return
+	}
+	root := fmt.Sprintf("/proc/%d/root", proc.PID)
+	p.subjects[s] = root
+	best, _ := policy.Choose(p.live(), s)
+	if best == nil {
+		return
+	}
+	id, err := p.enforcer.ID(s.Cgroup)
+	if err != nil {
+		return // it is gone, or known to cgroup v1 only
+	}
+	if has, ok := p.bound[id]; ok && !best.Over(time.Now()) && !best.Narrower(p.loaded[has.name]) {
+		return
+	}
+	p.bind(id, placed{best.Name, s.Cgroup, root})
+	p.writeStatus()
+}
+
+// byExe reports whether a policy selects by executable.
+func (p *policies) byExe() bool {
+	for _, pol := range p.loaded {
+		if pol.Select.Exe != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// live returns the policies that the kernel has.
+func (p *policies) live() []*policy.Policy {
+	var out []*policy.Policy
+	for name := range p.applied {
+		out = append(out, p.loaded[name])
+	}
+	return out
+}
+
+// place puts each known cgroup under the policy that is for it now, and lets go of the others.
+func (p *policies) place() {
+	want, live := map[uint64]placed{}, p.live()
+	for s, root := range p.subjects {
+		best, _ := policy.Choose(live, s)
+		if best == nil {
+			continue
+		}
+		id, err := p.enforcer.ID(s.Cgroup)
+		if has, ok := want[id]; err != nil || ok && !best.Before(p.loaded[has.name]) {
+			continue
+		}
+		want[id] = placed{best.Name, s.Cgroup, root}
+	}
+	for id := range p.bound {
+		if _, ok := want[id]; !ok {
+			p.enforcer.Release(id)
+			delete(p.bound, id)
+		}
+	}
+	for id, to := range want {
+		if has, ok := p.bound[id]; !ok || has.name != to.name {
+			p.bind(id, to)
+		}
+	}
+}
+
+// bind puts a cgroup under a policy.
+func (p *policies) bind(id uint64, to placed) {
+	if policy.Guarded(to.cgroup) {
+		p.refuse(fmt.Sprintf("policy %s selects cgroup %s, which holds the host together: a workload needs a cgroup of its own in cgroup v2", to.name, to.cgroup))
+		return
+	}
+	t := enforce.Target{Cgroup: to.cgroup}
+	if b, err := os.ReadFile(strings.TrimSuffix(to.root, "root") + "cgroup"); err == nil && strings.Contains(string(b), "\n0::"+to.cgroup+"\n") {
+		t.Root = to.root // the process is there still, and no other has its number
+	}
+	if err := p.enforcer.Bind(t, to.name); err != nil {
+		p.refuse(err.Error())
+		return
+	}
+	p.bound[id] = to
+	p.log.Info("a cgroup is under a policy", "policy", to.name, "cgroup", to.cgroup, "enforce", p.applied[to.name].Enforce)
+}
+
+// breach returns the violation that a change of a file is: writing in a model directory can only be
+// seen. It returns nil for all others.
+func (p *policies) breach(e *event.Event) *event.Event {
+	switch e.Kind {
+	case event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileChmod:
+	default:
+		return nil
+	}
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.bound) == 0 || e.Process == nil {
+		return nil
+	}
+	for _, b := range p.bound {
+		m := p.loaded[b.name].Models
+		if m == nil || !m.ReadOnly || !within(e.Process.CgroupPath, b.cgroup) {
+			continue
+		}
+		if slices.ContainsFunc(m.Paths, func(dir string) bool { return within(e.File.Path, dir) || within(e.File.Old, dir) }) {
+			v := e.Clone()
+			v.Kind = event.PolicyViolation
+			v.Policy = &event.Policy{Name: b.name, Rule: event.RuleModels, Action: event.ActionSeen, Rung: "sys_exit"}
+			return v
+		}
+	}
+	return nil
+}
+
+// models returns the model directories that policies protect.
+func (p *policies) models() []string {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for _, pol := range p.loaded {
+		if pol.Models != nil && pol.Models.ReadOnly {
+			for _, dir := range pol.Models.Paths {
+				out = append(out, strings.TrimSuffix(dir, "/")+"/")
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func subjectOf(proc *event.Process) policy.Subject {
+	s := policy.Subject{Cgroup: proc.CgroupPath, Exe: proc.Exe}
+	if c := proc.Container; c != nil {
+		s.Container = c.ID
+		if c.Cgroup != "" {
+			s.Cgroup = c.Cgroup
+		}
+	}
+	if w := proc.Workload; w != nil {
+		s.Workload, s.Engine, s.Name = string(w.Kind), w.Engine, w.Name
+	}
+	return s
+}
+
+// prune lets go of cgroups that are gone.
+func (p *policies) prune() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.enforcer == nil {
+		return
+	}
+	for s := range p.subjects {
+		if _, err := p.enforcer.ID(s.Cgroup); err != nil {
+			delete(p.subjects, s)
+		}
+	}
+	for id, to := range p.bound {
+		if now, err := p.enforcer.ID(to.cgroup); err != nil || now != id {
+			p.enforcer.Release(id)
+			delete(p.bound, id)
+		}
+	}
+	if err := p.enforcer.Refresh(); err != nil {
+		p.refuse(err.Error())
+	}
+	p.apply() // a policy may have expired, and an override ended
+}
