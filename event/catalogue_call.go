@@ -14,11 +14,11 @@ var callFields = []Info{
 	derived(proc("process.masked", "", Boolean, "the process was started under a name that is not its executable's",
 		func(p *Process) Value { return boolean(p.Masked()) }, nil), "process.cmdline"),
 
-	asked("call.name", "", "the system call", func(c *Call) *string { return &c.Name }),
-	asked("call.request", "", "what the call was to do, where one does several things: PTRACE_ATTACH, BPF_PROG_LOAD", func(c *Call) *string { return &c.Request }),
-	asked("call.flags", "", "flags of the call by name, with | between: CLONE_NEWNS|CLONE_NEWPID", func(c *Call) *string { return &c.Flags }),
-	asked("call.object", "", "what the call was about: a path, a key, a name", func(c *Call) *string { return &c.Object }),
-	asked("call.ids", "", "user or group ids that were asked for, separated by spaces", func(c *Call) *string { return &c.IDs }),
+	asked("call.name", "the system call", func(c *Call) *string { return &c.Name }),
+	asked("call.request", "what the call was to do, where one does several things: PTRACE_ATTACH, BPF_PROG_LOAD", func(c *Call) *string { return &c.Request }),
+	asked("call.flags", "flags of the call by name, with | between: CLONE_NEWNS|CLONE_NEWPID", func(c *Call) *string { return &c.Flags }),
+	asked("call.object", "what the call was about: a path, a key, a name", func(c *Call) *string { return &c.Object }),
+	asked("call.ids", "user or group ids that were asked for, separated by spaces", func(c *Call) *string { return &c.IDs }),
 	top("signal.number", "", Integer, "number of the signal",
 		func(e *Event) Value {
 			if e.Kind != ProcessSignal || e.Call == nil {
@@ -56,7 +56,7 @@ var callFields = []Info{
 			return boolean(e.Foreign())
 		}, nil), "target.container.id"),
 
-	asked("namespace.type", "", "kinds of the namespaces, separated by spaces: mnt, net, uts, ipc, pid, cgroup, user, time", func(c *Call) *string { return &c.Space.Types }),
+	asked("namespace.type", "kinds of the namespaces, separated by spaces: mnt, net, uts, ipc, pid, cgroup, user, time", func(c *Call) *string { return &c.Space.Types }),
 	top("namespace.inode", "", Integer, "inode of the namespace that was entered",
 		func(e *Event) Value {
 			if e.Call == nil {
@@ -74,19 +74,19 @@ var callFields = []Info{
 		},
 		flag(func(e *Event, b bool) { e.call().Space.Host = b })),
 
-	asked("mount.source", "", "what was mounted, as the program spelled it", func(c *Call) *string { return &c.Mount.Source }),
-	asked("mount.target", "", "where it was mounted, as the program spelled it", func(c *Call) *string { return &c.Mount.Target }),
-	asked("mount.type", "", "kind of file system", func(c *Call) *string { return &c.Mount.Type }),
-	asked("mount.options", "", "options of the file system, without passwords", func(c *Call) *string { return &c.Mount.Options }),
+	asked("mount.source", "what was mounted, as the program spelled it", func(c *Call) *string { return &c.Mount.Source }),
+	asked("mount.target", "where it was mounted, as the program spelled it", func(c *Call) *string { return &c.Mount.Target }),
+	asked("mount.type", "kind of file system", func(c *Call) *string { return &c.Mount.Type }),
+	asked("mount.options", "options of the file system, without passwords", func(c *Call) *string { return &c.Mount.Options }),
 
-	asked("module.path", "", "file of the kernel module, or its name where there is no file", func(c *Call) *string { return &c.Module }),
-	asked("bpf.name", "", "name of the BPF program", func(c *Call) *string { return &c.BPF }),
-	asked("bpf.type", "", "type of the BPF program: kprobe, tracing, sched_cls", func(c *Call) *string { return &c.BPFType }),
+	asked("module.path", "file of the kernel module, or its name where there is no file", func(c *Call) *string { return &c.Module }),
+	asked("bpf.name", "name of the BPF program", func(c *Call) *string { return &c.BPF }),
+	asked("bpf.type", "type of the BPF program: kprobe, tracing, sched_cls", func(c *Call) *string { return &c.BPFType }),
 
-	asked("sysctl.name", "", "setting below /proc/sys: kernel/core_pattern", func(c *Call) *string { return &c.Sysctl }),
-	asked("sysctl.value", "", "value that the setting gets", func(c *Call) *string { return &c.Value }),
-	asked("capability.name", "", "capability that was asked for, such as CAP_SYS_ADMIN; event.errno where the process does not have it", func(c *Call) *string { return &c.Capability }),
-	asked("cgroup.path", "", "control group that was made, below the root of its hierarchy", func(c *Call) *string { return &c.Group }),
+	asked("sysctl.name", "setting below /proc/sys: kernel/core_pattern", func(c *Call) *string { return &c.Sysctl }),
+	asked("sysctl.value", "value that the setting gets", func(c *Call) *string { return &c.Value }),
+	asked("capability.name", "capability that was asked for, such as CAP_SYS_ADMIN; event.errno where the process does not have it", func(c *Call) *string { return &c.Capability }),
+	asked("cgroup.path", "control group that was made, below the root of its hierarchy", func(c *Call) *string { return &c.Group }),
 
 	top("device.number", "", Integer, "which device it is, kernel encoding: major<<20 | minor",
 		func(e *Event) Value { return count(e.File.Device) }, number(func(e *Event, n int64) { e.File.Device = uint64(n) })),
@@ -115,8 +115,8 @@ func (e *Event) call() *Call {
 	return e.Call
 }
 
-func asked(name, sigma, doc string, member func(*Call) *string) Info {
-	return top(name, sigma, Text, doc,
+func asked(name, doc string, member func(*Call) *string) Info {
+	return top(name, "", Text, doc,
 		func(e *Event) Value {
 			if e.Call == nil {
 				return Value{}

@@ -69,7 +69,7 @@ const (
 	ProcessCapability Kind = 44 // a capability that was used
 )
 
-// PolicyViolation: a policy forbids what a process did or tried.
+// PolicyViolation says that a policy forbids what a process did or tried.
 const PolicyViolation Kind = 48
 
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
