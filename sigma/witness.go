@@ -48,6 +48,11 @@ func (n need) in(text string) bool {
 // least is the shortest part of a field worth looking for.
 const least = 2
 
+// usual is parts of paths and command lines that are nothing out of the ordinary, however long.
+const usual = " /usr/local/bin/python3 /usr/bin/bash -c /bin/sh -c /usr/sbin/ /usr/lib/ /var/log/ /var/lib/ /tmp/ /etc/ /home/ /opt/ /dev/null" +
+	" | sh && bash -s && python -m >> 2>&1 http:// https:// localhost --config /root/ .conf .json .yaml .log .txt .tar.gz" +
+	" c:\\windows\\system32\\ c:\\program files (x86)\\ c:\\program files\\ c:\\users\\ \\appdata\\local\\temp\\ .exe .dll cmd.exe /c powershell.exe "
+
 // rarity guesses which share of events has the text.
 func (n need) rarity() float64 {
 	if n.any { // worse than many short texts, which are rarer than they look
@@ -57,6 +62,9 @@ func (n need) rarity() float64 {
 		return share([]factor{n.way})
 	}
 	share := math.Pow(0.62, float64(min(len(n.text), 12)))
+	if strings.Contains(usual, n.text) {
+		share = max(share, 0.2)
+	}
 	switch {
 	case n.whole:
 		share /= 10
