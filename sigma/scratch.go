@@ -170,7 +170,11 @@ func (s *scratch) add(_ uint16, text string) bool {
 func (f *slot) set(v Value) {
 	switch v.Kind {
 	case Text:
-		f.elems = append(f.elems, elem{raw: v.Str})
+		if cap(f.elems) == 0 {
+			f.elems = make([]elem, 1)
+		}
+		f.elems = f.elems[:1] // empty since end
+		f.elems[0].raw = v.Str
 	case Integer:
 		f.elems = append(f.elems, elem{raw: view(strconv.AppendInt(f.digits[:0], v.Int, 10))})
 	case Boolean:
