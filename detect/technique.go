@@ -28,6 +28,7 @@ var known = map[string]string{
 	"T1059":     "execution|Command and Scripting Interpreter",
 	"T1059.004": "execution|Unix Shell",
 	"T1071":     "command-and-control|Application Layer Protocol",
+	"T1070.004": "stealth|File Deletion",
 	"T1074.001": "collection|Local Data Staging",
 	"T1105":     "command-and-control|Ingress Tool Transfer",
 	"T1190":     "initial-access|Exploit Public-Facing Application",
@@ -41,6 +42,8 @@ var known = map[string]string{
 	"T1567":     "exfiltration|Exfiltration Over Web Service",
 	"T1611":     "privilege-escalation|Escape to Host",
 	"T1620":     "stealth|Reflective Code Loading",
+
+	"T1685": "defense-impairment|Disable or Modify Tools",
 
 	"AML.T0018":     "persistence|Manipulate AI Model",
 	"AML.T0018.000": "persistence|Poison AI Model",

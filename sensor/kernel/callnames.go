@@ -47,7 +47,7 @@ var moduleFlags = []flagName{{1, "MODULE_INIT_IGNORE_MODVERSIONS"}, {2, "MODULE_
 
 var bpfCommands = map[uint64]string{
 	5: "BPF_PROG_LOAD", 6: "BPF_OBJ_PIN", 7: "BPF_OBJ_GET", 8: "BPF_PROG_ATTACH", 9: "BPF_PROG_DETACH", 17: "BPF_RAW_TRACEPOINT_OPEN",
-	28: "BPF_LINK_CREATE", 29: "BPF_LINK_UPDATE",
+	28: "BPF_LINK_CREATE", 29: "BPF_LINK_UPDATE", 34: "BPF_LINK_DETACH",
 }
 
 var bpfTypes = map[uint64]string{
