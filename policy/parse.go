@@ -117,6 +117,10 @@ func (p *parser) text(n *yaml.Node, what string) string {
 // list reads a list of texts, or one text, and calls each with where it stands.
 func (p *parser) list(n *yaml.Node, what string, most int, each func(*yaml.Node)) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null" {
+		if strings.TrimSpace(n.Value) == "" {
+			p.fail(n, what+": want a text", "")
+			return
+		}
 		each(n)
 		return
 	}
