@@ -131,11 +131,12 @@ func (b *router) share() {
 
 // fieldIndex finds the clues in a field.
 type fieldIndex struct {
-	slot  int32
-	whole map[string]int32
-	grams gramScan
-	runs  []*shiftIndex
-	any   []int32 // what the field leads to where it is there
+	slot    int32
+	whole   map[string]int32
+	lengths uint64 // bit n: a whole text is n bytes long; the last bit, that many or more
+	grams   gramScan
+	runs    []*shiftIndex
+	any     []int32 // what the field leads to where it is there
 }
 
 func newFieldIndex(slot int32) *fieldIndex {
@@ -149,6 +150,7 @@ func (f *fieldIndex) add(w need, number int32, common map[string]int) {
 		f.any = append(f.any, number)
 	case w.whole:
 		f.whole[w.text] = number
+		f.lengths |= lengthBit(w.text)
 	case w.way != nil:
 		if k := len(f.runs); k == 0 || !f.runs[k-1].add(w.way, number) {
 			f.runs = append(f.runs, &shiftIndex{})
@@ -159,9 +161,11 @@ func (f *fieldIndex) add(w need, number int32, common map[string]int) {
 	}
 }
 
+func lengthBit(text string) uint64 { return 1 << min(len(text), 63) }
+
 // find appends the numbers of what is found in text to dst. A number may be appended several times.
 func (f *fieldIndex) find(dst []int32, text string) []int32 {
-	if len(f.whole) > 0 {
+	if f.lengths&lengthBit(text) != 0 {
 		if number, ok := f.whole[text]; ok {
 			dst = append(dst, number)
 		}
