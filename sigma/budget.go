@@ -69,14 +69,7 @@ func (c *Correlator[T]) evict() {
 
 // drop gives up a group of p.
 func (c *Correlator[T]) drop(p *part[T], g *group[T]) {
-	last := p.queue[len(p.queue)-1]
-	p.queue[g.place], last.place = last, g.place
-	p.queue[len(p.queue)-1] = nil
-	p.queue = p.queue[:len(p.queue)-1]
-	if last != g {
-		p.up(last.place)
-		p.down(last.place)
-	}
+	p.queue.remove(g)
 	c.moveOut(p, g)
 	delete(p.groups, g.key)
 	c.addBytes(p, -g.bytes)
@@ -90,16 +83,15 @@ func (p *part[T]) stalest() *group[T] {
 			return g
 		}
 		g.queued = g.due // it lives longer than the queue knew
-		p.down(0)
+		p.queue.down(g)
 	}
 	return nil
 }
 
 // push puts a new group, over at due, into the queue.
 func (p *part[T]) push(g *group[T], due int64) {
-	g.due, g.queued, g.place = due, due, len(p.queue)
-	p.queue = append(p.queue, g)
-	p.up(g.place)
+	g.due, g.queued = due, due
+	p.queue.push(g)
 }
 
 // over says when g is over. The queue is told at once only if that is sooner than it knows.
@@ -107,40 +99,10 @@ func (g *group[T]) over(p *part[T], due int64) {
 	g.due = due
 	if due < g.queued {
 		g.queued = due
-		p.up(g.place)
+		p.queue.up(g)
 	}
 }
 
-func (p *part[T]) up(i int) {
-	g := p.queue[i]
-	for i > 0 {
-		parent := (i - 1) / 2
-		if p.queue[parent].queued <= g.queued {
-			break
-		}
-		p.queue[i] = p.queue[parent]
-		p.queue[i].place = i
-		i = parent
-	}
-	p.queue[i], g.place = g, i
-}
+func (g *group[T]) before(other *group[T]) bool { return g.queued < other.queued }
 
-func (p *part[T]) down(i int) {
-	g := p.queue[i]
-	for {
-		kid := 2*i + 1
-		if kid >= len(p.queue) {
-			break
-		}
-		if kid+1 < len(p.queue) && p.queue[kid+1].queued < p.queue[kid].queued {
-			kid++
-		}
-		if g.queued <= p.queue[kid].queued {
-			break
-		}
-		p.queue[i] = p.queue[kid]
-		p.queue[i].place = i
-		i = kid
-	}
-	p.queue[i], g.place = g, i
-}
+func (g *group[T]) seat() *int { return &g.place }

@@ -122,11 +122,11 @@ type part[T any] struct {
 	outer   []feed[T]
 
 	groups map[string]*group[T]
-	queue  []*group[T] // a heap by due
+	queue  heap[*group[T]] // the one that is over first leads
 	stats  CorrelationStats
 
 	tenants map[string]*tenant[T] // by the first value of group-by
-	crowd   []*tenant[T]          // a heap: the one with the most groups first
+	crowd   heap[*tenant[T]]      // the one with the most groups leads
 }
 
 // Bounds that events cannot widen.

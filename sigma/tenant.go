@@ -38,18 +38,18 @@ func (c *Correlator[T]) settleIn(p *part[T], g *group[T]) {
 	name := firstOf(g.key)
 	t := p.tenants[name]
 	if t == nil {
-		t = &tenant[T]{name: strings.Clone(name), place: len(p.crowd)}
+		t = &tenant[T]{name: strings.Clone(name)}
 		if p.tenants == nil {
 			p.tenants = map[string]*tenant[T]{}
 		}
 		p.tenants[t.name] = t
-		p.crowd = append(p.crowd, t)
+		p.crowd.push(t)
 		c.addBytes(p, tenantBytes+len(t.name))
 	}
 	g.tenant = t
 	t.groups++
 	t.append(g)
-	p.rise(t.place)
+	p.crowd.up(t)
 }
 
 // moveOut takes a group from its tenant.
@@ -60,17 +60,10 @@ func (c *Correlator[T]) moveOut(p *part[T], g *group[T]) {
 	}
 	t.remove(g)
 	if t.groups--; t.groups > 0 {
-		p.sink(t.place)
+		p.crowd.down(t)
 		return
 	}
-	last := p.crowd[len(p.crowd)-1]
-	p.crowd[t.place], last.place = last, t.place
-	p.crowd[len(p.crowd)-1] = nil
-	p.crowd = p.crowd[:len(p.crowd)-1]
-	if last != t {
-		p.rise(last.place)
-		p.sink(last.place)
-	}
+	p.crowd.remove(t)
 	delete(p.tenants, t.name)
 	c.addBytes(p, -tenantBytes-len(t.name))
 }
@@ -112,39 +105,12 @@ func (t *tenant[T]) remove(g *group[T]) {
 	g.older, g.newer = nil, nil
 }
 
-// more orders tenants: the one with the most groups comes first.
-func (t *tenant[T]) more(u *tenant[T]) bool {
+// before orders tenants: the one with the most groups comes first.
+func (t *tenant[T]) before(u *tenant[T]) bool {
 	return t.groups > u.groups || t.groups == u.groups && t.name < u.name
 }
 
-// rise moves a tenant that may have become larger to its place in the heap.
-func (p *part[T]) rise(i int) {
-	t := p.crowd[i]
-	for i > 0 && t.more(p.crowd[(i-1)/2]) {
-		p.crowd[i] = p.crowd[(i-1)/2]
-		p.crowd[i].place = i
-		i = (i - 1) / 2
-	}
-	p.crowd[i], t.place = t, i
-}
-
-// sink moves a tenant that may have become smaller to its place in the heap.
-func (p *part[T]) sink(i int) {
-	t := p.crowd[i]
-	for {
-		kid := 2*i + 1
-		if kid+1 < len(p.crowd) && p.crowd[kid+1].more(p.crowd[kid]) {
-			kid++
-		}
-		if kid >= len(p.crowd) || !p.crowd[kid].more(t) {
-			break
-		}
-		p.crowd[i] = p.crowd[kid]
-		p.crowd[i].place = i
-		i = kid
-	}
-	p.crowd[i], t.place = t, i
-}
+func (t *tenant[T]) seat() *int { return &t.place }
 
 // expendable returns the group that is given up next for want of room: of the tenant with the most
 // groups the one that counted longest ago, or where none has two the one that is over first.
