@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +19,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
+
+	"picket/sensor/kernel"
 )
 
 // Flags of a binding, as in enforce.h.
@@ -130,7 +131,7 @@ func Open(opts Options) (*Enforcer, error) {
 	if os.Geteuid() != 0 {
 		return nil, ErrNotRoot
 	}
-	root := unifiedRoot()
+	root := kernel.CgroupRoot()
 	if root == "" {
 		return nil, ErrNoCgroup
 	}
@@ -209,22 +210,6 @@ func (e *Enforcer) Dropped() (n uint64) {
 		n += x
 	}
 	return n
-}
-
-// unifiedRoot returns where cgroup v2 is mounted: /sys/fs/cgroup, or below it on hybrid hosts.
-func unifiedRoot() string {
-	info, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(info)) {
-		before, after, ok := strings.Cut(line, " - ")
-		fields := strings.Fields(before)
-		if ok && len(fields) >= 5 && fields[3] == "/" && strings.HasPrefix(after, "cgroup2 ") {
-			return fields[4]
-		}
-	}
-	return ""
 }
 
 // bootNow is the time since boot.

@@ -49,7 +49,7 @@ func TestContainer(t *testing.T) {
 		t.Errorf("layer %q cwd %q exe %q", sh.Layer, sh.CWD, sh.Exe)
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(unifiedRoot()+sh.CgroupPath, &st); err != nil || st.Ino != sh.CgroupID {
+	if err := unix.Stat(CgroupRoot()+sh.CgroupPath, &st); err != nil || st.Ino != sh.CgroupID {
 		t.Errorf("cgroup id %d, directory %d: %v", sh.CgroupID, st.Ino, err)
 	}
 	host := selfNamespaces(t)

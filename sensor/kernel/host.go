@@ -56,7 +56,7 @@ type cgroups struct {
 }
 
 func newCgroups() cgroups {
-	c := cgroups{root: unifiedRoot(), fd: -1, paths: map[uint64]string{}}
+	c := cgroups{root: CgroupRoot(), fd: -1, paths: map[uint64]string{}}
 	if c.root != "" {
 		if fd, err := unix.Open(c.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 			c.fd = fd
@@ -72,8 +72,8 @@ func (c *cgroups) close() {
 	}
 }
 
-// unifiedRoot returns where cgroup v2 is mounted: /sys/fs/cgroup, or below it on hybrid hosts.
-func unifiedRoot() string {
+// CgroupRoot returns where cgroup v2 is mounted: /sys/fs/cgroup, or below it on hybrid hosts.
+func CgroupRoot() string {
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return ""

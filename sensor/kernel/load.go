@@ -334,27 +334,15 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 		return prog, s.route(p.handler)
 	case p.program == "on_seen":
 		return prog, nil
-	case prog.Type() == ebpf.CGroupSockAddr:
+	case prog.Type() == ebpf.CGroupSockAddr || prog.Type() == ebpf.CGroupSysctl:
 		return prog, s.attachCgroup(prog, spec.Programs[p.program].AttachType)
 	}
-	l, err := attachProgram(prog)
+	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", p.program, err)
 	}
 	s.links = append(s.links, l)
 	return prog, nil
-}
-
-// attachProgram attaches a program to what it was made for.
-func attachProgram(prog *ebpf.Program) (link.Link, error) {
-	if prog.Type() != ebpf.CGroupSysctl {
-		return link.AttachTracing(link.TracingOptions{Program: prog})
-	}
-	root := unifiedRoot()
-	if root == "" {
-		return nil, errors.New("no cgroup v2 is mounted")
-	}
-	return link.AttachCgroup(link.CgroupOptions{Path: root, Attach: ebpf.AttachCGroupSysctl, Program: prog})
 }
 
 // cause is the first line of an error: for a program that the kernel refused, the reason.

@@ -81,7 +81,7 @@ func TestProcessStart(t *testing.T) {
 	if p.User != "root" || p.Cred.UID != 0 || p.Cred.CapEff == 0 || p.Cred.CapBnd == 0 || p.NSPID == 0 {
 		t.Errorf("credentials %+v user %q nspid %d", p.Cred, p.User, p.NSPID)
 	}
-	if root := unifiedRoot(); root != "" {
+	if root := CgroupRoot(); root != "" {
 		if err := unix.Stat(root+p.CgroupPath, &st); err != nil || st.Ino != p.CgroupID {
 			t.Errorf("cgroup %d path %q: %v", p.CgroupID, p.CgroupPath, err)
 		}

@@ -118,7 +118,7 @@ func firstDevice(t *testing.T) string {
 
 func TestSysctl(t *testing.T) {
 	require(t, "root", os.Geteuid() == 0, "needs root to load eBPF programs")
-	if unifiedRoot() == "" {
+	if CgroupRoot() == "" {
 		t.Skip("no cgroup v2 is mounted")
 	}
 	const name = "/proc/sys/net/ipv4/ip_default_ttl"
@@ -136,7 +136,7 @@ func TestSysctl(t *testing.T) {
 
 func TestCgroupCreate(t *testing.T) {
 	require(t, "root", os.Geteuid() == 0, "needs root to load eBPF programs")
-	root := unifiedRoot()
+	root := CgroupRoot()
 	if root == "" {
 		t.Skip("no cgroup v2 is mounted")
 	}
