@@ -1,23 +1,19 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"time"
 	"unsafe"
-
-	"github.com/cilium/ebpf"
 
 	"picket/event"
 )
 
 // repeats tells what the kernel counted and had no later event to tell it with.
 type repeats struct {
-	table *ebpf.Map
+	table sweeper[typedRepeatKey, typedRepeat]
 	next  uint64 // boot time of the next look
 	seen  uint64 // connections received at the last look that found the table empty
 	left  bool   // the last look left entries
-	keys  []typedRepeatKey
 }
 
 // repeatGrace keeps a look out of the way of a program that is just using an entry.
@@ -43,37 +39,14 @@ func (t *repeats) tell(s *Sensor, now uint64, handle func(*event.Event)) error {
 	if !t.pending(s) {
 		return nil
 	}
-	var (
-		key   typedRepeatKey
-		value typedRepeat
-	)
-	t.left = false
-	t.keys = t.keys[:0]
-	all := t.table.Iterate()
-	for all.Next(&key, &value) {
-		if value.Until < over {
-			t.keys = append(t.keys, key)
-		} else {
-			t.left = true
-		}
-	}
-	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
-		return fmt.Errorf("read the table of repeated connections: %w", err)
-	} else if err != nil {
-		t.left = true // the next look sees the rest
-	}
-	for i := range t.keys {
-		err := t.table.LookupAndDelete(&t.keys[i], &value)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read the table of repeated connections: %w", err)
-		}
+	left, err := t.table.sweep(func(value *typedRepeat) bool { return value.Until < over }, func(value *typedRepeat) {
 		if value.More > 0 {
 			value.R.H.Time, value.R.Count = now-uint64(settle), value.More
 			s.deliver(unsafe.Slice((*byte)(unsafe.Pointer(&value.R)), unsafe.Sizeof(value.R)), handle)
 		}
+	})
+	if t.left = left; err != nil {
+		return fmt.Errorf("read the table of repeated connections: %w", err)
 	}
 	if !t.left {
 		t.seen = received

@@ -46,9 +46,9 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	s.wake.Store(wake)
 	s.deliverSeen(ctx, handle)
 	var heads [2]head
-	again := repeats{table: s.maps["repeats"]}
+	again := repeats{table: sweeper[typedRepeatKey, typedRepeat]{table: s.maps["repeats"]}}
 	bytes := totals{table: s.maps["io_totals"]}
-	counted := tallies{table: s.maps["tallies"]}
+	counted := tallies{table: sweeper[typedTallyKey, typedTally]{table: s.maps["tallies"]}}
 	quiet := time.Now()
 	for ctx.Err() == nil {
 		n, err := s.drain(ctx, &heads, handle)

@@ -1,21 +1,17 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"time"
 	"unsafe"
-
-	"github.com/cilium/ebpf"
 
 	"picket/event"
 )
 
 // tallies tells what the kernel only counts: control of devices, use of capabilities.
 type tallies struct {
-	table *ebpf.Map
+	table sweeper[typedTallyKey, typedTally]
 	next  uint64 // boot time of the next look
-	keys  []typedTallyKey
 }
 
 // tallyEvery is how long the kernel counts before it is told.
@@ -27,28 +23,12 @@ func (t *tallies) tell(s *Sensor, now uint64, handle func(*event.Event)) error {
 		return nil
 	}
 	t.next = now + uint64(tallyEvery)
-	var (
-		key   typedTallyKey
-		value typedTally
-	)
-	t.keys = t.keys[:0]
-	all := t.table.Iterate()
-	for all.Next(&key, &value) {
-		t.keys = append(t.keys, key)
-	}
-	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // the next look sees the rest
-		return fmt.Errorf("read the table of what is counted: %w", err)
-	}
-	for i := range t.keys {
-		err := t.table.LookupAndDelete(&t.keys[i], &value)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read the table of what is counted: %w", err)
-		}
+	_, err := t.table.sweep(func(*typedTally) bool { return true }, func(value *typedTally) {
 		value.H.Time = now - uint64(settle)
-		s.deliver(unsafe.Slice((*byte)(unsafe.Pointer(&value)), unsafe.Sizeof(value)), handle)
+		s.deliver(unsafe.Slice((*byte)(unsafe.Pointer(value)), unsafe.Sizeof(*value)), handle)
+	})
+	if err != nil {
+		return fmt.Errorf("read the table of what is counted: %w", err)
 	}
 	return nil
 }

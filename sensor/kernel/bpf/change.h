@@ -122,6 +122,25 @@ int BPF_PROG(on_truncate, struct pt_regs *regs, long ret) {
 	return 0;
 }
 
+// put_changed adds the file that a call of shape 0 names by path, 1 by descriptor, 2 by directory and
+// name. It reports whether it was the last, which has its other arguments further on.
+static __always_inline bool put_changed(struct file_buffer *b, struct task_struct *t, struct call *c) {
+	struct file *f;
+
+	switch (c->shape & 3) {
+	case 0:
+		put_named(b, t, AT_FDCWD, c->arg[0]);
+		return false;
+	case 1:
+		f = file_of(t, c->arg[0]);
+		if (f)
+			put_file(b, f);
+		return false;
+	}
+	put_target(b, t, c->arg[0], c->arg[1]);
+	return true;
+}
+
 // Shapes: 0 chown(path, user, group), 1 fchown(file, user, group), 2 fchownat(dir, path, user,
 // group); 4 more where ids have 16 bits.
 SEC("tp_btf/sys_exit")
@@ -129,7 +148,6 @@ int BPF_PROG(on_chown, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct file_buffer *b;
 	u32 user, group;
-	struct file *f;
 	struct call c;
 
 	if (ret || !(b = file_begin(FILE_CHOWN)))
@@ -137,17 +155,7 @@ int BPF_PROG(on_chown, struct pt_regs *regs, long ret) {
 	call_of(&c, t, regs);
 	user = c.arg[1];
 	group = c.arg[2];
-	switch (c.shape & 3) {
-	case 0:
-		put_named(b, t, AT_FDCWD, c.arg[0]);
-		break;
-	case 1:
-		f = file_of(t, c.arg[0]);
-		if (f)
-			put_file(b, f);
-		break;
-	default:
-		put_target(b, t, c.arg[0], c.arg[1]);
+	if (put_changed(b, t, &c)) {
 		user = c.arg[2];
 		group = c.arg[3];
 	}
@@ -166,7 +174,6 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(on_attribute, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct file_buffer *b;
-	struct file *f;
 	struct call c;
 
 	if (ret || !(b = file_begin(FILE_ATTR)))
@@ -174,19 +181,8 @@ int BPF_PROG(on_attribute, struct pt_regs *regs, long ret) {
 	call_of(&c, t, regs);
 	if (c.shape & 4)
 		b->r.how = REMOVED;
-	switch (c.shape & 3) {
-	case 0:
-		put_named(b, t, AT_FDCWD, c.arg[0]);
-		break;
-	case 1:
-		f = file_of(t, c.arg[0]);
-		if (f)
-			put_file(b, f);
-		break;
-	default:
-		put_target(b, t, c.arg[0], c.arg[1]);
+	if (put_changed(b, t, &c))
 		c.arg[1] = c.arg[3];
-	}
 	b->r.old_len = put_name(b, c.arg[1]);
 	file_end(b, true);
 	return 0;

@@ -211,36 +211,42 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
+// flow_grew adds bytes to what a process exchanged with the peer in r, kept in map. It reports
+// whether the sum, then in r, is to be told of: at the first 64 KiB and each time it is four times as much.
+static __always_inline bool flow_grew(void *map, struct net_record *r, struct task_struct *t, int bytes) {
+	struct flow fresh = {.next = FIRST_REPORT}, *f;
+	struct flow_key key = {};
+	u64 next;
+
+	key.tgid = t->tgid;
+	key.start = t->group_leader->start_boottime;
+	key.port = r->remote_port;
+	key.family = r->family;
+	__builtin_memcpy(key.remote, r->remote, 16);
+	f = bpf_map_lookup_elem(map, &key);
+	if (!f) {
+		bpf_map_update_elem(map, &key, &fresh, BPF_NOEXIST);
+		f = bpf_map_lookup_elem(map, &key);
+		if (!f)
+			return false;
+	}
+	r->bytes = __sync_fetch_and_add(&f->bytes, bytes) + bytes;
+	next = f->next;
+	return r->bytes >= next && __sync_val_compare_and_swap(&f->next, next, r->bytes * 4) == next;
+}
+
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_send, struct sock *sk, int ret, int flags) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct settings *s = config();
-	struct flow fresh = {.next = FIRST_REPORT}, *f;
-	struct flow_key key = {};
 	struct net_record r = {};
-	u64 sum, next;
 
 	if (ret <= 0 || !s || t->tgid == s->self || !fill_socket(&r, sk) || !r.remote_port)
 		return 0;
-	key.tgid = t->tgid;
-	key.start = t->group_leader->start_boottime;
-	key.port = r.remote_port;
-	key.family = r.family;
-	__builtin_memcpy(key.remote, r.remote, 16);
-	f = bpf_map_lookup_elem(&flows, &key);
-	if (!f) {
-		bpf_map_update_elem(&flows, &key, &fresh, BPF_NOEXIST);
-		f = bpf_map_lookup_elem(&flows, &key);
-		if (!f)
-			return 0;
-	}
-	sum = __sync_fetch_and_add(&f->bytes, ret) + ret;
-	next = f->next;
-	if (sum < next || __sync_val_compare_and_swap(&f->next, next, sum * 4) != next)
+	if (!flow_grew(&flows, &r, t, ret))
 		return 0;
 	fill_header(&r.h, t, NET_SEND);
 	r.h.flags = F_INITIATED;
-	r.bytes = sum;
 	send(&priority, 0, &r.h, sizeof(r));
 	return 0;
 }

@@ -69,58 +69,47 @@ static __always_inline void note_asker(struct bpf_sock_addr *a, struct net_recor
 	bpf_map_update_elem(&askers, &cookie, r, BPF_ANY);
 }
 
-SEC("cgroup/connect4")
-int on_connect4(struct bpf_sock_addr *a) {
+// connecting lets every connection pass, and tells of one that no exit will.
+static __always_inline int connecting(struct bpf_sock_addr *a, bool six) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct net_record r = {};
 
 	if (!(config_kinds() & 1ULL << NET_CONNECT) || told_at_exit(t) || !fill_peer(&r, a, config(), t))
 		return 1;
-	fill_peer4(&r, a);
+	if (six)
+		fill_peer6(&r, a);
+	else
+		fill_peer4(&r, a);
 	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
 	return 1;
 }
+
+// sending lets every datagram pass, and tells of where it goes.
+static __always_inline int sending(struct bpf_sock_addr *a, bool six) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct net_record r = {};
+
+	if (!fill_peer(&r, a, config(), t))
+		return 1;
+	if (six)
+		fill_peer6(&r, a);
+	else
+		fill_peer4(&r, a);
+	if (r.remote_port == bpf_htons(DNS_PORT))
+		note_asker(a, &r);
+	if (config_kinds() & 1ULL << NET_CONNECT)
+		send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int on_connect4(struct bpf_sock_addr *a) { return connecting(a, false); }
 
 SEC("cgroup/connect6")
-int on_connect6(struct bpf_sock_addr *a) {
-	struct task_struct *t = bpf_get_current_task_btf();
-	struct net_record r = {};
-
-	if (!(config_kinds() & 1ULL << NET_CONNECT) || told_at_exit(t) || !fill_peer(&r, a, config(), t))
-		return 1;
-	fill_peer6(&r, a);
-	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
-	return 1;
-}
+int on_connect6(struct bpf_sock_addr *a) { return connecting(a, true); }
 
 SEC("cgroup/sendmsg4")
-int on_sendmsg4(struct bpf_sock_addr *a) {
-	struct task_struct *t = bpf_get_current_task_btf();
-	struct net_record r = {};
-
-	if (!fill_peer(&r, a, config(), t))
-		return 1;
-	fill_peer4(&r, a);
-	if (r.remote_port == bpf_htons(DNS_PORT))
-		note_asker(a, &r);
-	if (!(config_kinds() & 1ULL << NET_CONNECT))
-		return 1;
-	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
-	return 1;
-}
+int on_sendmsg4(struct bpf_sock_addr *a) { return sending(a, false); }
 
 SEC("cgroup/sendmsg6")
-int on_sendmsg6(struct bpf_sock_addr *a) {
-	struct task_struct *t = bpf_get_current_task_btf();
-	struct net_record r = {};
-
-	if (!fill_peer(&r, a, config(), t))
-		return 1;
-	fill_peer6(&r, a);
-	if (r.remote_port == bpf_htons(DNS_PORT))
-		note_asker(a, &r);
-	if (!(config_kinds() & 1ULL << NET_CONNECT))
-		return 1;
-	send_once(&r, t, NET_CONNECT, r.remote_port, F_INITIATED, 0);
-	return 1;
-}
+int on_sendmsg6(struct bpf_sock_addr *a) { return sending(a, true); }
