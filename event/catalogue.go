@@ -63,6 +63,19 @@ func top(name, sigma string, t ValueKind, doc string, get func(*Event) Value, se
 	return Info{Name: name, Sigma: sigma, Type: t, Doc: doc, get: get, set: set}
 }
 
+// part is a text of what an event may have or not: of gives it, nil where it is not there, and made
+// gives it in any case.
+func part[T any](name, sigma, doc string, of, made func(*Event) *T, member func(*T) *string) Info {
+	return top(name, sigma, Text, doc,
+		func(e *Event) Value {
+			if x := of(e); x != nil {
+				return text(*member(x))
+			}
+			return Value{}
+		},
+		func(e *Event, s string) error { *member(made(e)) = s; return nil })
+}
+
 // derived marks a field as another view of one that is recorded: it is neither recorded nor set.
 func derived(f Info, from string) Info {
 	f.derived = true

@@ -116,14 +116,7 @@ func (e *Event) call() *Call {
 }
 
 func asked(name, doc string, member func(*Call) *string) Info {
-	return top(name, "", Text, doc,
-		func(e *Event) Value {
-			if e.Call == nil {
-				return Value{}
-			}
-			return text(*member(e.Call))
-		},
-		func(e *Event, s string) error { *member(e.call()) = s; return nil })
+	return part(name, "", doc, func(e *Event) *Call { return e.Call }, (*Event).call, member)
 }
 
 // aim is a field of the process that a call was aimed at.

@@ -8,19 +8,13 @@ var policyFields = []Info{
 	pol("policy.rung", "hook of the kernel that stopped or saw it: cgroup/connect4, sched_process_exec…", func(p *Policy) *string { return &p.Rung }),
 }
 
+func (e *Event) policy() *Policy {
+	if e.Policy == nil {
+		e.Policy = new(Policy)
+	}
+	return e.Policy
+}
+
 func pol(name, doc string, member func(*Policy) *string) Info {
-	return top(name, "", Text, doc,
-		func(e *Event) Value {
-			if e.Policy == nil {
-				return Value{}
-			}
-			return text(*member(e.Policy))
-		},
-		func(e *Event, s string) error {
-			if e.Policy == nil {
-				e.Policy = new(Policy)
-			}
-			*member(e.Policy) = s
-			return nil
-		})
+	return part(name, "", doc, func(e *Event) *Policy { return e.Policy }, (*Event).policy, member)
 }

@@ -93,41 +93,33 @@ func (p *Process) workload() *Workload {
 	return p.Workload
 }
 
+func (p *Process) container() *Container {
+	if p.Container == nil {
+		p.Container = new(Container)
+	}
+	return p.Container
+}
+
 func cont(name, sigma, doc string, member func(*Container) *string) Info {
-	return proc(name, sigma, Text, doc,
-		func(p *Process) Value {
-			if p.Container == nil {
-				return Value{}
-			}
-			return text(*member(p.Container))
-		},
-		func(p *Process, s string) error {
-			if p.Container == nil {
-				p.Container = new(Container)
-			}
-			*member(p.Container) = s
+	of := func(e *Event) *Container {
+		if e.Process == nil {
 			return nil
-		})
+		}
+		return e.Process.Container
+	}
+	return part(name, sigma, doc, of, func(e *Event) *Container { return e.process().container() }, member)
 }
 
 func work(name, doc string, member func(*Workload) *string) Info {
-	return proc(name, "", Text, doc,
-		func(p *Process) Value {
-			if p.Workload == nil {
-				return Value{}
-			}
-			return text(*member(p.Workload))
-		},
-		func(p *Process, s string) error { *member(p.workload()) = s; return nil })
+	of := func(e *Event) *Workload {
+		if e.Process == nil {
+			return nil
+		}
+		return e.Process.Workload
+	}
+	return part(name, "", doc, of, func(e *Event) *Workload { return e.process().workload() }, member)
 }
 
 func mod(name, doc string, member func(*Model) *string) Info {
-	return top(name, "", Text, doc,
-		func(e *Event) Value {
-			if e.File.Model == nil {
-				return Value{}
-			}
-			return text(*member(e.File.Model))
-		},
-		func(e *Event, s string) error { *member(e.model()) = s; return nil })
+	return part(name, "", doc, func(e *Event) *Model { return e.File.Model }, (*Event).model, member)
 }

@@ -29,6 +29,17 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// printProblems prints what was found wrong, one below the other or as JSON.
+func (a *app) printProblems(o outputFlag, problems []string) error {
+	if o.json() {
+		return a.printJSON(problems)
+	}
+	for _, p := range problems {
+		a.printf("%s\n", printable(p, true))
+	}
+	return nil
+}
+
 // printf prints to the command's output.
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) } //nolint:errcheck // a closed pipe ends the program
 

@@ -49,14 +49,8 @@ func (c *policyCheckCmd) Run(a *app) error {
 	} else {
 		said = "; what this kernel can enforce was not looked at, which needs root"
 	}
-	if c.json() {
-		if err := a.printJSON(problems); err != nil {
-			return err
-		}
-	} else {
-		for _, p := range problems {
-			a.printf("%s\n", printable(p, true))
-		}
+	if err := a.printProblems(c.outputFlag, problems); err != nil {
+		return err
 	}
 	if len(problems) > 0 {
 		return &node.Error{Err: fmt.Errorf("%d mistakes: no policy is taken over before they are mended", len(problems)), Code: node.ExitConfig}

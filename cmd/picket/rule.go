@@ -99,14 +99,8 @@ func (c *ruleLintCmd) Run(a *app) error {
 		return err
 	}
 	problems = append(problems, excepted...)
-	if c.json() {
-		if err := a.printJSON(problems); err != nil {
-			return err
-		}
-	} else {
-		for _, p := range problems {
-			a.printf("%s\n", printable(p, true))
-		}
+	if err := a.printProblems(c.outputFlag, problems); err != nil {
+		return err
 	}
 	if len(problems) > 0 {
 		return fmt.Errorf("%d problems in %d threats", len(problems), len(loaded))
