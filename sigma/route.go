@@ -97,7 +97,9 @@ func (s *scratch) candidates(r *route) []int32 {
 		}
 	}
 	if r.texts != nil {
-		s.event.EachText(s.seek)
+		for i := range s.texts() {
+			s.look(&s.heard[i])
+		}
 	}
 	if len(s.wanted) > len(r.always) {
 		slices.Sort(s.wanted)
@@ -106,10 +108,10 @@ func (s *scratch) candidates(r *route) []int32 {
 }
 
 // look looks for keywords in one text of the event, unless the field that it is of does.
-func (s *scratch) look(id uint16, text string) bool {
-	r := s.at
-	if int(id) < len(r.own) && r.own[id] {
-		return true
+func (s *scratch) look(h *heard) {
+	r, text := s.at, h.text
+	if int(h.id) < len(r.own) && r.own[h.id] {
+		return
 	}
 	if !folded(text) {
 		if cap(s.text) > keep {
@@ -120,7 +122,6 @@ func (s *scratch) look(id uint16, text string) bool {
 	}
 	s.found = r.texts.find(s.found[:0], text)
 	s.follow(s.found)
-	return true
 }
 
 // follow makes the rules of leads candidates, each once, and their atoms true.

@@ -11,25 +11,25 @@ import (
 // scratch is what matching one event needs. What was found out about an event is marked with its
 // generation, so that nothing needs clearing for the next.
 type scratch struct {
-	engine  *Engine
-	event   Event
-	gen     uint32   // of the event, below 1<<31
-	known   []uint32 // by atom: generation and, in the lowest bit, the result
-	seen    []uint32 // by rule: generation in which it was evaluated
-	asked   []uint32 // by rule: generation in which it became a candidate
-	wanted  []int32  // candidates
-	found   []int32  // rules of one value
-	plain   bool     // the event has no field outside the schema
-	seed    maphash.Seed
-	recent  [8]recent
-	oldest  int // of recent
-	slots   []slot
-	loaded  []int32                   // slots in use
-	texts   *slot                     // being filled by collect
-	at      *route                    // being matched
-	text    []byte                    // folded, of seek
-	collect func(uint16, string) bool // the method value add, made once
-	seek    func(uint16, string) bool // the method value look
+	engine *Engine
+	event  Event
+	gen    uint32   // of the event, below 1<<31
+	known  []uint32 // by atom: generation and, in the lowest bit, the result
+	seen   []uint32 // by rule: generation in which it was evaluated
+	asked  []uint32 // by rule: generation in which it became a candidate
+	wanted []int32  // candidates
+	found  []int32  // rules of one value
+	plain  bool     // the event has no field outside the schema
+	seed   maphash.Seed
+	recent [8]recent
+	oldest int // of recent
+	slots  []slot
+	loaded []int32 // slots in use
+	at     *route  // being matched
+	text   []byte  // folded, of look
+	heard  []heard // the texts of the event, once told is its generation
+	told   uint32
+	hear   func(uint16, string) bool // the method value add, made once
 }
 
 // slot is a field of the event.
@@ -70,7 +70,7 @@ func newScratch(e *Engine) *scratch {
 			s.slots[i].memory = &memory{}
 		}
 	}
-	s.collect, s.seek = s.add, s.look
+	s.hear = s.add
 	return s
 }
 
@@ -83,6 +83,7 @@ func (s *scratch) begin(ev Event) {
 		clear(s.known)
 		clear(s.seen)
 		clear(s.asked)
+		s.told = 0
 		for i := range s.slots {
 			s.slots[i].gen = 0
 		}
@@ -121,6 +122,10 @@ func (s *scratch) end() {
 			f.elems = nil
 		}
 	}
+	clear(s.heard)
+	if s.heard = s.heard[:0]; cap(s.heard) > keep/32 {
+		s.heard = nil
+	}
 	s.loaded, s.event = s.loaded[:0], nil
 }
 
@@ -141,8 +146,10 @@ func (s *scratch) load(f *slot, n int32) {
 		v = s.event.Value(f.id)
 	case f.all:
 		s.loaded = append(s.loaded, n)
-		f.kind, s.texts = List, f
-		s.event.EachText(s.collect)
+		f.kind = List
+		for _, h := range s.texts() {
+			f.elems = append(f.elems, elem{raw: h.text})
+		}
 		return
 	case !s.plain:
 		v = s.event.Extra(s.engine.slots[n].name)
@@ -162,8 +169,23 @@ func (s *scratch) load(f *slot, n int32) {
 	}
 }
 
-func (s *scratch) add(_ uint16, text string) bool {
-	s.texts.elems = append(s.texts.elems, elem{raw: text})
+// heard is a text of the event, and the field that it was told with.
+type heard struct {
+	id   uint16
+	text string
+}
+
+// texts returns the texts of the event, which tells them once.
+func (s *scratch) texts() []heard {
+	if s.told != s.gen {
+		s.told = s.gen
+		s.event.EachText(s.hear)
+	}
+	return s.heard
+}
+
+func (s *scratch) add(id uint16, text string) bool {
+	s.heard = append(s.heard, heard{id, text})
 	return true
 }
 
