@@ -298,7 +298,9 @@ func FuzzExceptions(f *testing.F) {
 			if set, err := newExceptions([]*Exception{x}); err != nil {
 				t.Error(err)
 			} else {
-				set.look(&view{e: shellBy("backup", 1, began)}, began)
+				v := newView()
+				v.e = shellBy("backup", 1, began)
+				set.look(v, began)
 			}
 		}
 	})
