@@ -57,3 +57,13 @@ func (b *progressBar) clear() {
 		fmt.Fprint(b.w, "\r\x1b[K") //nolint:errcheck // nowhere left to report to
 	}
 }
+
+// of begins a bar and returns what moves it.
+func (b *progressBar) of(name string) func(done, total int64) {
+	return func(done, total int64) {
+		if b.size != total || b.name == "" {
+			b.begin(name, total)
+		}
+		b.show(done)
+	}
+}
