@@ -7,13 +7,13 @@ package sign
 
 import "fmt"
 
-// Refused is why a signature does not count.
-type Refused struct{ Reason string }
+// RefusedError is why a signature does not count.
+type RefusedError struct{ Reason string }
 
 // Error implements error.
-func (r *Refused) Error() string { return "the signature does not count: " + r.Reason }
+func (r *RefusedError) Error() string { return "the signature does not count: " + r.Reason }
 
-func refuse(format string, args ...any) error { return &Refused{fmt.Sprintf(format, args...)} }
+func refuse(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
 
 // Limits of what is read: a bundle and its lists are somebody else's.
 const (

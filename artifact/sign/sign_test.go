@@ -115,7 +115,7 @@ func TestSignAndVerify(t *testing.T) {
 func wantRefused(t *testing.T, bundle []byte, trust Trust, why string) {
 	t.Helper()
 	_, err := Open(bundle, trust)
-	var r *Refused
+	var r *RefusedError
 	if !errors.As(err, &r) || !strings.Contains(r.Reason, why) {
 		t.Errorf("got %v, want it refused as %q", err, why)
 	}
@@ -182,22 +182,34 @@ func TestCompareSaysWhatDiffers(t *testing.T) {
 		o      CompareOptions
 		want   []Difference
 	}{
-		"changed": {func(t *testing.T, dir string) { write(t, dir+"/config.json", "{ }") }, CompareOptions{},
-			[]Difference{{"config.json", "changed: it has another digest than what was signed"}}},
+		"changed": {
+			func(t *testing.T, dir string) { write(t, dir+"/config.json", "{ }") },
+			CompareOptions{},
+			[]Difference{{"config.json", "changed: it has another digest than what was signed"}},
+		},
 		"missing": {func(t *testing.T, dir string) { _ = os.Remove(dir + "/empty") }, CompareOptions{}, []Difference{{"empty", "missing"}}},
-		"extra": {func(t *testing.T, dir string) { write(t, dir+"/weights/x.py", "") }, CompareOptions{},
-			[]Difference{{"weights/x.py", "extra: it was not signed"}}},
+		"extra": {
+			func(t *testing.T, dir string) { write(t, dir+"/weights/x.py", "") },
+			CompareOptions{},
+			[]Difference{{"weights/x.py", "extra: it was not signed"}},
+		},
 		"extra, taken":   {func(t *testing.T, dir string) { write(t, dir+"/weights/x.py", "") }, CompareOptions{Extra: true}, nil},
 		"extra, ignored": {func(t *testing.T, dir string) { write(t, dir+"/new/x.py", "") }, CompareOptions{Ignore: []string{"new"}}, nil},
 		"git":            {func(t *testing.T, dir string) { write(t, dir+"/.git/HEAD", "other") }, CompareOptions{}, nil},
-		"a link": {func(t *testing.T, dir string) { _ = os.Symlink("config.json", dir+"/link") }, CompareOptions{},
-			[]Difference{{"link", "is a symbolic link"}}},
+		"a link": {
+			func(t *testing.T, dir string) { _ = os.Symlink("config.json", dir+"/link") },
+			CompareOptions{},
+			[]Difference{{"link", "is a symbolic link"}},
+		},
 		"a file becomes a link": {func(t *testing.T, dir string) {
 			_ = os.Rename(dir+"/config.json", dir+"/.git/c")
 			_ = os.Symlink(".git/c", dir+"/config.json")
 		}, CompareOptions{}, []Difference{{"config.json", "is a symbolic link"}, {"config.json", "missing"}}},
-		"a FIFO": {func(t *testing.T, dir string) { _ = syscall.Mkfifo(dir+"/pipe", 0o600) }, CompareOptions{},
-			[]Difference{{"pipe", "is no file: p---------"}}},
+		"a FIFO": {
+			func(t *testing.T, dir string) { _ = syscall.Mkfifo(dir+"/pipe", 0o600) },
+			CompareOptions{},
+			[]Difference{{"pipe", "is no file: p---------"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, shards := range []bool{false, true} {

@@ -23,7 +23,7 @@ type Signature struct {
 }
 
 // Open checks that a bundle was signed by who is trusted, and returns what was signed. The model is
-// not looked at: that is Manifest.Compare. An error of type *Refused says why it does not count.
+// not looked at: that is Manifest.Compare. An error of type *RefusedError says why it does not count.
 func Open(data []byte, t Trust) (*Signature, error) {
 	b, err := parseBundle(data)
 	if err != nil {

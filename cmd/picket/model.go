@@ -107,7 +107,7 @@ func (c *modelVerifyCmd) Run(a *app) error {
 	}
 	out := verified{Path: c.Path, Differences: []sign.Difference{}, Notes: []string{}}
 	s, err := sign.Open(bundle, trust)
-	var refused *sign.Refused
+	var refused *sign.RefusedError
 	switch {
 	case errors.As(err, &refused):
 		out.Refused = refused.Reason
@@ -169,7 +169,7 @@ func (c *modelVerifyCmd) print(a *app, v verified) error {
 	}
 	switch {
 	case v.Refused != "":
-		return &sign.Refused{Reason: v.Refused}
+		return &sign.RefusedError{Reason: v.Refused}
 	case !v.OK:
 		return fmt.Errorf("%s is not what was signed (differences: %d)", c.Path, len(v.Differences))
 	case !c.json():
