@@ -104,7 +104,9 @@ func checkShape(tree any) *shape {
 		s.stop("", "a playbook is a JSON object, this is "+kindOf(tree), "")
 		return s
 	}
-	s.version(root)
+	if s.version(root); len(s.fatal) > 0 {
+		return s // what else differs follows from that
+	}
 	s.object("", root, playbookProps, nil)
 	s.each("/workflow", root["workflow"], s.step)
 	s.each("/playbook_variables", root["playbook_variables"], s.variable)
