@@ -47,7 +47,7 @@ func (p Problem) String() string {
 }
 
 // Problems are what was found in one playbook, in the order of their places.
-type Problems []Problem
+type Problems []Problem //nolint:errname // it is a list of findings first, and an error only where Parse refuses
 
 // Error lists the problems, one a line.
 func (p Problems) Error() string {
