@@ -26,5 +26,6 @@ done
 for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma FuzzCorrelation" "sigma FuzzRestore" \
 	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "policy FuzzParse" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
 	"sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS" "artifact/sign FuzzOpen"; do
+	"cacao FuzzParse" "cacao FuzzCondition" "cacao FuzzSubstitute" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
 	fuzz $target 10s
 done

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"picket/cacao"
+)
+
+type playbookShowCmd struct {
+	Output string `short:"o" enum:"text,json,dot" default:"text" help:"How to print: text, json or dot (Graphviz)."`
+	File   string `arg:"" help:"The playbook."`
+}
+
+func (c *playbookShowCmd) Run(a *app) error {
+	p, err := readPlaybook(c.File)
+	if err != nil {
+		return err
+	}
+	switch c.Output {
+	case "json":
+		return a.printJSON(p)
+	case "dot":
+		a.dot(p)
+		return nil
+	}
+	a.printf("%s\n%s, version of %s\n", printable(p.Name, false), printable(p.ID, false), printable(string(p.Modified), false))
+	if level := p.TLP(); level != "" {
+		a.printf("%s\n", printable(level, false))
+	}
+	t := &stepTree{a: a, p: p, shown: map[string]bool{}}
+	t.walk("", "", p.Start)
+	if p.Exception != "" {
+		a.printf("on failure without a way of its own:\n")
+		t.walk("  ", "", p.Exception)
+	}
+	return nil
+}
+
+// stepTree prints steps, their branches indented; a step that was printed before is named alone.
+type stepTree struct {
+	a     *app
+	p     *cacao.Playbook
+	shown map[string]bool
+}
+
+func (t *stepTree) walk(indent, label, id string) {
+	for id != "" {
+		s := t.p.Workflow[id]
+		if s == nil {
+			t.a.printf("%s%s%s is missing\n", indent, label, printable(id, false))
+			return
+		}
+		t.a.printf("%s%s%s\n", indent, label, printable(stepLine(id, s), false))
+		if t.shown[id] {
+			return
+		}
+		t.shown[id] = true
+		for i, to := range s.NextSteps {
+			t.walk(indent+"  ", fmt.Sprintf("branch %d: ", i+1), to)
+		}
+		t.branch(indent, "true: ", s.OnTrue)
+		t.branch(indent, "false: ", s.OnFalse)
+		for _, name := range slices.Sorted(maps.Keys(s.Cases)) {
+			t.branch(indent, printable(name, false)+": ", s.Cases[name])
+		}
+		t.branch(indent, "on failure: ", s.OnFailure)
+		label, id = "", s.OnCompletion+s.OnSuccess // one of them at most, in what is valid
+	}
+}
+
+func (t *stepTree) branch(indent, label, id string) {
+	if id != "" {
+		t.walk(indent+"  ", label, id)
+	}
+}
+
+// stepLine says in one line what a step does, and how its condition was read.
+func stepLine(id string, s *cacao.Step) string {
+	line := s.Type
+	if s.Name != "" {
+		line += " " + s.Name
+	}
+	if s.Condition != "" {
+		line += fmt.Sprintf(" [%s]", s.Condition)
+		if cond, err := cacao.ParseCondition(s.Condition); err == nil {
+			line += " read as " + string(cond.Dialect)
+		}
+	}
+	if s.Switch != "" {
+		line += " by " + s.Switch
+	}
+	for _, c := range s.Commands {
+		if text, err := c.Text(); err == nil {
+			first, _, _ := strings.Cut(text, "\n")
+			line += fmt.Sprintf(" · %s: %s", c.Type, short(first, 60))
+		}
+	}
+	_, number, _ := strings.Cut(id, "--")
+	return line + " (" + short(number, 9) + ")"
+}
+
+// dot prints the workflow as a graph.
+func (a *app) dot(p *cacao.Playbook) {
+	a.printf("digraph playbook {\n")
+	for _, id := range slices.Sorted(maps.Keys(p.Workflow)) {
+		s := p.Workflow[id]
+		a.printf("  %s [label=%s];\n", dotText(id), dotText(stepLine(id, s)))
+		edge := func(label, to string) {
+			if to != "" {
+				a.printf("  %s -> %s [label=%s];\n", dotText(id), dotText(to), dotText(label))
+			}
+		}
+		edge("", s.OnCompletion)
+		edge("success", s.OnSuccess)
+		edge("failure", s.OnFailure)
+		edge("true", s.OnTrue)
+		edge("false", s.OnFalse)
+		for i, to := range s.NextSteps {
+			edge(fmt.Sprint(i+1), to)
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Cases)) {
+			edge(name, s.Cases[name])
+		}
+	}
+	a.printf("}\n")
+}
+
+func dotText(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(printable(s, false)) + `"`
+}
