@@ -10,6 +10,6 @@ type format struct {
 // formats are tried in order; all that fit are scanned, as a file may be two things at once.
 func formats() []format {
 	return []format{
-		safetensorsFormat(), ggufFormat(), templateFormat(),
+		safetensorsFormat(), ggufFormat(), templateFormat(), configFormat(),
 	}
 }
