@@ -11,5 +11,6 @@ type format struct {
 func formats() []format {
 	return []format{
 		safetensorsFormat(), ggufFormat(), templateFormat(), configFormat(),
+		onnxFormat(), savedModelFormat(), frozenFormat(),
 	}
 }
