@@ -9,8 +9,8 @@ type format struct {
 
 // formats are tried in order; all that fit are scanned, as a file may be two things at once.
 func formats() []format {
-	return []format{
+	return append([]format{
 		safetensorsFormat(), ggufFormat(), templateFormat(), configFormat(),
 		onnxFormat(), savedModelFormat(), frozenFormat(),
-	}
+	}, codeFormats()...)
 }

@@ -3,7 +3,6 @@ package artifact
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math/bits"
 	"strings"
 )
@@ -31,7 +30,7 @@ func ggufFormat() format {
 		name:  "gguf",
 		sniff: func(head []byte, _ *part) bool { return strings.HasPrefix(string(head), "GGUF") },
 		scan: func(s *scan, p *part) {
-			g := &gguf{s: s, p: p, c: newCursor(p, 4), align: 32, seed: maphash.MakeSeed()}
+			g := &gguf{s: s, p: p, c: newCursor(p, 4), align: 32}
 			if err := g.read(); err != nil {
 				s.broken(p, g.c.at, "gguf", err)
 			}
@@ -44,7 +43,6 @@ type gguf struct {
 	p     *part
 	c     *cursor
 	align uint64
-	seed  maphash.Seed
 }
 
 func (g *gguf) read() error {
@@ -82,7 +80,7 @@ func (g *gguf) name(seen map[uint64]bool) (string, error) {
 	if g.c.err != nil {
 		return "", g.c.err
 	}
-	h := maphash.String(g.seed, name)
+	h := hashOf(name)
 	if seen[h] {
 		return "", fmt.Errorf("%q is there twice, and readers take either", clip(name))
 	}

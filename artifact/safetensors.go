@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
+	"hash/fnv"
 	"io"
 	"math/bits"
 	"slices"
@@ -24,7 +24,7 @@ var safetensorsBits = map[string]uint64{
 // what does not add up is there to confuse readers.
 func safetensorsFormat() format {
 	return format{name: "safetensors", sniff: sniffSafetensors, scan: func(s *scan, p *part) {
-		t := &safetensors{s: s, p: p, names: map[uint64]bool{}, seed: maphash.MakeSeed()}
+		t := &safetensors{s: s, p: p, names: map[uint64]bool{}}
 		if err := t.header(); err != nil {
 			s.broken(p, 8, "safetensors", err)
 		}
@@ -43,7 +43,6 @@ type safetensors struct {
 	s      *scan
 	p      *part
 	j      *jsonReader
-	seed   maphash.Seed
 	names  map[uint64]bool // hashes of them: an attacker makes them long
 	ranges [][2]uint64
 }
@@ -90,7 +89,7 @@ func (t *safetensors) want(kind byte) (token, error) {
 
 // once reports whether a name is new.
 func (t *safetensors) once(k token) error {
-	h := maphash.String(t.seed, k.text)
+	h := hashOf(k.text)
 	if t.names[h] {
 		return errors.New("it is there twice, and readers take either")
 	}
@@ -151,7 +150,7 @@ func (t *safetensors) metadata() error {
 		if err != nil || k.kind == '}' {
 			return err
 		}
-		h := maphash.String(t.seed, k.text)
+		h := hashOf(k.text)
 		if seen[h] {
 			return fmt.Errorf("%q is there twice", clip(k.text))
 		}
@@ -224,4 +223,11 @@ func clip(t string) string {
 		return t[:80] + "…"
 	}
 	return t
+}
+
+// hashOf stands for a name of any length. Who makes two names collide makes the file fail, and hides nothing.
+func hashOf(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, name) // it cannot fail
+	return h.Sum64()
 }

@@ -25,6 +25,7 @@ for target in Parse Condition Match; do
 done
 for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma FuzzCorrelation" "sigma FuzzRestore" \
 	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "policy FuzzParse" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
-	"sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
+	"artifact FuzzJSON" "artifact FuzzSafetensors" "artifact FuzzGGUF" "artifact FuzzTemplate" "artifact FuzzConfig" \
+	"artifact FuzzProto" "artifact FuzzCode" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
 	fuzz $target 10s
 done
