@@ -25,6 +25,7 @@ for target in Parse Condition Match; do
 done
 for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma FuzzCorrelation" "sigma FuzzRestore" \
 	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "policy FuzzParse" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
+	"artifact FuzzPickle" "artifact FuzzArchive" \
 	"sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
 	fuzz $target 10s
 done
