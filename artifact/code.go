@@ -16,15 +16,11 @@ func codeFormats() []format {
 		{name: "shared-object", sniff: sniffNative, scan: func(s *scan, p *part) {
 			s.issue(p, Issue{Rule: "native-code", Verdict: Suspicious, Text: "It is native code: a program, or a library that loaders of custom operators take."})
 		}},
-		{name: "tensorrt", sniff: begins("ftrt"), scan: func(s *scan, p *part) {
+		{name: "tensorrt", sniff: magic("ftrt"), scan: func(s *scan, p *part) {
 			s.issue(p, Issue{Rule: "unsupported", Verdict: Unsupported, Text: "A TensorRT engine is code for a GPU, which was not judged."})
 		}},
 		{name: "xml", sniff: sniffXML, scan: scanXML},
 	}
-}
-
-func begins(magic string) func([]byte, *part) bool {
-	return func(head []byte, _ *part) bool { return bytes.HasPrefix(head, []byte(magic)) }
 }
 
 func sniffNative(head []byte, _ *part) bool {
@@ -47,8 +43,8 @@ var (
 // sniffPython knows Python by its lines, or by its name where the bytes are text.
 func sniffPython(head []byte, p *part) bool {
 	name := strings.ToLower(p.base())
-	if !isText(head) {
-		return false
+	if !printable(head) || strings.Contains(p.name, "!") && strings.Contains(p.name, "/code/__torch__") {
+		return false // TorchScript has a language of its own, which Python does not run
 	}
 	return strings.HasSuffix(name, ".py") || strings.HasSuffix(name, ".pth") && pythonHook.Match(head) ||
 		len(pythonLine.FindAllIndex(head, 2)) == 2 && !strings.Contains("{[<", string(bytes.TrimSpace(head)[:1]))

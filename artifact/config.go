@@ -154,15 +154,9 @@ func (c *config) vocabulary(k token) {
 	}
 }
 
-// Modules by which a name tells what it does; longer ones go before those they begin with.
+// What configurations of honest models have their loader call.
 var (
-	systemModules = set(`os posix nt subprocess sys builtins __builtin__ importlib runpy shutil socket pty ctypes pickle _pickle cPickle
-		dill cloudpickle marshal code codeop types operator functools inspect pkgutil commands timeit tempfile pathlib io webbrowser
-		urllib http requests ftplib smtplib asyncio multiprocessing threading signal platform pip setuptools distutils site shelve
-		pdb bdb cProfile profile trace doctest unittest venv ensurepip zipimport base64 codecs logging tarfile zipfile glob fileinput`)
-	loaders = set(`torch.load torch.hub.load torch.serialization.load torch.ops.load_library torch.jit.load joblib.load numpy.load
-		pandas.read_pickle hydra.utils.call hydra.utils.instantiate hydra.utils.get_method hydra.utils.get_class transformers.pipeline`)
-	modelModules = set("nemo nemo_toolkit megatron transformers lightning pytorch_lightning apex")
+	modelModules = words("nemo nemo_toolkit megatron transformers lightning pytorch_lightning apex")
 	modelParts   = []string{"torch.nn.", "torch.optim.", "torch.utils.data.", "torchvision.transforms.", "torchaudio.transforms."}
 )
 
@@ -171,7 +165,7 @@ func judgeTarget(s *scan, p *part, at int64, name string) {
 	i := Issue{Rule: "target", Verdict: Unknown, Offset: at, Name: clip(name), Text: "The loader calls " + clip(name) + ", which is on no list."}
 	root, _, _ := strings.Cut(name, ".")
 	switch {
-	case systemModules[root] || loaders[name] || strings.Contains(name, "__") || systemInside(name):
+	case stdlib[root] || denied(name) || strings.HasPrefix(name, "hydra.utils.") || strings.Contains(name, "__") || reexports(name):
 		i.Verdict, i.Text = Malicious, "The loader calls "+clip(name)+", which no model needs."
 	case modelModules[root]:
 		return
@@ -183,16 +177,4 @@ func judgeTarget(s *scan, p *part, at int64, name string) {
 		}
 	}
 	s.issue(p, i)
-}
-
-// systemInside reports whether a name goes through a module that another imported, such as torch.os.system.
-func systemInside(name string) bool {
-	parts := strings.Split(name, ".")
-	for _, part := range parts[1:max(1, len(parts)-1)] {
-		switch part {
-		case "os", "sys", "subprocess", "builtins", "importlib", "shutil", "pickle", "socket":
-			return true
-		}
-	}
-	return false
 }

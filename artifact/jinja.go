@@ -16,7 +16,7 @@ type jinjaWord struct {
 }
 
 // jinjaOperator are names that are operators.
-var jinjaOperator = set("and or not in is if else elif for recursive ignore missing with without context set")
+var jinjaOperator = words("and or not in is if else elif for recursive ignore missing with without context set")
 
 // jinjaLexer cuts a template into texts and tags.
 type jinjaLexer struct {

@@ -13,7 +13,7 @@ var onnxFields = map[protowire.Number]byte{
 }
 
 // onnxDomains are those of operators that runtimes bring.
-var onnxDomains = set("ai.onnx ai.onnx.ml ai.onnx.training ai.onnx.preview ai.onnx.preview.training com.microsoft com.microsoft.nchwc com.microsoft.experimental com.ms.internal.nhwc org.pytorch.aten pkg.onnxscript.torch_lib pkg.onnxscript.torch_lib.common")
+var onnxDomains = words("ai.onnx ai.onnx.ml ai.onnx.training ai.onnx.preview ai.onnx.preview.training com.microsoft com.microsoft.nchwc com.microsoft.experimental com.ms.internal.nhwc org.pytorch.aten pkg.onnxscript.torch_lib pkg.onnxscript.torch_lib.common")
 
 // onnxFormat is a graph of operators. It runs code only by operators of a library that the program brings,
 // and reads files only by the places of data outside it.

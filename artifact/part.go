@@ -65,6 +65,9 @@ func (z *spool) ReadAt(b []byte, off int64) (int, error) {
 	if z.s.over {
 		return 0, errOver
 	}
+	if off < 0 || off > math.MaxInt64-int64(len(b)) {
+		return 0, fmt.Errorf("offset %d", off)
+	}
 	for z.err == nil && z.size < off+int64(len(b)) {
 		z.more()
 	}

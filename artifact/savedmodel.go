@@ -81,7 +81,7 @@ func holdsNodes(p *part) bool {
 	}
 	seen := map[protowire.Number]bool{}
 	err = f.in.each(func(f field) error {
-		if f.in == nil || f.num < 1 || f.num > 7 || f.num <= 4 && !isText([]byte(f.in.text()+" ")) {
+		if f.in == nil || f.num < 1 || f.num > 7 || f.num <= 4 && !printable([]byte(f.in.text()+" ")) {
 			return errProto
 		}
 		seen[f.num] = true

@@ -19,7 +19,7 @@ func templateFormat() format {
 }
 
 func sniffTemplate(head []byte, p *part) bool {
-	if !isText(head) {
+	if !printable(head) {
 		return false
 	}
 	name := strings.ToLower(p.base())
@@ -34,28 +34,20 @@ func sniffTemplate(head []byte, p *part) bool {
 
 // What templates of honest models use.
 var (
-	templateStatements = set("if elif else endif for endfor set endset macro endmacro call endcall filter endfilter generation endgeneration break continue with endwith do")
-	templateFilters    = set(`abs batch capitalize count d default dictsort e escape first float forceescape format from_json groupby
+	templateStatements = words("if elif else endif for endfor set endset macro endmacro call endcall filter endfilter generation endgeneration break continue with endwith do")
+	templateFilters    = words(`abs batch capitalize count d default dictsort e escape first float forceescape format from_json groupby
 		indent int items join last length list lower map max min pprint random reject rejectattr replace reverse round safe select
 		selectattr slice sort string strip striptags sum title tojson trim truncate unique upper urlencode wordcount wordwrap`)
-	templateTests = set(`boolean callable defined divisibleby equalto eq even false filter float ge gt in integer iterable le lower lt
+	templateTests = words(`boolean callable defined divisibleby equalto eq even false filter float ge gt in integer iterable le lower lt
 		mapping ne none None not number odd sameas sequence string test true undefined upper`)
-	templateCalls   = set("range namespace raise_exception strftime_now dict caller loop super joiner cycler varargs kwargs")
-	templateMethods = set(`strip lstrip rstrip split rsplit splitlines startswith endswith items keys values get lower upper title capitalize
+	templateCalls   = words("range namespace raise_exception strftime_now dict caller loop super joiner cycler varargs kwargs")
+	templateMethods = words(`strip lstrip rstrip split rsplit splitlines startswith endswith items keys values get lower upper title capitalize
 		join replace removeprefix removesuffix find rfind index count append extend pop update insert isdigit isspace isupper islower strftime copy next previtem cycle partition rpartition`)
-	countFilters = set("length count int abs")
+	countFilters = words("length count int abs")
 	// What templates reach the interpreter through.
-	templateGlobals = set("self request lipsum url_for get_flashed_messages")
-	templateInner   = set("mro func_globals func_code gi_frame gi_code cr_frame ag_frame tb_frame f_globals f_builtins f_back f_locals")
+	templateGlobals = words("self request lipsum url_for get_flashed_messages")
+	templateInner   = words("mro func_globals func_code gi_frame gi_code cr_frame ag_frame tb_frame f_globals f_builtins f_back f_locals")
 )
-
-func set(words string) map[string]bool {
-	m := map[string]bool{}
-	for w := range strings.FieldsSeq(words) {
-		m[w] = true
-	}
-	return m
-}
 
 var (
 	pythonName  = regexp.MustCompile(`^__[a-z_]+__$`)

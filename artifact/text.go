@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// isText reports whether the first bytes of a part are UTF-8 without control characters.
-func isText(head []byte) bool {
+// printable reports whether the first bytes of a part are UTF-8 without control characters.
+func printable(head []byte) bool {
 	if len(head) == 0 || bytes.ContainsAny(head, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x7f") {
 		return false
 	}

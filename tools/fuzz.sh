@@ -25,7 +25,8 @@ for target in Parse Condition Match; do
 done
 for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma FuzzCorrelation" "sigma FuzzRestore" \
 	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "policy FuzzParse" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
-	"artifact FuzzJSON" "artifact FuzzSafetensors" "artifact FuzzGGUF" "artifact FuzzTemplate" "artifact FuzzConfig" \
-	"artifact FuzzProto" "artifact FuzzCode" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
+	"artifact FuzzPickle" "artifact FuzzArchive" "artifact FuzzJSON" "artifact FuzzSafetensors" "artifact FuzzGGUF" \
+	"artifact FuzzTemplate" "artifact FuzzConfig" "artifact FuzzProto" "artifact FuzzCode" \
+	"sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
 	fuzz $target 10s
 done
