@@ -1,6 +1,8 @@
 package artifact
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -72,3 +74,30 @@ func TestConfigIsFoundBehindSpace(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) { fuzzScan(f, "config.json", configCases()) }
+
+// TestConfigInArchives: Keras and TorchServe keep theirs in an archive.
+func TestConfigInArchives(t *testing.T) {
+	for name, member := range map[string]string{
+		"config.json":            `{"module":"os","class_name":"function","config":"system"}`,
+		"MAR-INF/MANIFEST.json":  `{"model":{"handler":"../../x.py"}}`,
+		"tokenizer_config.json":  `{"chat_template":"{{ x.__class__ }}"}`,
+		"chat_template.jinja":    `{{ x.__class__ }}`,
+		"assets/saved_model.pb":  string(msg(1, 1, 2, msg(2, msg(1, tensorflowNode("WriteFile"))))),
+		"model/model.safetensor": string(msg(1, 8, 7, msg(5, msg(13, msg(1, "location", 2, "/etc/shadow"))))),
+	} {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		w, err := z.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.Write([]byte(member))
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r := scanBytes("model.keras", b.Bytes(), Options{})
+		if r.Verdict != Malicious || !strings.HasSuffix(r.Issues[0].Part, "!"+name) {
+			t.Errorf("%s: got %v %v %+v", name, r.Verdict, r.Formats, r.Issues)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (m *message) next() (field, error) {
 
 func (m *message) varint() uint64 {
 	var n uint64
-	for i := 0; i < 10; i++ {
+	for i := range 10 {
 		b := m.c.uint(1)
 		n |= b & 0x7f << (7 * i)
 		if b < 0x80 {
