@@ -1,5 +1,7 @@
 package artifact
 
+import "bytes"
+
 // format is a kind of file that is known.
 type format struct {
 	name  string
@@ -9,5 +11,22 @@ type format struct {
 
 // formats are tried in order; all that fit are scanned, as a file may be two things at once.
 func formats() []format {
-	return []format{}
+	return append([]format{
+		pickleFormat(),
+		zipFormat(),
+		tarFormat(),
+		{"gzip", magic("\x1f\x8b\x08"), scanGzip},
+		{"bzip2", looksBzip2, scanBzip2},
+		{"xz", magic("\xfd7zXZ\x00"), scanXZ},
+		{"lzma", looksLZMA, scanLZMA},
+		{"zlib", looksZlib, scanZlib},
+		{"npy", magic("\x93NUMPY"), scanNumpy},
+		safetensorsFormat(), ggufFormat(), templateFormat(), configFormat(),
+		onnxFormat(), savedModelFormat(), frozenFormat(),
+	}, codeFormats()...)
+}
+
+// magic tells a format by the bytes it begins with.
+func magic(m string) func([]byte, *part) bool {
+	return func(head []byte, _ *part) bool { return bytes.HasPrefix(head, []byte(m)) }
 }

@@ -1,0 +1,79 @@
+package artifact
+
+import (
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// dictionaryMost is the most memory that lzma may ask for to unpack: what its strongest preset needs.
+const dictionaryMost = 64 << 20
+
+func looksBzip2(head []byte, _ *part) bool {
+	return len(head) >= 10 && string(head[:3]) == "BZh" && head[3] >= '1' && head[3] <= '9' && bytes.Equal(head[4:10], []byte("1AY&SY"))
+}
+
+// looksLZMA tells a legacy LZMA file, that has no magic bytes, by a header as programs write it.
+func looksLZMA(head []byte, _ *part) bool {
+	return len(head) > 13 && lzma.ValidHeader(head[:13]) && head[0] == 0x5d && head[1] == 0 && head[2] == 0 && head[13] == 0
+}
+
+func looksZlib(head []byte, _ *part) bool {
+	if len(head) < 8 || head[0] != 0x78 || (int(head[0])<<8|int(head[1]))%31 != 0 {
+		return false
+	}
+	r, err := zlib.NewReader(bytes.NewReader(head))
+	if err != nil {
+		return false
+	}
+	_, err = io.CopyN(io.Discard, r, 1024)
+	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func scanGzip(s *scan, p *part) {
+	s.compressed(p, "gzip", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) })
+}
+
+func scanBzip2(s *scan, p *part) {
+	s.compressed(p, "bzip2", func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil })
+}
+
+func scanZlib(s *scan, p *part) {
+	s.compressed(p, "zlib", func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) })
+}
+
+func scanLZMA(s *scan, p *part) {
+	s.compressed(p, "lzma", func(r io.Reader) (io.Reader, error) { return lzma.ReaderConfig{DictCap: dictionaryMost}.NewReader(r) })
+}
+
+func scanXZ(s *scan, p *part) {
+	s.compressed(p, "xz", func(r io.Reader) (io.Reader, error) { return xz.NewReader(r) })
+}
+
+// compressed scans what open unpacks of p.
+func (s *scan) compressed(p *part, format string, open func(io.Reader) (io.Reader, error)) {
+	in := p.stream(0)
+	r, err := open(in)
+	if err != nil {
+		s.broken(p, 0, format, err)
+		return
+	}
+	name := p.base()
+	if i := strings.LastIndexByte(name, '.'); i > 0 {
+		name = name[:i]
+	}
+	m := s.unpack(p, name, r, func() int64 { at, _ := in.Seek(0, io.SeekCurrent); return at })
+	z := m.ReaderAt.(*spool) //nolint:forcetypeassert // made by unpack
+	s.nested(m)
+	if z.err != nil && !errors.Is(z.err, io.EOF) {
+		s.broken(p, -1, format, fmt.Errorf("after %d bytes: %w", z.size, z.err))
+	}
+}
