@@ -48,6 +48,9 @@ type stage struct {
 	rounds      []float64
 }
 
+// leastLoad is how many opens a second must be borne without a loss.
+const leastLoad = 400_000
+
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) > 1 && os.Args[1] == "load" {
@@ -170,7 +173,7 @@ func dropped(c *client.Client, host string) (n uint64, err error) {
 
 func (r *results) print() {
 	u := r.Unwanted
-	fmt.Printf("unwanted  %d opens, %.0f/s (at least 400000), %d dropped (limit 0), agent %.2f s CPU\n", u.Opens, u.PerSecond, u.Dropped, u.AgentCPU)
+	fmt.Printf("unwanted  %d opens, %.0f/s (at least %d), %d dropped (limit 0), agent %.2f s CPU\n", u.Opens, u.PerSecond, leastLoad, u.Dropped, u.AgentCPU)
 	fmt.Printf("\n%-10s %12s %14s %10s %14s\n", "stage", "delivered", "CPU an event", "adds", "unaccounted")
 	last := 0.0
 	for _, s := range r.Stages {
@@ -195,6 +198,8 @@ func (r *results) judge() error {
 		return errors.New("flood: nothing was dropped: the load is too slow to say what saturation does")
 	case r.Unwanted.Dropped != 0:
 		return fmt.Errorf("%d events were dropped under a load that no rule wants", r.Unwanted.Dropped)
+	case r.Unwanted.PerSecond < leastLoad:
+		return fmt.Errorf("unwanted: only %.0f opens/s: the host is too slow or busy to say what %d do", r.Unwanted.PerSecond, leastLoad)
 	}
 	return nil
 }
