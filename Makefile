@@ -42,7 +42,7 @@ generate: ## rebuild the BPF objects with the one compiler they are compared wit
 
 bench: build ## what Picket costs and how fast it is: see bench/README.md
 	tools/setup.sh bench
-	for b in overhead latency ingest rest; do go run ./bench/$$b -picket bin/picket; done
+	for b in overhead latency ingest rest saturate; do go run ./bench/$$b -picket bin/picket; done
 
 kernels: ## the sensor's tests on Debian's stock kernels 6.1 and 6.12, emulated; four minutes
 	tools/kernels.sh

@@ -46,12 +46,13 @@ type decoder struct {
 	p       event.Process
 	comms   map[[16]int8]string
 	names   names
+	texts   *texts
 
 	hostSpaces map[uint32]bool
 }
 
 func newDecoder(host string) decoder {
-	d := decoder{cgroups: newCgroups(), comms: map[[16]int8]string{}, hostSpaces: hostSpaces()}
+	d := decoder{cgroups: newCgroups(), comms: map[[16]int8]string{}, texts: newTexts(), hostSpaces: hostSpaces()}
 	d.e.Host = host
 	d.clock.refresh(bootNow())
 	return d
@@ -182,7 +183,7 @@ func (d *decoder) process(raw []byte) (*event.Process, error) {
 		NSPID: r.NsPid, LoginUID: r.Loginuid, SessionID: r.Session, Seccomp: r.Seccomp,
 		ExeDev: uint64(r.ExeDev), ExeIno: r.ExeIno, Layer: event.Layer(r.Layer),
 		Memfd: r.H.Flags&flagMemfd != 0, Script: r.H.Flags&flagScript != 0, FDExec: r.H.Flags&flagByDescriptor != 0, NoNewPrivs: r.H.Flags&flagNoNewPrivs != 0,
-		TTY: text(r.Tty[:]), Exe: string(data[0]), CWD: string(data[1]), Invoked: string(data[2]),
+		TTY: text(r.Tty[:]), Exe: d.texts.of(data[0]), CWD: d.texts.of(data[1]), Invoked: d.texts.of(data[2]),
 		Cred: event.Cred{
 			UID: r.Uid, GID: r.Gid, EUID: r.Euid, EGID: r.Egid, SUID: r.Suid, SGID: r.Sgid, FSUID: r.Fsuid, FSGID: r.Fsgid,
 			CapEff: r.CapEff, CapPerm: r.CapPerm, CapInh: r.CapInh, CapBnd: r.CapBnd, CapAmb: r.CapAmb,
@@ -223,7 +224,7 @@ func (d *decoder) file(raw []byte) error {
 		return err
 	}
 	d.e.File = event.File{
-		Path: join(data[0], data[1]), Old: join(data[2], data[3]), Dev: uint64(r.Dev), Device: uint64(r.Rdev), Ino: r.Ino, Size: r.Size, Mode: r.Mode,
+		Path: d.join(data[0], data[1]), Old: d.join(data[2], data[3]), Dev: uint64(r.Dev), Device: uint64(r.Rdev), Ino: r.Ino, Size: r.Size, Mode: r.Mode,
 		Layer: event.Layer(min(r.Layer, uint32(event.LayerUpper))), Created: r.H.Flags&flagCreated != 0, Deleted: r.H.Flags&flagDeleted != 0,
 	}
 	if d.e.Kind >= event.FileLink {
@@ -232,7 +233,15 @@ func (d *decoder) file(raw []byte) error {
 	return nil
 }
 
-// join makes a path absolute that a program passed; one the kernel resolved is taken as it is.
+// join is join of what mostly was told of before.
+func (d *decoder) join(dir, name []byte) string {
+	if len(dir) == 0 {
+		return d.texts.path(name)
+	}
+	return join(dir, name)
+}
+
+// join makes a path absolute that a program passed.
 func join(dir, name []byte) string {
 	switch {
 	case len(name) == 0:

@@ -72,11 +72,7 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		switch {
 		case n > 0 || waiting:
 			quiet = time.Now()
-			if waiting {
-				time.Sleep(settle / 2)
-			} else {
-				time.Sleep(pollEvery)
-			}
+			time.Sleep(pollEvery)
 		case time.Since(quiet) < restAfter:
 			time.Sleep(pollEvery)
 		default:
