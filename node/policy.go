@@ -133,12 +133,6 @@ func Enforceable(pol *policy.Policy, caps []event.Capability) error {
 		return nil
 	}
 	what := enforce.Lacks(caps, rulesOf(pol, policy.Set{}))
-	if pol.Models != nil && pol.Models.ReadOnly {
-		i := slices.IndexFunc(caps, func(c event.Capability) bool { return c.Name == "enforce-models" })
-		if i >= 0 && !caps[i].OK {
-			what = caps[i].Detail
-		}
-	}
 	if what == "" {
 		return nil
 	}
@@ -162,6 +156,9 @@ func rulesOf(pol *policy.Policy, set policy.Set) enforce.Rules {
 	}
 	if pol.Devices != nil {
 		r.Devices = enforce.DevicesOf(pol.Devices.Allow)
+	}
+	if pol.Models != nil && pol.Models.ReadOnly {
+		r.Models = pol.Models.Paths
 	}
 	return r
 }
