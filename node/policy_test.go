@@ -261,6 +261,16 @@ func TestAPolicyThatCannotBeEnforcedSaysSo(t *testing.T) {
 	}
 }
 
+func TestProtectSaysWhetherItHolds(t *testing.T) {
+	p := newPoliced(t, "egress: {allow: []}\n")
+	p.cfg.Policy.Protect = true
+	p.apply()
+	held := p.enforcer.Rungs()["protect"] == "task_kill"
+	if told := slices.ContainsFunc(p.wrong, func(w string) bool { return strings.HasPrefix(w, "policy.protect: signals to Picket") }); told == held {
+		t.Errorf("protected %v, and told %q", held, p.wrong)
+	}
+}
+
 func TestWritingInAModelDirectoryIsSeen(t *testing.T) {
 	p := newPoliced(t, "models: {read-only: true, paths: [/models]}\n")
 	proc := &event.Process{PID: 1 << 30, CgroupPath: p.group + "/below"}

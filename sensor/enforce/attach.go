@@ -318,6 +318,18 @@ func Lacks(rows []event.Capability, r Rules) string {
 	return strings.Join(out, "; ")
 }
 
+// Means says by what each part of a policy's rules is enforced, of those that can be.
+func Means(rows []event.Capability, r Rules) []string {
+	var out []string
+	for _, f := range features {
+		i := slices.IndexFunc(rows, func(c event.Capability) bool { return c.Name == f.name })
+		if f.wanted(&r) && i >= 0 && rows[i].OK {
+			out = append(out, strings.TrimPrefix(f.name, "enforce-")+" by "+rows[i].Detail)
+		}
+	}
+	return out
+}
+
 // numberOf returns a device's kernel number from what stat says.
 func numberOf(rdev uint64) (major, minor uint32) { return unix.Major(rdev), unix.Minor(rdev) }
 

@@ -276,7 +276,7 @@ func TestSignalsToPicketAreRefused(t *testing.T) {
 		t.Fatal("the signal was not sent")
 		return ""
 	}
-	if err := r.Guard(); err != nil {
+	if err := r.Guard(true); err != nil {
 		t.Fatal(err)
 	}
 	if got := send(); got == "0" || state() == "T" {
@@ -289,7 +289,7 @@ func TestSignalsToPicketAreRefused(t *testing.T) {
 	if err := syscall.Kill(cmd.Process.Pid, syscall.SIGCONT); err != nil {
 		t.Errorf("its own family: %v", err)
 	}
-	if err := r.Unguard(); err != nil {
+	if err := r.Guard(false); err != nil {
 		t.Fatal(err)
 	}
 	if got := send(); got != "0" {
