@@ -27,14 +27,11 @@ func (e *Enforcer) Apply(name string, r Rules) error {
 		return fmt.Errorf("policy %s: %w", name, err)
 	}
 	e.policies[name], e.names[p.slot] = p, name
-	var all []error
+	all := []error{e.follow()}
 	for id, b := range e.bound {
 		if b.name == name {
 			all = append(all, e.point(id, b))
 		}
-	}
-	if err := e.follow(); err != nil {
-		all = append(all, err)
 	}
 	if old != nil {
 		e.empty(old)
@@ -132,7 +129,7 @@ func (e *Enforcer) Bind(t Target, name string) error {
 	}
 	b := &binding{target: t, name: name, dir: dir}
 	if old := e.bound[id]; old != nil {
-		b.programs, b.scripts, b.trees = old.programs, old.scripts, old.trees
+		b.programs, b.scripts, b.trees, b.sealed = old.programs, old.scripts, old.trees, old.sealed
 		_ = unix.Close(old.dir)
 	}
 	e.bound[id] = b
@@ -153,7 +150,7 @@ func (e *Enforcer) point(id uint64, b *binding) error {
 	if err := e.admit(id, b, p.rules.Exec); err != nil {
 		return err
 	}
-	if err := e.plant(id, b, p.rules.kept()); err != nil {
+	if err := e.keep(id, b, p.rules.kept()); err != nil {
 		return err
 	}
 	v := bpfBinding{Slot: p.slot, Flags: p.rules.flags()}
@@ -164,6 +161,18 @@ func (e *Enforcer) point(id uint64, b *binding) error {
 		return fmt.Errorf("bind cgroup %s: %w", b.target.Cgroup, err)
 	}
 	return nil
+}
+
+// keep keeps model directories as they are, by the rung that was found.
+func (e *Enforcer) keep(id uint64, b *binding, paths []string) error {
+	r := e.climbed["enforce-models"]
+	switch {
+	case len(paths) == 0:
+		return errors.Join(e.plant(id, b, nil), e.seal(b, nil))
+	case r != nil && r.name == sealedBy:
+		return e.seal(b, paths)
+	}
+	return e.plant(id, b, paths)
 }
 
 // kept are the directories that the kernel keeps as they are. Where a policy observes, the sensor
@@ -233,7 +242,7 @@ func (e *Enforcer) Refresh() error {
 		if p.rules.Exec != nil {
 			all = append(all, e.admit(id, b, p.rules.Exec))
 		}
-		all = append(all, e.plant(id, b, p.rules.kept()))
+		all = append(all, e.keep(id, b, p.rules.kept()))
 	}
 	return errors.Join(all...)
 }
@@ -259,7 +268,9 @@ func (e *Enforcer) release(id uint64) {
 		e.log.Error("a cgroup could not be released", "cgroup", b.target.Cgroup, "error", err)
 	}
 	_ = e.admit(id, b, nil) // it only deletes
-	_ = e.plant(id, b, nil) // so does it
+	if err := e.keep(id, b, nil); err != nil {
+		e.log.Error("a model directory stays read-only", "cgroup", b.target.Cgroup, "error", err)
+	}
 	_ = unix.Close(b.dir)
 }
 

@@ -129,6 +129,7 @@ type binding struct {
 	programs map[bpfProgramKey]uint32
 	scripts  map[bpfScriptKey]bool
 	trees    []tree
+	sealed   []string // paths under a mount that is read-only
 }
 
 // Why an Enforcer cannot open at all.
@@ -200,7 +201,7 @@ func (e *Enforcer) Close() error {
 	}
 	for _, b := range e.bound {
 		b.forget()
-		all = append(all, unix.Close(b.dir))
+		all = append(all, e.seal(b, nil), unix.Close(b.dir))
 	}
 	closers := []io.Closer{}
 	if e.ring != nil {
