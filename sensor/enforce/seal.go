@@ -202,12 +202,19 @@ func within(pid, p string, f func() error) error {
 	return nil
 }
 
+// errOther keeps the host's mounts from being changed.
+var errOther = errors.New("its number went to a process with the host's mounts")
+
 func enter(pid string, f func() error) error {
 	space, err := unix.Open("/proc/"+pid+"/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
 	defer unix.Close(space) //nolint:errcheck // nothing was written
+	var there, host unix.Stat_t
+	if err := errors.Join(unix.Fstat(space, &there), unix.Stat("/proc/self/ns/mnt", &host)); err != nil || there.Ino == host.Ino {
+		return errors.Join(errOther, err)
+	}
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}

@@ -161,7 +161,7 @@ func TestModelsOfAContainerAreSealed(t *testing.T) {
 
 	// An agent that is killed leaves the mounts; the next one takes them over, and lets go of them.
 	r.Enforcer.mu.Lock()
-	for _, x := range r.Enforcer.bound {
+	for _, x := range r.bound {
 		x.sealed = nil
 	}
 	r.Enforcer.mu.Unlock()
