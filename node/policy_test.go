@@ -243,6 +243,7 @@ func TestACgroupIsCutOffForAWhile(t *testing.T) {
 
 func TestAPolicyThatCannotBeEnforcedSaysSo(t *testing.T) {
 	p := newPoliced(t, "mode: enforce\negress: {allow: []}\n")
+	p.lacks = slices.DeleteFunc(p.lacks, func(c event.Capability) bool { return c.Name == "enforce-models" })
 	p.write(t, "mode: enforce\nmodels: {read-only: true, paths: [/models]}\n")
 	p.reload(t.Context())
 	if len(p.wrong) != 1 || !strings.Contains(p.wrong[0], "box.yml:1:1: policy box cannot be enforced on this kernel: writing in a model directory is seen and not stopped") {

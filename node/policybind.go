@@ -148,8 +148,8 @@ func (p *policies) breach(e *event.Event) *event.Event {
 	default:
 		return nil
 	}
-	if p == nil || e.Errno != 0 {
-		return nil // what failed changed nothing: who stopped it tells
+	if p == nil {
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
