@@ -105,7 +105,7 @@ func change(dir string) error {
 }
 
 // library makes what the changes are about.
-func library(t *testing.T) string {
+func library(t *testing.T, overlay bool) string {
 	t.Helper()
 	top := t.TempDir()
 	must := func(err error) {
@@ -120,6 +120,16 @@ func library(t *testing.T) string {
 		t.Skip("cannot mount tmpfs:", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	if overlay { // as a container has it
+		for _, d := range []string{"lower", "upper", "work", "root"} {
+			must(os.Mkdir(filepath.Join(dir, d), 0o755))
+		}
+		root := dir + "/root"
+		err := unix.Mount("overlay", root, "overlay", 0, strings.ReplaceAll("lowerdir=TOP/lower,upperdir=TOP/upper,workdir=TOP/work", "TOP", dir))
+		require(t, "overlay", err == nil, fmt.Sprint("cannot mount an overlay: ", err))
+		t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+		dir = root
+	}
 	for _, d := range []string{"models/a", "models/b", "models/empty", "other", "mounted"} {
 		must(os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
@@ -158,9 +168,14 @@ func picture(t *testing.T, dir string) (out []string) {
 }
 
 func TestModelsAreReadOnly(t *testing.T) {
+	t.Run("tmpfs", func(t *testing.T) { readOnly(t, false) })
+	t.Run("overlay", func(t *testing.T) { readOnly(t, true) })
+}
+
+func readOnly(t *testing.T, overlay bool) {
 	r := newTold(t)
 	r.withLSM(t)
-	g, dir := r.group(t, ""), library(t)
+	g, dir := r.group(t, ""), library(t, overlay)
 	models := dir + "/models"
 	id := r.bind(t, g, "box", Rules{Enforce: true, Models: []string{models}})
 	if got := r.Rungs()["models"]; got != "file_open" {
