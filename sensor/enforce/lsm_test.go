@@ -119,7 +119,8 @@ func library(t *testing.T, overlay bool) string {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil { // a file system that has extended attributes and nameless files
 		t.Skip("cannot mount tmpfs:", err)
 	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	below := dir
+	t.Cleanup(func() { _ = unix.Unmount(below, unix.MNT_DETACH) })
 	if overlay { // as a container has it
 		for _, d := range []string{"lower", "upper", "work", "root"} {
 			must(os.Mkdir(filepath.Join(dir, d), 0o755))
