@@ -1,5 +1,7 @@
 package event
 
+import "fmt"
+
 // Policy is the object of a PolicyViolation: what forbids the act, and what became of it. What was
 // acted on stands in Net (egress) or File (the others).
 type Policy struct {
@@ -16,6 +18,7 @@ const (
 	RuleDevice = "device"
 	RuleSysctl = "sysctl"
 	RuleModels = "models"
+	RuleSignal = "signal" // to Picket itself: the configuration forbids it
 )
 
 // What became of an act against a policy. A denied one got an error; a program that was killed ran
@@ -44,6 +47,11 @@ func (e *Event) Breach() string {
 		act = "wrote"
 	case RuleModels:
 		act = "changed"
+	case RuleSignal:
+		act = "sent"
+		if c := e.Call; c != nil && c.Target != nil {
+			what = fmt.Sprintf("%s to %s[%d]", c.Request, c.Target.Comm, c.Target.PID)
+		}
 	}
 	by := " (policy " + p.Name + ", " + p.Rung + ")"
 	switch p.Action {
@@ -65,6 +73,10 @@ func participle(rule string) string {
 		return "opened"
 	case RuleSysctl:
 		return "written"
+	case RuleModels:
+		return "changed"
+	case RuleSignal:
+		return "sent"
 	}
 	return "acted on"
 }

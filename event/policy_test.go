@@ -25,6 +25,14 @@ func TestViolationsSayWhatBecameOfTheAct(t *testing.T) {
 			Event{File: File{Path: "/usr/bin/curl"}, Policy: &Policy{"web", RuleExec, ActionKilled, "sched_process_exec"}},
 			"curl[7] was killed before its first instruction, as it ran /usr/bin/curl (policy web, sched_process_exec)",
 		},
+		{
+			Event{File: File{Path: "/models/a"}, Policy: &Policy{"web", RuleModels, ActionDenied, "file_open"}},
+			"curl[7] was denied: it would have changed /models/a (policy web, file_open)",
+		},
+		{
+			Event{Call: &Call{Request: "SIGKILL", Target: &Process{PID: 9, Comm: "picket"}}, Policy: &Policy{"protect", RuleSignal, ActionDenied, "task_kill"}},
+			"curl[7] was denied: it would have sent SIGKILL to picket[9] (policy protect, task_kill)",
+		},
 	} {
 		tt.e.Kind, tt.e.Process = PolicyViolation, p
 		if d := cmp.Diff(tt.want, tt.e.Describe()); d != "" {

@@ -70,8 +70,9 @@ type Values []string
 
 // Policies is the policy section.
 type Policies struct {
-	Files []string `yaml:"files" doc:"policies, or directories of them"`
-	Mode  string   `yaml:"mode" doc:"enforce: what each policy says is done; observe: acts against them are only told, whatever they say"`
+	Files   []string `yaml:"files" doc:"policies, or directories of them"`
+	Mode    string   `yaml:"mode" doc:"enforce: what each policy says is done; observe: acts against them are only told, whatever they say"`
+	Protect bool     `yaml:"protect" doc:"signals that would stop Picket are refused, where the kernel has LSM: picket policy enforce --off, init and picket run itself still stop it"`
 }
 
 // Stream is the stream section.

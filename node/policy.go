@@ -69,7 +69,7 @@ func (p *policies) reload(ctx context.Context) {
 	p.seen = seen
 	list, err := policy.Load(p.cfg.Policy.Files...)
 	if err == nil {
-		err = p.open(len(list) + len(readOverrides(p.cfg).Isolated))
+		err = p.open(len(list) > 0 || len(readOverrides(p.cfg).Isolated) > 0 || p.cfg.Policy.Protect)
 	}
 	if err == nil {
 		err = p.enforceable(list)
@@ -100,9 +100,9 @@ func (p *policies) reload(ctx context.Context) {
 	}
 }
 
-// open makes the enforcer when the first policy is there.
-func (p *policies) open(n int) error {
-	if n == 0 || p.enforcer != nil {
+// open makes the enforcer when there is something to do for it.
+func (p *policies) open(needed bool) error {
+	if !needed || p.enforcer != nil {
 		return nil
 	}
 	e, err := enforce.Open(enforce.Options{Log: p.log, Host: p.cfg.Host})
@@ -133,12 +133,6 @@ func Enforceable(pol *policy.Policy, caps []event.Capability) error {
 		return nil
 	}
 	what := enforce.Lacks(caps, rulesOf(pol, policy.Set{}))
-	if pol.Models != nil && pol.Models.ReadOnly {
-		i := slices.IndexFunc(caps, func(c event.Capability) bool { return c.Name == "enforce-models" })
-		if i >= 0 && !caps[i].OK {
-			what = caps[i].Detail
-		}
-	}
 	if what == "" {
 		return nil
 	}
@@ -146,6 +140,11 @@ func Enforceable(pol *policy.Policy, caps []event.Capability) error {
 		File: pol.File, Line: pol.Line, Col: 1, Msg: "policy " + pol.Name + " cannot be enforced on this kernel: " + what,
 		Hint: "put that part into a policy with mode: observe",
 	}
+}
+
+// Means says by what each part of a policy is enforced on a kernel with these capabilities.
+func Means(pol *policy.Policy, caps []event.Capability) []string {
+	return enforce.Means(caps, rulesOf(pol, policy.Set{}))
 }
 
 // rulesOf is what a policy asks of the kernel.
@@ -162,6 +161,9 @@ func rulesOf(pol *policy.Policy, set policy.Set) enforce.Rules {
 	}
 	if pol.Devices != nil {
 		r.Devices = enforce.DevicesOf(pol.Devices.Allow)
+	}
+	if pol.Models != nil && pol.Models.ReadOnly {
+		r.Models = pol.Models.Paths
 	}
 	return r
 }
@@ -199,6 +201,9 @@ func (p *policies) apply() {
 	}
 	p.place()
 	p.isolate(over.Isolated, now)
+	if err := p.enforcer.Guard(p.cfg.Policy.Protect && !over.Off); err != nil {
+		p.refuse("policy.protect: " + err.Error())
+	}
 	p.writeStatus()
 }
 

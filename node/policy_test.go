@@ -243,6 +243,7 @@ func TestACgroupIsCutOffForAWhile(t *testing.T) {
 
 func TestAPolicyThatCannotBeEnforcedSaysSo(t *testing.T) {
 	p := newPoliced(t, "mode: enforce\negress: {allow: []}\n")
+	p.lacks = slices.DeleteFunc(p.lacks, func(c event.Capability) bool { return c.Name == "enforce-models" })
 	p.write(t, "mode: enforce\nmodels: {read-only: true, paths: [/models]}\n")
 	p.reload(t.Context())
 	if len(p.wrong) != 1 || !strings.Contains(p.wrong[0], "box.yml:1:1: policy box cannot be enforced on this kernel: writing in a model directory is seen and not stopped") {
@@ -258,6 +259,16 @@ func TestAPolicyThatCannotBeEnforcedSaysSo(t *testing.T) {
 	}
 	if err := Enforceable(list[0], none); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestProtectSaysWhetherItHolds(t *testing.T) {
+	p := newPoliced(t, "egress: {allow: []}\n")
+	p.cfg.Policy.Protect = true
+	p.apply()
+	held := p.enforcer.Rungs()["protect"] == "task_kill"
+	if told := slices.ContainsFunc(p.wrong, func(w string) bool { return strings.HasPrefix(w, "policy.protect: signals to Picket") }); told == held {
+		t.Errorf("protected %v, and told %q", held, p.wrong)
 	}
 }
 

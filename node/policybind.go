@@ -140,8 +140,8 @@ func (p *policies) bind(id uint64, to placed) {
 	p.log.Info("a cgroup is under a policy", "policy", to.name, "cgroup", to.cgroup, "enforce", p.applied[to.name].Enforce)
 }
 
-// breach returns the violation that a change of a file is: writing in a model directory can only be
-// seen. It returns nil for all others.
+// breach returns the violation that a change of a file is: where a policy observes, and through what
+// was open before, writing in a model directory is seen. It returns nil for all others.
 func (p *policies) breach(e *event.Event) *event.Event {
 	switch e.Kind {
 	case event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileChmod:

@@ -23,6 +23,7 @@ type PolicyStatus struct {
 	Counts   map[string]uint64 `json:"counts,omitempty"`   // by hook and action
 	Isolated []string          `json:"isolated,omitempty"` // cgroups
 	Attached []string          `json:"attached,omitempty"`
+	Rungs    map[string]string `json:"rungs,omitempty"` // by part, the hook that enforces it
 }
 
 // PolicyState is a policy in use.
@@ -125,7 +126,7 @@ func ReadPolicyStatus(cfg *Config) (PolicyStatus, error) {
 func (p *policies) writeStatus() {
 	s := PolicyStatus{Time: time.Now(), Policies: []PolicyState{}, Refused: p.wrong}
 	if p.enforcer != nil {
-		s.Counts, s.Attached = p.enforcer.Counts(), p.enforcer.Programs()
+		s.Counts, s.Attached, s.Rungs = p.enforcer.Counts(), p.enforcer.Programs(), p.enforcer.Rungs()
 	}
 	s.Isolated = slices.Sorted(maps.Keys(p.isolated))
 	for name, r := range p.applied {

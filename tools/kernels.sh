@@ -73,7 +73,7 @@ system() {
 	INIT
 	cat >"$root/run" <<-'RUN'
 		#!/bin/sh
-		export PATH=/bin:/sbin HOME=/ PICKET_TEST_SLOW=6 PICKET_REQUIRE=root,runc,overlay
+		export PATH=/bin:/sbin HOME=/ PICKET_TEST_SLOW=6 PICKET_REQUIRE=root,runc,overlay,lsm
 		mount -t proc proc /proc
 		mount -t sysfs sysfs /sys
 		mount -t devtmpfs devtmpfs /dev
@@ -107,7 +107,7 @@ boot() {
 	local log=$out/$1.log began=$SECONDS
 	timeout "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -nographic -no-reboot -nic none \
 		-kernel "$out/$1"/boot/vmlinuz-* -initrd "$out/$1.initrd" \
-		-append "console=ttyS0 quiet panic=-1" </dev/null >"$log" 2>&1 || true
+		-append "console=ttyS0 quiet panic=-1 lsm=landlock,lockdown,yama,integrity,bpf" </dev/null >"$log" 2>&1 || true
 	tr -d '\r' <"$log" | grep -aE '^(--- |kernels: )|(process|kernel)_test.go:[0-9]+: [a-z0-9-]+ +(true|false) ' || true
 	if grep -aq '^kernels: pass' "$log"; then
 		say "$1: pass in $((SECONDS - began)) s"

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,11 +40,15 @@ func (c *policyCheckCmd) Run(a *app) error {
 		problems = append(problems, e.Error())
 	}
 	said := ""
+	var means []string
 	if os.Geteuid() == 0 {
 		caps := enforce.Probe()
 		for _, p := range list {
 			if err := node.Enforceable(p, caps); err != nil {
 				problems = append(problems, err.Error())
+			}
+			for _, m := range node.Means(p, caps) {
+				means = append(means, p.Name+": "+m)
 			}
 		}
 	} else {
@@ -56,6 +61,9 @@ func (c *policyCheckCmd) Run(a *app) error {
 		return &node.Error{Err: fmt.Errorf("%d mistakes: no policy is taken over before they are mended", len(problems)), Code: node.ExitConfig}
 	}
 	if !c.json() {
+		for _, m := range means {
+			a.printf("%s\n", m)
+		}
 		a.printf("%d policies: ok%s\n", len(list), said)
 	}
 	return nil
@@ -112,7 +120,10 @@ func (c *policyShowCmd) Run(a *app) error {
 		rows = append(rows, []string{s.Name, modeWord(s.Enforce), fmt.Sprint(len(s.Cgroups)), strings.Join(s.Cgroups, ", ")})
 	}
 	a.table([]string{"POLICY", "DOES", "ON", "CGROUPS"}, rows)
-	for _, k := range sortedKeys(st.Counts) {
+	for _, part := range slices.Sorted(maps.Keys(st.Rungs)) {
+		a.printf("%-10s by %s\n", part, st.Rungs[part])
+	}
+	for _, k := range slices.Sorted(maps.Keys(st.Counts)) {
 		a.printf("%-28s %d times\n", k, st.Counts[k])
 	}
 	for _, c := range st.Isolated {
@@ -122,15 +133,6 @@ func (c *policyShowCmd) Run(a *app) error {
 		a.printf("refused: %s\n", printable(r, true))
 	}
 	return nil
-}
-
-func sortedKeys(m map[string]uint64) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 func modeWord(enforced bool) string {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -26,14 +27,11 @@ func (e *Enforcer) Apply(name string, r Rules) error {
 		return fmt.Errorf("policy %s: %w", name, err)
 	}
 	e.policies[name], e.names[p.slot] = p, name
-	var all []error
+	all := []error{e.follow()}
 	for id, b := range e.bound {
 		if b.name == name {
 			all = append(all, e.point(id, b))
 		}
-	}
-	if err := e.follow(); err != nil {
-		all = append(all, err)
 	}
 	if old != nil {
 		e.empty(old)
@@ -131,7 +129,7 @@ func (e *Enforcer) Bind(t Target, name string) error {
 	}
 	b := &binding{target: t, name: name, dir: dir}
 	if old := e.bound[id]; old != nil {
-		b.programs, b.scripts = old.programs, old.scripts
+		b.programs, b.scripts, b.trees, b.sealed = old.programs, old.scripts, old.trees, old.sealed
 		_ = unix.Close(old.dir)
 	}
 	e.bound[id] = b
@@ -152,6 +150,9 @@ func (e *Enforcer) point(id uint64, b *binding) error {
 	if err := e.admit(id, b, p.rules.Exec); err != nil {
 		return err
 	}
+	if err := e.keep(id, b, p.rules.kept()); err != nil {
+		return err
+	}
 	v := bpfBinding{Slot: p.slot, Flags: p.rules.flags()}
 	if !p.rules.Until.IsZero() {
 		v.Until = uint64(max(1, int64(bootNow()+time.Until(p.rules.Until))))
@@ -162,11 +163,32 @@ func (e *Enforcer) point(id uint64, b *binding) error {
 	return nil
 }
 
+// keep keeps model directories as they are, by the rung that was found.
+func (e *Enforcer) keep(id uint64, b *binding, paths []string) error {
+	r := e.climbed["enforce-models"]
+	switch {
+	case len(paths) == 0:
+		return errors.Join(e.plant(id, b, nil), e.seal(b, nil))
+	case r != nil && r.name == sealedBy:
+		return e.seal(b, paths)
+	}
+	return e.plant(id, b, paths)
+}
+
+// kept are the directories that the kernel keeps as they are. Where a policy observes, the sensor
+// tells what changes in them.
+func (r *Rules) kept() []string {
+	if r.Enforce {
+		return r.Models
+	}
+	return nil
+}
+
 func (r *Rules) flags() uint32 {
 	var f uint32
 	for flag, on := range map[uint32]bool{
 		flagEnforce: r.Enforce, flagEgress: r.Egress != nil, flagOpen: r.Egress != nil && r.Egress.Open,
-		flagExec: r.Exec != nil, flagDevice: r.Devices != nil, flagSysctl: r.Sysctl,
+		flagExec: r.Exec != nil, flagDevice: r.Devices != nil, flagSysctl: r.Sysctl, flagModels: len(r.Models) > 0,
 	} {
 		if on {
 			f |= flag
@@ -209,15 +231,18 @@ func (e *Enforcer) admit(id uint64, b *binding, paths []string) error {
 	return nil
 }
 
-// Refresh looks again where the paths of allowed programs lead, as an update may have replaced one.
+// Refresh looks again where the paths of allowed programs and of models lead, as an update may have
+// replaced one.
 func (e *Enforcer) Refresh() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []error
 	for id, b := range e.bound {
-		if p := e.policies[b.name]; p.rules.Exec != nil {
+		p := e.policies[b.name]
+		if p.rules.Exec != nil {
 			all = append(all, e.admit(id, b, p.rules.Exec))
 		}
+		all = append(all, e.keep(id, b, p.rules.kept()))
 	}
 	return errors.Join(all...)
 }
@@ -243,6 +268,9 @@ func (e *Enforcer) release(id uint64) {
 		e.log.Error("a cgroup could not be released", "cgroup", b.target.Cgroup, "error", err)
 	}
 	_ = e.admit(id, b, nil) // it only deletes
+	if err := e.keep(id, b, nil); err != nil {
+		e.log.Error("a model directory stays read-only", "cgroup", b.target.Cgroup, "error", err)
+	}
 	_ = unix.Close(b.dir)
 }
 
@@ -268,6 +296,17 @@ func (e *Enforcer) Bound() map[uint64]string {
 	out := map[uint64]string{}
 	for id, b := range e.bound {
 		out[id] = b.name
+	}
+	return out
+}
+
+// Rungs returns by which hook each part that is in use is enforced.
+func (e *Enforcer) Rungs() map[string]string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string]string{}
+	for feature, r := range e.climbed {
+		out[strings.TrimPrefix(feature, "enforce-")] = r.name
 	}
 	return out
 }

@@ -68,9 +68,9 @@ type bpfScriptKey struct {
 }
 
 type bpfSettings struct {
-	_    structs.HostLayout
-	Self uint32
-	Pad  uint32
+	_     structs.HostLayout
+	Self  uint32
+	Guard uint32
 }
 
 type bpfViolation struct {

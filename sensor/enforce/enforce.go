@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -31,6 +32,8 @@ const (
 	flagExec
 	flagDevice
 	flagSysctl
+	flagIsolated // kept by no binding
+	flagModels
 )
 
 // Options sets up an Enforcer. The zero value logs nothing and exempts this process.
@@ -48,6 +51,7 @@ type Rules struct {
 	Exec    []string  // paths of the programs that may run, a star in the last part; nil: not limited
 	Devices []Device  // beside those that every program needs; nil: not limited
 	Sysctl  bool      // no setting of the kernel is written
+	Models  []string  // directories in which nothing is changed, where Enforce is set
 }
 
 // Egress says where may be sent to. The longest prefix that covers an address decides.
@@ -85,12 +89,18 @@ type Enforcer struct {
 	root string // where cgroup v2 is mounted
 
 	spec     *ebpf.CollectionSpec
+	lsm      *ebpf.CollectionSpec
+	listens  func() error // nil where LSM programs work
+	self     bpfSettings
+	types    *btf.Cache // while programs are loaded
 	maps     map[string]*ebpf.Map
 	ring     *ringbuf.Reader
 	resolver *ebpf.Program
 
 	mu       sync.Mutex
 	attached map[string]attached // by program
+	climbed  map[string]*rung    // by feature, of those that are in use
+	guarding bool
 	policies map[string]*policy
 	names    map[uint32]string // of slots, those of the last policies too
 	bound    map[uint64]*binding
@@ -118,6 +128,8 @@ type binding struct {
 	dir      int // its root, open
 	programs map[bpfProgramKey]uint32
 	scripts  map[bpfScriptKey]bool
+	trees    []tree
+	sealed   []string // paths under a mount that is read-only
 }
 
 // Why an Enforcer cannot open at all.
@@ -142,9 +154,10 @@ func Open(opts Options) (*Enforcer, error) {
 		opts.SelfPID = os.Getpid()
 	}
 	e := &Enforcer{
-		log: opts.Log, host: opts.Host, root: root, attached: map[string]attached{}, policies: map[string]*policy{},
+		log: opts.Log, host: opts.Host, root: root, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
 	}
+	e.listens = sync.OnceValue(e.tryLSM)
 	if err := e.open(opts); err != nil {
 		_ = e.Close()
 		return nil, err
@@ -156,15 +169,20 @@ func (e *Enforcer) open(opts Options) (err error) {
 	if e.spec, err = loadBpf(); err != nil {
 		return fmt.Errorf("read the built-in eBPF object: %w", err)
 	}
+	if e.lsm, err = loadLsm(); err != nil {
+		return fmt.Errorf("read the built-in eBPF object for LSM: %w", err)
+	}
 	only := e.spec.Copy()
 	only.Programs = nil
+	only.Maps["trees"] = e.lsm.Maps["trees"]
 	coll, err := ebpf.NewCollection(only)
 	if err != nil {
 		return fmt.Errorf("create the policies' eBPF maps: %w", err)
 	}
 	e.maps, coll.Maps = coll.Maps, nil
 	coll.Close()
-	if err := e.maps["current"].Put(uint32(0), bpfSettings{Self: uint32(opts.SelfPID)}); err != nil {
+	e.self.Self = uint32(opts.SelfPID)
+	if err := e.maps["current"].Put(uint32(0), e.self); err != nil {
 		return fmt.Errorf("write the enforcer's settings: %w", err)
 	}
 	if e.ring, err = ringbuf.NewReader(e.maps["violations"]); err != nil {
@@ -182,7 +200,8 @@ func (e *Enforcer) Close() error {
 		all = append(all, e.detach(name))
 	}
 	for _, b := range e.bound {
-		all = append(all, unix.Close(b.dir))
+		b.forget()
+		all = append(all, e.seal(b, nil), unix.Close(b.dir))
 	}
 	closers := []io.Closer{}
 	if e.ring != nil {

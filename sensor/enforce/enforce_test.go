@@ -64,6 +64,8 @@ func play(role string, args []string) error {
 		if c, err = net.Dial("tcp4", args[0]); err == nil {
 			_, err = io.Copy(c, os.Stdin)
 		}
+	case "change":
+		return change(args[0])
 	case "often":
 		for range 50 {
 			_, err = net.Dial("tcp4", args[0])
@@ -81,10 +83,14 @@ func require(t *testing.T, feature string, ok bool, why string) {
 	if ok {
 		return
 	}
-	if slices.Contains(strings.Split(os.Getenv("PICKET_REQUIRE"), ","), feature) {
+	if required(feature) {
 		t.Fatal(why)
 	}
 	t.Skip(why)
+}
+
+func required(feature string) bool {
+	return slices.Contains(strings.Split(os.Getenv("PICKET_REQUIRE"), ","), feature)
 }
 
 // told is an enforcer under test and what it told so far.

@@ -72,7 +72,7 @@ func TestProbe(t *testing.T) {
 	rows := Probe()
 	for _, c := range rows {
 		t.Logf("%-16s %-5t %s", c.Name, c.OK, c.Detail)
-		if !c.OK && c.Name != "enforce-models" {
+		if lsm := c.Name == "enforce-models" || c.Name == "enforce-protect"; !c.OK && (!lsm || required("lsm")) {
 			t.Errorf("%s: %s", c.Name, c.Detail)
 		}
 	}

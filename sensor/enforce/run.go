@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"picket/event"
 )
@@ -54,7 +55,12 @@ var rungs = [...]struct{ name, rule string }{
 	1: {"cgroup/connect4", event.RuleEgress}, 2: {"cgroup/connect6", event.RuleEgress},
 	3: {"cgroup/sendmsg4", event.RuleEgress}, 4: {"cgroup/sendmsg6", event.RuleEgress},
 	5: {"cgroup/sock_create", event.RuleEgress}, 6: {"sched_process_exec", event.RuleExec},
-	7: {"cgroup/dev", event.RuleDevice}, 8: {"cgroup/sysctl", event.RuleSysctl},
+	7: {"cgroup/dev", event.RuleDevice}, 8: {"cgroup/sysctl", event.RuleSysctl}, 9: {"bprm_check_security", event.RuleExec},
+	10: {"file_open", event.RuleModels}, 11: {"inode_create", event.RuleModels}, 12: {"inode_mkdir", event.RuleModels},
+	13: {"inode_mknod", event.RuleModels}, 14: {"inode_symlink", event.RuleModels}, 15: {"inode_link", event.RuleModels},
+	16: {"inode_unlink", event.RuleModels}, 17: {"inode_rmdir", event.RuleModels}, 18: {"inode_rename", event.RuleModels},
+	19: {"inode_setattr", event.RuleModels}, 20: {"inode_setxattr", event.RuleModels}, 21: {"inode_set_acl", event.RuleModels},
+	22: {"task_kill", event.RuleSignal},
 }
 
 var actions = [...]string{event.ActionSeen, event.ActionDenied, event.ActionKilled}
@@ -95,6 +101,11 @@ func (e *Enforcer) decode(raw []byte) (*event.Event, error) {
 		ev.File.Path = fmt.Sprintf("/dev/%s/%d:%d", kind, v.Major, v.Minor)
 	case event.RuleSysctl:
 		ev.File.Path = "/proc/sys/" + text(v.Path[:])
+	case event.RuleModels:
+		ev.File.Path = e.below(&v)
+	case event.RuleSignal:
+		ev.Policy.Name = "protect"
+		ev.Call = &event.Call{Request: unix.SignalName(unix.Signal(v.Minor)), Target: &event.Process{PID: v.Major, Comm: text(v.Path[:])}}
 	}
 	return ev, nil
 }
@@ -139,16 +150,19 @@ func (e *Enforcer) Counts() map[string]uint64 {
 	out := map[string]uint64{}
 	for i := 1; i < len(rungs); i++ {
 		for a, action := range actions {
-			var per []uint64
-			if err := e.maps["counts"].Lookup(uint32(i*4+a), &per); err != nil {
-				continue
-			}
-			for _, n := range per {
-				if n > 0 {
-					out[rungs[i].name+" "+action] += n
-				}
+			if n := e.count(uint32(i*4 + a)); n > 0 {
+				out[rungs[i].name+" "+action] = n
 			}
 		}
 	}
 	return out
+}
+
+func (e *Enforcer) count(i uint32) (n uint64) {
+	var per []uint64
+	_ = e.maps["counts"].Lookup(i, &per) // it is an array
+	for _, x := range per {
+		n += x
+	}
+	return n
 }

@@ -409,5 +409,5 @@ func overlay() event.Capability {
 }
 
 func lsm() event.Capability {
-	return event.Capability{Name: "lsm", Detail: "not available: enforcement uses cgroup hooks"}
+	return event.Capability{Name: "lsm", Detail: "what policies forbid is stopped by the hooks that picket doctor names in its rows enforce-…"}
 }

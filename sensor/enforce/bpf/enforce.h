@@ -20,6 +20,7 @@ enum { // of a binding
 	B_DEVICE = 16,
 	B_SYSCTL = 32,
 	B_ISOLATED = 64,
+	B_MODELS = 128,
 };
 
 enum rung {
@@ -31,6 +32,20 @@ enum rung {
 	EXEC,
 	DEVICE,
 	SYSCTL,
+	CHECK, // from here on they are hooks of LSM
+	FILE_OPEN,
+	INODE_CREATE,
+	INODE_MKDIR,
+	INODE_MKNOD,
+	INODE_SYMLINK,
+	INODE_LINK,
+	INODE_UNLINK,
+	INODE_RMDIR,
+	INODE_RENAME,
+	INODE_SETATTR,
+	INODE_XATTR,
+	INODE_ACL,
+	TASK_KILL,
 	RUNGS,
 };
 
@@ -53,7 +68,7 @@ struct {
 
 struct settings {
 	u32 self; // thread group that nothing is done to
-	u32 pad;
+	u32 guard; // thread group that, with those it started, gets no signal from others; 0 for none
 };
 
 struct {
@@ -80,7 +95,7 @@ struct {
 	__uint(max_entries, 512 << 10);
 } violations SEC(".maps");
 
-// Counts by rung and action: exact, whatever the ring had room for.
+// Counts by rung and action: exact, whatever the ring had room for. The first shows that LSM is at work.
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RUNGS * 4);

@@ -1,58 +1,8 @@
-// Which programs the processes of a cgroup may run. A program that may not is killed while the
-// kernel still prepares it: it runs no instruction.
-#include "enforce.h"
+// A program that may not run is killed while the kernel still prepares it: it runs no instruction.
+// It is for kernels without LSM, which refuses earlier.
+#include "program.h"
 
 #define SIGKILL 9
-#define SCRIPT_LEN 232
-
-enum { ANY_USE = 1, FOR_SCRIPTS = 2 };
-
-struct program_key {
-	u64 cgroup, ino;
-	u32 dev, pad;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 262144);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct program_key);
-	__type(value, u32);
-} programs SEC(".maps");
-
-// A script is known by its name and the interpreter that it is given to: of the script's own file
-// the kernel has let go by then.
-struct script_key {
-	u64 cgroup, ino; // of the interpreter
-	u32 dev, pad;
-	char name[SCRIPT_LEN];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct script_key);
-	__type(value, u32);
-} scripts SEC(".maps");
-
-static __always_inline bool may_run(u64 cgroup, struct linux_binprm *bprm, u64 ino, u32 dev) {
-	struct program_key key = {.cgroup = cgroup, .ino = ino, .dev = dev};
-	struct script_key script = {.cgroup = cgroup, .ino = ino, .dev = dev};
-	u32 *use = bpf_map_lookup_elem(&programs, &key);
-	long n;
-
-	if (!use)
-		return false;
-	if (*use & ANY_USE)
-		return true;
-	if (bprm->filename == bprm->interp)
-		return false; // the interpreter itself
-	n = bpf_probe_read_kernel_str(script.name, SCRIPT_LEN, bprm->filename);
-	if (n <= 0 || n >= SCRIPT_LEN)
-		return false;
-	return bpf_map_lookup_elem(&scripts, &script);
-}
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *t, int old_pid, struct linux_binprm *bprm) {
