@@ -77,7 +77,7 @@ var examples = map[string]string{
 	"events":          "picket events\npicket events --follow\npicket events --follow 'class:net'",
 	"hunt":            "picket hunt weights\npicket hunt 'process.name:curl class:net' --since 6h\npicket hunt 'ai.workload.kind:inference | stats by (process.name) count()' --output json",
 	"rule":            "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
-	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off\npicket policy isolate /system.slice/ollama.service --for 10m",
+	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off\npicket policy isolate /system.slice/ollama.service --for 10m\npicket policy freeze /system.slice/ollama.service --for 10m",
 	"replay":          "picket replay events.jsonl\nzcat audit.log.json.gz | picket replay --format auditd -\npicket replay --rules sigma/rules/linux --output json sysmon.jsonl.gz\npicket replay --mapping our-names.yml --logsource category=process_creation,product=linux --fail-on high events.jsonl",
 	"lab":             "picket lab list\npicket lab attack steal-weights",
 	"completion":      "picket completion bash > /etc/bash_completion.d/picket\npicket completion zsh > ~/.zfunc/_picket",
