@@ -40,11 +40,14 @@ func (c *Cgroups) Freeze(cgroup string) error {
 		return fmt.Errorf("freeze: %w", errors.Join(err, c.thaw(cgroup)))
 	}
 	for start := time.Now(); time.Since(start) < settle; time.Sleep(time.Millisecond) {
-		if is, err := c.Frozen(cgroup); is || err != nil {
-			return err
+		if is, err := c.Frozen(cgroup); is {
+			return nil
+		} else if err != nil {
+			return errors.Join(err, c.thaw(cgroup))
 		}
 	}
-	return fmt.Errorf("freeze: cgroup %s: a process that waits for a device has not stopped yet; it will when that answers", cgroup)
+	err = fmt.Errorf("freeze: cgroup %s goes on: a process in it waits for a device and did not stop", cgroup)
+	return errors.Join(err, c.thaw(cgroup))
 }
 
 // Thaw lets a cgroup that we froze go on. It reports whether we had frozen it.
