@@ -38,6 +38,7 @@ type policies struct {
 	subjects map[policy.Subject]string // to the root of its file system
 	bound    map[uint64]placed         // by cgroup id
 	isolated map[string]isolation      // by cgroup
+	frozen   map[string]time.Time      // cgroups, until when
 	wrong    []string                  // what was refused, for people
 	told     map[string]bool           // refusals that were logged
 	seen     string                    // fingerprint of the files
@@ -56,7 +57,7 @@ type placed struct{ name, cgroup, root string }
 func newPolicies(cfg *Config, log *slog.Logger) *policies {
 	return &policies{
 		cfg: cfg, log: log, loaded: map[string]*policy.Policy{}, applied: map[string]enforce.Rules{}, subjects: map[policy.Subject]string{},
-		bound: map[uint64]placed{}, isolated: map[string]isolation{}, told: map[string]bool{}, names: map[string]map[netip.Addr]time.Time{},
+		bound: map[uint64]placed{}, isolated: map[string]isolation{}, frozen: map[string]time.Time{}, told: map[string]bool{}, names: map[string]map[netip.Addr]time.Time{},
 	}
 }
 
@@ -70,6 +71,8 @@ func (p *policies) reload(ctx context.Context) {
 	list, err := policy.Load(p.cfg.Policy.Files...)
 	if err == nil {
 		err = p.open(len(list) > 0 || len(readOverrides(p.cfg).Isolated) > 0 || p.cfg.Policy.Protect)
+		over := readOverrides(p.cfg)
+		err = p.open(len(list) + len(over.Isolated) + len(over.Frozen))
 	}
 	if err == nil {
 		err = p.enforceable(list)
@@ -204,6 +207,7 @@ func (p *policies) apply() {
 	if err := p.enforcer.Guard(p.cfg.Policy.Protect && !over.Off); err != nil {
 		p.refuse("policy.protect: " + err.Error())
 	}
+	p.freeze(over.Frozen, now)
 	p.writeStatus()
 }
 

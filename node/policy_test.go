@@ -312,3 +312,51 @@ func TestASubjectCannotTalkItselfFree(t *testing.T) {
 		t.Errorf("bound %+v", p.bound)
 	}
 }
+
+func TestACgroupIsFrozenForAWhile(t *testing.T) {
+	p := newPoliced(t, "egress: {deny: [192.0.2.1]}\n")
+	frozen := func(want bool) {
+		t.Helper()
+		if is, err := p.enforcer.Frozen(p.group); err != nil || is != want {
+			t.Errorf("frozen %t, %v; want %t", is, err, want)
+		}
+	}
+	freeze := func(until time.Time) {
+		t.Helper()
+		if err := FreezeCgroup(p.cfg, p.group, until); err != nil {
+			t.Fatal(err)
+		}
+		p.reload(t.Context())
+	}
+	freeze(time.Now().Add(time.Hour))
+	frozen(true)
+	if s, err := ReadPolicyStatus(p.cfg); err != nil || !slices.Equal(s.Frozen, []string{p.group}) {
+		t.Errorf("status %+v %v", s, err)
+	}
+	left, err := os.ReadFile(frozenFile(p.cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	freeze(time.Time{})
+	frozen(false)
+	if _, err := os.Stat(frozenFile(p.cfg)); err == nil {
+		t.Error("it is written down still")
+	}
+	freeze(time.Now().Add(time.Hour))
+	p.mu.Lock()
+	p.freeze(map[string]time.Time{p.group: time.Now().Add(time.Hour)}, time.Now().Add(2*time.Hour))
+	p.mu.Unlock()
+	frozen(false) // its end is over
+	// An agent that was killed left it so.
+	if err := os.WriteFile(frozenFile(p.cfg), left, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "cgroup.freeze"), []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	p.thawLeftovers()
+	frozen(false)
+	if _, err := os.Stat(frozenFile(p.cfg)); err == nil {
+		t.Error("the leftover is written down still")
+	}
+}

@@ -19,6 +19,7 @@ import (
 func (p *policies) follow(ctx context.Context, begin func()) {
 	tick := time.NewTicker(policiesEvery)
 	defer tick.Stop()
+	p.thawLeftovers()
 	programs, names := time.Now(), time.Now()
 	for {
 		if p.enforcer != nil {
@@ -114,5 +115,9 @@ func (p *policies) close() error {
 	if p.enforcer == nil {
 		return nil
 	}
-	return p.enforcer.Close()
+	err := p.enforcer.Close()
+	if err == nil {
+		_ = os.Remove(frozenFile(p.cfg)) // all goes on
+	}
+	return err
 }

@@ -29,6 +29,7 @@ for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma
 	"cacao FuzzParse" "cacao FuzzCondition" "cacao FuzzSubstitute" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
 	"artifact FuzzPickle" "artifact FuzzArchive" "artifact FuzzJSON" "artifact FuzzSafetensors" "artifact FuzzGGUF" \
 	"artifact FuzzTemplate" "artifact FuzzConfig" "artifact FuzzProto" "artifact FuzzCode" \
+	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "policy FuzzParse" "sensor/enforce FuzzDiag" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
 	"sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
 	fuzz $target 10s
 done

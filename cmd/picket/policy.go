@@ -21,6 +21,7 @@ type policyCmd struct {
 	Learn   policyLearnCmd   `cmd:"" help:"Write a policy of what a workload did, as the stored events tell."`
 	Diff    policyDiffCmd    `cmd:"" help:"Compare a policy with what its workload did."`
 	Isolate policyIsolateCmd `cmd:"" help:"Cut a cgroup off the network for a while, or let it back."`
+	Freeze  policyFreezeCmd  `cmd:"" help:"Stop a cgroup's processes where they stand for a while, or let them go on."`
 	Enforce policyEnforceCmd `cmd:"" help:"Enforce a policy for a while, let it only observe, or stop all enforcing."`
 }
 
@@ -129,6 +130,9 @@ func (c *policyShowCmd) Run(a *app) error {
 	for _, c := range st.Isolated {
 		a.printf("cut off the network: %s\n", printable(c, false))
 	}
+	for _, c := range st.Frozen {
+		a.printf("frozen: %s\n", printable(c, false))
+	}
 	for _, r := range st.Refused {
 		a.printf("refused: %s\n", printable(r, true))
 	}
@@ -219,20 +223,55 @@ type policyIsolateCmd struct {
 	Off    bool          `help:"Let it back."`
 }
 
+// containUntil checks a cgroup and how long something is done to it, and returns the end; the zero
+// time ends it at once.
+func containUntil(cgroup string, long time.Duration, off bool) (time.Time, error) {
+	if policy.Guarded(cgroup) || !strings.HasPrefix(cgroup, "/") {
+		return time.Time{}, &node.Error{Err: fmt.Errorf("%q is no cgroup of a workload", cgroup), Hint: "picket hunt class:process --output json shows process.cgroup", Code: node.ExitUsage}
+	}
+	if long <= 0 || long > 7*24*time.Hour {
+		return time.Time{}, &node.Error{Err: fmt.Errorf("--for %s: want up to a week", long), Code: node.ExitUsage}
+	}
+	if off {
+		return time.Time{}, nil
+	}
+	return time.Now().Add(long), nil
+}
+
+type policyFreezeCmd struct {
+	Cgroup string        `arg:"" help:"The cgroup, as process.cgroup of its events says, such as /system.slice/ollama.service."`
+	For    time.Duration `default:"10m" help:"How long."`
+	Off    bool          `help:"Let it go on."`
+}
+
+func (c *policyFreezeCmd) Run(a *app) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	until, err := containUntil(c.Cgroup, c.For, c.Off)
+	if err != nil {
+		return err
+	}
+	if err := node.FreezeCgroup(cfg, c.Cgroup, until); err != nil {
+		return err
+	}
+	if c.Off {
+		a.printf("%s: goes on within two seconds\n", printable(c.Cgroup, false))
+		return nil
+	}
+	a.printf("%s: frozen within two seconds, until %s; picket policy show says whether\n", printable(c.Cgroup, false), until.Format("2006-01-02 15:04"))
+	return nil
+}
+
 func (c *policyIsolateCmd) Run(a *app) error {
 	cfg, err := a.config()
 	if err != nil {
 		return err
 	}
-	if policy.Guarded(c.Cgroup) || !strings.HasPrefix(c.Cgroup, "/") {
-		return &node.Error{Err: fmt.Errorf("%q is no cgroup of a workload", c.Cgroup), Hint: "picket hunt class:process --output json shows process.cgroup", Code: node.ExitUsage}
-	}
-	if c.For <= 0 || c.For > 7*24*time.Hour {
-		return &node.Error{Err: fmt.Errorf("--for %s: want up to a week", c.For), Code: node.ExitUsage}
-	}
-	until := time.Now().Add(c.For)
-	if c.Off {
-		until = time.Time{}
+	until, err := containUntil(c.Cgroup, c.For, c.Off)
+	if err != nil {
+		return err
 	}
 	if err := node.IsolateCgroup(cfg, c.Cgroup, until); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -97,15 +96,6 @@ func (e *Enforcer) empty(p *policy) {
 		_ = e.maps["devices"].Delete(&k)
 	}
 	p.peers, p.devs = nil, nil
-}
-
-// ID returns the id of a cgroup, the inode of its directory.
-func (e *Enforcer) ID(cgroup string) (uint64, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(e.root+cgroup, &st); err != nil {
-		return 0, &os.PathError{Op: "stat", Path: e.root + cgroup, Err: err}
-	}
-	return st.Ino, nil
 }
 
 // Bind puts a cgroup, and those below it, under a policy that was applied. A cgroup that is bound

@@ -308,7 +308,7 @@ func TestProtectedCgroupsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []string{"/", ""} {
-		if err := r.Bind(Target{Cgroup: c}, "web"); err == nil || !strings.Contains(err.Error(), "no policy may be bound to it") {
+		if err := r.Bind(Target{Cgroup: c}, "web"); err == nil || !strings.Contains(err.Error(), "nothing is done to it") {
 			t.Errorf("%q: %v", c, err)
 		}
 	}

@@ -20,8 +20,6 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
-
-	"picket/sensor/kernel"
 )
 
 // Flags of a binding, as in enforce.h.
@@ -84,9 +82,9 @@ type Target struct {
 
 // Enforcer holds the programs and what they look up. Its methods may be called at the same time.
 type Enforcer struct {
+	*Cgroups
 	log  *slog.Logger
 	host string
-	root string // where cgroup v2 is mounted
 
 	spec     *ebpf.CollectionSpec
 	lsm      *ebpf.CollectionSpec
@@ -134,7 +132,7 @@ type binding struct {
 
 // Why an Enforcer cannot open at all.
 var (
-	ErrNoCgroup = errors.New("cgroup v2 is not mounted: policies hold by cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
+	ErrNoCgroup = errors.New("cgroup v2 is not mounted: policies and containment hold by cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
 	ErrNotRoot  = errors.New("enforcing policies needs root: it loads eBPF programs")
 )
 
@@ -143,9 +141,9 @@ func Open(opts Options) (*Enforcer, error) {
 	if os.Geteuid() != 0 {
 		return nil, ErrNotRoot
 	}
-	root := kernel.CgroupRoot()
-	if root == "" {
-		return nil, ErrNoCgroup
+	groups, err := OpenCgroups()
+	if err != nil {
+		return nil, err
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -155,6 +153,7 @@ func Open(opts Options) (*Enforcer, error) {
 	}
 	e := &Enforcer{
 		log: opts.Log, host: opts.Host, root: root, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
+		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
 	}
 	e.listens = sync.OnceValue(e.tryLSM)
@@ -195,7 +194,7 @@ func (e *Enforcer) open(opts Options) (err error) {
 func (e *Enforcer) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var all []error
+	all := []error{e.thawAll()}
 	for name := range e.attached {
 		all = append(all, e.detach(name))
 	}

@@ -66,6 +66,20 @@ func play(role string, args []string) error {
 		}
 	case "change":
 		return change(args[0])
+	case "freeze": // until it is killed
+		c, err := OpenCgroups()
+		if err != nil {
+			return err
+		}
+		if err := c.Freeze(args[0]); err != nil {
+			return err
+		}
+		fmt.Println("frozen")
+		select {}
+	case "hold":
+		return holdConnections(args)
+	case "protected":
+		return actOnOwn(args[0])
 	case "often":
 		for range 50 {
 			_, err = net.Dial("tcp4", args[0])

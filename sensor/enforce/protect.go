@@ -14,18 +14,18 @@ import (
 var guardians = []string{
 	"systemd", "init", "systemd-journald", "systemd-logind", "systemd-udevd", "systemd-networkd", "systemd-resolved", "dbus-daemon", "dbus-broker",
 	"sshd", "sshd-session", "containerd", "containerd-shim-runc-v2", "dockerd", "docker-proxy", "kubelet", "crio", "conmon", "conmonrs", "k3s", "rke2",
-	"nvidia-persistenced", "nv-fabricmanager",
+	"nvidia-persistenced", "nv-fabricmanager", "picket",
 }
 
 // protects refuses a cgroup that holds what the host does not run without: init, runtimes, the
 // kubelet, sshd, and Picket itself.
-func (e *Enforcer) protects(cgroup string) error {
+func (c *Cgroups) protects(cgroup string) error {
 	if strings.Trim(cgroup, "/") == "" {
-		return fmt.Errorf("cgroup %s is the root of all: no policy may be bound to it", cgroup)
+		return fmt.Errorf("cgroup %s is the root of all: nothing is done to it", cgroup)
 	}
 	host, _ := os.Readlink("/proc/self/ns/mnt") // "" fits no process
 	found := error(nil)
-	_ = filepath.WalkDir(e.root+cgroup, func(path string, d fs.DirEntry, err error) error { // what vanished holds nothing
+	_ = filepath.WalkDir(c.root+cgroup, func(path string, d fs.DirEntry, err error) error { // what vanished holds nothing
 		if err != nil || !d.IsDir() {
 			return nil
 		}
@@ -35,7 +35,7 @@ func (e *Enforcer) protects(cgroup string) error {
 		}
 		for pid := range strings.FieldsSeq(string(b)) {
 			if why := guards(pid, host); why != "" {
-				found = fmt.Errorf("cgroup %s holds %s (pid %s), which no policy may be bound to", cgroup, why, pid)
+				found = fmt.Errorf("cgroup %s holds %s (pid %s), which nothing is done to", cgroup, why, pid)
 				return fs.SkipAll
 			}
 		}

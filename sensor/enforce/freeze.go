@@ -1,0 +1,135 @@
+package enforce
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// settle is how long an act may take until its effect shows.
+const settle = 5 * time.Second
+
+// Freeze stops each process of a cgroup, and of those below, where it stands; what it held stays
+// held. A cgroup that we froze stays so; one that somebody else froze is refused, as to thaw it
+// would not be ours. A second process thaws it when this one ends, by whatever means.
+func (c *Cgroups) Freeze(cgroup string) error {
+	dir, err := c.target(cgroup)
+	if err != nil {
+		return fmt.Errorf("freeze: %w", err)
+	}
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
+	if c.keepers[cgroup] == nil {
+		if was, err := os.ReadFile(dir + "/cgroup.freeze"); err != nil {
+			return fmt.Errorf("freeze: %w: it takes Linux 5.2 and a cgroup below the root", err)
+		} else if strings.TrimSpace(string(was)) == "1" {
+			return fmt.Errorf("freeze: cgroup %s is frozen already, and not by Picket", cgroup)
+		}
+		k, err := newKeeper(dir)
+		if err != nil {
+			return fmt.Errorf("freeze %s: nothing would thaw it if Picket died: %w", cgroup, err)
+		}
+		c.keepers[cgroup] = k
+	}
+	if err := writeExisting(dir+"/cgroup.freeze", "1"); err != nil {
+		return fmt.Errorf("freeze: %w", errors.Join(err, c.thaw(cgroup)))
+	}
+	for start := time.Now(); time.Since(start) < settle; time.Sleep(time.Millisecond) {
+		if is, err := c.Frozen(cgroup); is {
+			return nil
+		} else if err != nil {
+			return errors.Join(err, c.thaw(cgroup))
+		}
+	}
+	err = fmt.Errorf("freeze: cgroup %s goes on: a process in it waits for a device and did not stop", cgroup)
+	return errors.Join(err, c.thaw(cgroup))
+}
+
+// Thaw lets a cgroup that we froze go on. It reports whether we had frozen it.
+func (c *Cgroups) Thaw(cgroup string) (bool, error) {
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
+	if c.keepers[cgroup] == nil {
+		return false, nil
+	}
+	return true, c.thaw(cgroup)
+}
+
+func (c *Cgroups) thaw(cgroup string) error {
+	c.keepers[cgroup].end()
+	delete(c.keepers, cgroup)
+	return c.ThawLeft(cgroup)
+}
+
+// ThawLeft thaws a cgroup that an earlier run froze. One that is gone is as good as thawed.
+func (c *Cgroups) ThawLeft(cgroup string) error {
+	err := writeExisting(c.root+cgroup+"/cgroup.freeze", "0")
+	if err != nil && !vanished(err) {
+		return fmt.Errorf("thaw: %w", err)
+	}
+	return nil
+}
+
+// Frozen reports whether all of a cgroup stands still.
+func (c *Cgroups) Frozen(cgroup string) (bool, error) { return c.happens(cgroup, "frozen 1") }
+
+// happens reports whether a cgroup's events say so.
+func (c *Cgroups) happens(cgroup, what string) (bool, error) {
+	b, err := os.ReadFile(c.root + cgroup + "/cgroup.events")
+	if err != nil {
+		return false, fmt.Errorf("look at the cgroup: %w", err)
+	}
+	return strings.Contains(string(b), what+"\n"), nil
+}
+
+// thawAll thaws what we froze.
+func (c *Cgroups) thawAll() error {
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
+	var all []error
+	for cgroup := range c.keepers {
+		all = append(all, c.thaw(cgroup))
+	}
+	return errors.Join(all...)
+}
+
+// keeper is a process that thaws a cgroup when the other end of its standard input closes, as it
+// does when we end. It needs nothing but a shell, and stays when a terminal or systemd says stop.
+type keeper struct {
+	cmd *exec.Cmd
+	in  io.Closer
+}
+
+func newKeeper(dir string) (*keeper, error) {
+	cmd := exec.Command("/bin/sh", "-c", `trap "" TERM INT HUP; echo; read _; echo 0 >"$1"`, "picket-keeper", dir+"/cgroup.freeze")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	k := &keeper{cmd, in}
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil { // it is ready
+		k.end()
+		return nil, fmt.Errorf("its keeper did not start: %w", err)
+	}
+	return k, nil
+}
+
+// end lets the keeper thaw and go.
+func (k *keeper) end() {
+	_ = k.in.Close()
+	_ = k.cmd.Wait() // a cgroup that is gone makes it fail
+}
