@@ -70,9 +70,8 @@ func (p *policies) reload(ctx context.Context) {
 	p.seen = seen
 	list, err := policy.Load(p.cfg.Policy.Files...)
 	if err == nil {
-		err = p.open(len(list) > 0 || len(readOverrides(p.cfg).Isolated) > 0 || p.cfg.Policy.Protect)
 		over := readOverrides(p.cfg)
-		err = p.open(len(list) + len(over.Isolated) + len(over.Frozen))
+		err = p.open(len(list)+len(over.Isolated)+len(over.Frozen) > 0 || p.cfg.Policy.Protect)
 	}
 	if err == nil {
 		err = p.enforceable(list)

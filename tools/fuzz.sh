@@ -24,12 +24,10 @@ for target in Parse Condition Match; do
 	fuzz sigma "Fuzz$target" "$long"
 done
 for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma FuzzCorrelation" "sigma FuzzRestore" \
-	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "policy FuzzParse" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
-	"sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS" "artifact/sign FuzzOpen"; do
-	"cacao FuzzParse" "cacao FuzzCondition" "cacao FuzzSubstitute" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
+	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
+	"policy FuzzParse" "sensor/enforce FuzzDiag" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS" \
+	"cacao FuzzParse" "cacao FuzzCondition" "cacao FuzzSubstitute" "artifact/sign FuzzOpen" \
 	"artifact FuzzPickle" "artifact FuzzArchive" "artifact FuzzJSON" "artifact FuzzSafetensors" "artifact FuzzGGUF" \
-	"artifact FuzzTemplate" "artifact FuzzConfig" "artifact FuzzProto" "artifact FuzzCode" \
-	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "policy FuzzParse" "sensor/enforce FuzzDiag" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
-	"sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS"; do
+	"artifact FuzzTemplate" "artifact FuzzConfig" "artifact FuzzProto" "artifact FuzzCode"; do
 	fuzz $target 10s
 done

@@ -152,8 +152,7 @@ func Open(opts Options) (*Enforcer, error) {
 		opts.SelfPID = os.Getpid()
 	}
 	e := &Enforcer{
-		log: opts.Log, host: opts.Host, root: root, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
-		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, policies: map[string]*policy{},
+		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
 	}
 	e.listens = sync.OnceValue(e.tryLSM)

@@ -124,7 +124,7 @@ func sealOne(pid, p string) error {
 	if shared(pid, fd) {
 		return fmt.Errorf("models: %s lies on a mount that is shared with others: a read-only mount over it would reach them; mount it private, or slave", p)
 	}
-	return within(pid, p, func() error {
+	return inside(pid, p, func() error {
 		tree, err := unix.OpenTree(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
 			return fmt.Errorf("open_tree: %w", err)
@@ -150,7 +150,7 @@ func unseal(pid, p string) error {
 	if !sealed {
 		return nil
 	}
-	return within(pid, p, func() error {
+	return inside(pid, p, func() error {
 		if err := unix.Fchdir(fd); err != nil {
 			return fmt.Errorf("go there: %w", err)
 		}
@@ -179,9 +179,9 @@ func shared(pid string, fd int) bool {
 	return true
 }
 
-// within runs f on a thread in a process's mount namespace. The thread ends with it: it is of no
+// inside runs f on a thread in a process's mount namespace. The thread ends with it: it is of no
 // other use. The main thread, which ends with the process only, is kept out.
-func within(pid, p string, f func() error) error {
+func inside(pid, p string, f func() error) error {
 	done := make(chan error)
 	var run func()
 	run = func() {
