@@ -38,6 +38,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetSend:      {"network_send"},
 		event.NetDNS:       {"dns_query"},
 		event.NetReceive:   {"network_receive"},
+		event.NetUnix:      {"network_unix"},
 		event.SensorHealth: {"sensor_health"},
 
 		event.ProcessSignal:    {"process_signal"},

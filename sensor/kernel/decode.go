@@ -107,6 +107,8 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		if err = d.net(raw); err == nil {
 			d.e.Net.BytesIn, d.e.Net.BytesOut = d.e.Net.BytesOut, 0
 		}
+	case kind == event.NetUnix:
+		err = d.unix(raw)
 	case kind == event.NetDNS:
 		err = d.dns(raw)
 	default:

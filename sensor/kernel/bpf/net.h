@@ -4,6 +4,7 @@
 
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
+#define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_DGRAM 2
@@ -138,6 +139,7 @@ static __always_inline void send_once(struct net_record *r, struct task_struct *
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
+	struct settings *s;
 	struct net_record r = {};
 	struct sock *sk;
 	struct call c;
@@ -146,7 +148,15 @@ int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 		return 0; // asks how an earlier call went
 	call_args(regs, is_compat(t), c.arg);
 	sk = socket_of(t, c.arg[0]);
-	if (!sk || !fill_socket(&r, sk))
+	if (!sk)
+		return 0;
+	s = config();
+	if (R1(sk, struct sock, __sk_common.skc_family) == AF_UNIX) {
+		if (s && s->kinds & 1ULL << NET_UNIX)
+			bpf_tail_call(ctx, &handlers, SLOT_UNIX);
+		return 0;
+	}
+	if (!s || !(s->kinds & 1ULL << NET_CONNECT) || !fill_socket(&r, sk))
 		return 0;
 	if (ret == -EINPROGRESS)
 		ret = 0;
