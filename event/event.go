@@ -39,6 +39,7 @@ const (
 
 	NetDNS     Kind = 25 // a name that was asked for, or the answer
 	NetReceive Kind = 27
+	NetBind    Kind = 28 // a port was asked for by its number
 	NetUnix    Kind = 29 // a socket of the host was connected to
 )
 
@@ -80,7 +81,7 @@ var kindNames = [MaxKinds]string{
 	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
-	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", NetUnix: "net.unix", SensorHealth: "sensor.health",
+	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", NetBind: "net.bind", NetUnix: "net.unix", SensorHealth: "sensor.health",
 	FileLink: "file.link", FileMkdir: "file.mkdir", FileTruncate: "file.truncate", FileChown: "file.chown",
 	FileAttr: "file.attribute", FileMap: "file.map", FileIO: "file.io",
 

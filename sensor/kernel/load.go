@@ -211,8 +211,8 @@ var features = []feature{
 	},
 	{
 		"bind",
-		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen}}},
-		"sys_exit of listen and bind", "servers that open a port are not seen",
+		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen, event.NetBind}}},
+		"sys_exit of listen and bind", "servers that open a port, and ports that are bound, are not seen",
 	},
 	{
 		"accept",

@@ -25,7 +25,11 @@ func (t *repeats) pending(s *Sensor) bool { return t.left || s.connections() != 
 
 // connections counts what may have made an entry.
 func (s *Sensor) connections() uint64 {
-	return s.counts.received[event.NetConnect].Load() + s.counts.received[event.NetAccept].Load() + s.counts.received[event.NetUnix].Load()
+	var n uint64
+	for _, k := range [...]event.Kind{event.NetConnect, event.NetAccept, event.NetBind, event.NetUnix} {
+		n += s.counts.received[k].Load()
+	}
+	return n
 }
 
 // tell removes the entries whose second is over, once a second, and hands on those that
