@@ -151,7 +151,9 @@ var addressOf = func() []func(*event.Event) netip.Addr {
 	return out
 }()
 
-func accepting(k event.Kind) bool { return k == event.NetAccept || k == event.NetListen || k == event.NetBind }
+func accepting(k event.Kind) bool {
+	return k == event.NetAccept || k == event.NetListen || k == event.NetBind
+}
 
 // Value implements sigma.Event.
 func (v *view) Value(id uint16) sigma.Value {

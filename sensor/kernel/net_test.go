@@ -130,7 +130,9 @@ func TestBinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, errno := range []int32{int32(unix.EADDRINUSE), 0} {
-				e := r.find(t, event.NetBind, func(e *event.Event) bool { return e.Net.Local == here && e.Errno == errno && e.Net.Protocol == c.network })
+				e := r.find(t, event.NetBind, func(e *event.Event) bool {
+					return e.Net.Local == here && e.Errno == errno && e.Net.Protocol == c.network
+				})
 				if e.Process.PID != uint32(os.Getpid()) || e.Process.StartBoot == 0 || e.Net.Initiated || e.Net.Remote.IsValid() || e.Count != 1 {
 					t.Errorf("%+v count %d by %+v", e.Net, e.Count, e.Process)
 				}
