@@ -72,6 +72,31 @@ func (e *Engine) Places() Places {
 	return Places{Paths: paths}
 }
 
+// Sockets returns beginnings of the sockets of the host that the loaded rules look at, those of
+// container runtimes aside; "" where a rule names no beginning.
+func (e *Engine) Sockets() []string {
+	e.mu.Lock()
+	set := e.set
+	e.mu.Unlock()
+	var all []string
+	for r := range set.rules {
+		if r.Logsource.Category == "" || !slices.Contains(kindsOf(r.Logsource), event.NetUnix) || len(set.match.Beginnings(r, "net.unix.runtime")) > 0 {
+			continue
+		}
+		texts := set.match.Beginnings(r, "net.unix.path")
+		if len(texts) == 0 {
+			return []string{""}
+		}
+		for _, text := range texts {
+			all = append(all, spellings(text)...)
+		}
+	}
+	if all = outermost(all); len(all) > maxPlaces {
+		return []string{""}
+	}
+	return all
+}
+
 // Bounds of what is asked of a sensor.
 const (
 	maxPlaces    = 200

@@ -42,6 +42,29 @@ func TestPlacesOfRules(t *testing.T) {
 	}
 }
 
+func TestSocketsOfRules(t *testing.T) {
+	for selection, want := range map[string][]string{
+		"net.unix.runtime: [docker, podman]":                           nil,
+		"net.unix.path|startswith: /0/":                                {"/0/"},
+		"net.unix.path|startswith: '@a'":                               {"@A", "@a"},
+		"net.unix.path|endswith: /x.sock":                              {""},
+		"net.unix.path|startswith: /0/, net.unix.path|endswith: .sock": {"/0/"},
+	} {
+		src := "title: x\nlogsource: {product: linux, category: network_unix}\ndetection:\n    sel: {" + selection + "}\n    condition: sel\nlevel: high\n"
+		threats, err := LoadThreats(Collection(collectionOf(t, map[string]string{"x.md": "", "r.yml": src})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := engine(t, Options{Threats: threats})
+		if diff := cmp.Diff(want, e.Sockets()); diff != "" || !e.Demand()[event.NetUnix] {
+			t.Errorf("%s: %s, asked for: %v", selection, diff, e.Demand()[event.NetUnix])
+		}
+	}
+	if got := engine(t, Options{}).Sockets(); len(got) > 0 {
+		t.Errorf("the built-in rules look at sockets of runtimes alone, not at %q", got)
+	}
+}
+
 // Whatever folds to a text that begins with s must begin with one of its spellings.
 func TestSpellingsCoverEveryCase(t *testing.T) {
 	for s, paths := range map[string][]string{

@@ -27,6 +27,8 @@
 //	net.send                       network_send
 //	net.dns                        dns_query
 //	net.receive                    network_receive
+//	net.bind                       network_bind
+//	net.unix                       network_unix
 //	sensor.health                  sensor_health
 //	process.trace                  process_access
 //	process.signal                 process_signal

@@ -139,6 +139,12 @@ func (r *rule) clause(e *event.Event) string {
 		return actor + " sent " + size(e.Net.BytesOut) + " to " + endpoint(e.Net.Remote)
 	case event.NetReceive:
 		return actor + " received " + size(e.Net.BytesIn) + " from " + endpoint(e.Net.Remote)
+	case event.NetBind:
+		return actor + " took the port " + endpoint(e.Net.Local)
+	case event.NetUnix:
+		if u := e.Net.Unix; u != nil {
+			return actor + " connected to the socket " + clean(u.Path, 160)
+		}
 	case event.PolicyViolation:
 		return actor + " " + clean(e.Breach(), 320)
 	}

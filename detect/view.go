@@ -38,6 +38,8 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetSend:      {"network_send"},
 		event.NetDNS:       {"dns_query"},
 		event.NetReceive:   {"network_receive"},
+		event.NetBind:      {"network_bind"},
+		event.NetUnix:      {"network_unix"},
 		event.SensorHealth: {"sensor_health"},
 
 		event.ProcessSignal:    {"process_signal"},
@@ -149,7 +151,9 @@ var addressOf = func() []func(*event.Event) netip.Addr {
 	return out
 }()
 
-func accepting(k event.Kind) bool { return k == event.NetAccept || k == event.NetListen }
+func accepting(k event.Kind) bool {
+	return k == event.NetAccept || k == event.NetListen || k == event.NetBind
+}
 
 // Value implements sigma.Event.
 func (v *view) Value(id uint16) sigma.Value {

@@ -16,6 +16,7 @@ var catalogue = slices.Concat(
 	fileFields,
 	netRows,
 	nameRows,
+	unixRows,
 	callFields,
 	policyFields,
 )

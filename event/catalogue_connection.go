@@ -17,7 +17,7 @@ var netRows = []Info{
 		func(e *Event) Value { return addr(e.Net.Local) }, address(func(e *Event) *netip.AddrPort { return &e.Net.Local })),
 	top("net.local.port", "", Integer, "our port",
 		func(e *Event) Value { return count(e.Net.Local.Port()) }, port(func(e *Event) *netip.AddrPort { return &e.Net.Local })),
-	top("net.protocol", "Protocol", Text, "tcp or udp",
+	top("net.protocol", "Protocol", Text, "tcp, udp or unix",
 		func(e *Event) Value { return text(e.Net.Protocol) }, func(e *Event, s string) error { e.Net.Protocol = s; return nil }),
 	top("net.initiated", "Initiated", Boolean, "true where the process opened the connection",
 		func(e *Event) Value {
@@ -41,14 +41,14 @@ var netRows = []Info{
 // source is the end that connected. An event that was set field by field sets net.initiated first
 // or is taken as initiated.
 func (e *Event) source() *netip.AddrPort {
-	if e.Kind == NetAccept || e.Kind == NetListen {
+	if e.Kind == NetAccept || e.Kind == NetListen || e.Kind == NetBind {
 		return &e.Net.Remote
 	}
 	return &e.Net.Local
 }
 
 func (e *Event) destination() *netip.AddrPort {
-	if e.Kind == NetAccept || e.Kind == NetListen {
+	if e.Kind == NetAccept || e.Kind == NetListen || e.Kind == NetBind {
 		return &e.Net.Local
 	}
 	return &e.Net.Remote

@@ -39,6 +39,8 @@ const (
 
 	NetDNS     Kind = 25 // a name that was asked for, or the answer
 	NetReceive Kind = 27
+	NetBind    Kind = 28 // a port was asked for by its number
+	NetUnix    Kind = 29 // a socket of the host was connected to
 )
 
 // Files that are reached or changed in other ways than by an open.
@@ -79,7 +81,7 @@ var kindNames = [MaxKinds]string{
 	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
-	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", SensorHealth: "sensor.health",
+	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", NetBind: "net.bind", NetUnix: "net.unix", SensorHealth: "sensor.health",
 	FileLink: "file.link", FileMkdir: "file.mkdir", FileTruncate: "file.truncate", FileChown: "file.chown",
 	FileAttr: "file.attribute", FileMap: "file.map", FileIO: "file.io",
 
@@ -192,12 +194,13 @@ const NoOwner = ^uint32(0)
 type Net struct {
 	Local     netip.AddrPort
 	Remote    netip.AddrPort
-	Protocol  string // tcp or udp
+	Protocol  string // tcp, udp or unix
 	Initiated bool   // the process connected, rather than accepted
 	BytesOut  uint64 // NetSend: bytes sent so far by this process to Remote
 	BytesIn   uint64 // NetReceive: bytes received so far by this process from Remote
 	Hostname  string // NetConnect: the name that Remote's address was last given as an answer for
 	DNS       *DNS   // NetDNS
+	Unix      *Unix  // NetUnix
 }
 
 // DNS is a question for a name, or the answer to one.
@@ -273,6 +276,11 @@ func (e *Event) ID() string {
 		s(d.Name)
 		s(d.Type)
 		s(d.Results)
+	}
+	if u := e.Net.Unix; u != nil {
+		s(u.Path)
+		s(u.Type)
+		n(u.Ino)
 	}
 	if e.Kind == SensorHealth {
 		s(e.Message)

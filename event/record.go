@@ -242,6 +242,10 @@ func (e *Event) describe() string {
 		return who + " sent " + strconv.FormatUint(e.Net.BytesOut, 10) + " bytes to " + e.Net.Remote.String()
 	case NetReceive:
 		return who + " received " + strconv.FormatUint(e.Net.BytesIn, 10) + " bytes from " + e.Net.Remote.String()
+	case NetBind:
+		return who + " took the port " + e.Net.Local.String() + e.times()
+	case NetUnix:
+		return who + " connected to " + e.Net.Unix.describe() + e.times()
 	case NetDNS:
 		return who + e.Net.DNS.describe()
 	case SensorHealth:

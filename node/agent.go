@@ -163,7 +163,7 @@ func (a *agent) demand() kernel.Demand {
 			kinds[k] = true
 		}
 	}
-	d := kernel.Demand{Kinds: kinds, Paths: a.engine.Places().Paths}
+	d := kernel.Demand{Kinds: kinds, Paths: a.engine.Places().Paths, Sockets: a.engine.Sockets()}
 	if len(d.Paths) > 0 { // what becomes of models travels, whatever the rules are
 		d.Paths = slices.Concat(d.Paths, models, a.cfg.Workload.Models, a.cfg.Workload.Datasets)
 	}

@@ -108,6 +108,10 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		if err = d.net(raw); err == nil {
 			d.e.Net.BytesIn, d.e.Net.BytesOut = d.e.Net.BytesOut, 0
 		}
+	case kind == event.NetBind:
+		err = d.net(raw)
+	case kind == event.NetUnix:
+		err = d.unix(raw)
 	case kind == event.NetDNS:
 		err = d.dns(raw)
 	default:
@@ -268,7 +272,7 @@ func (d *decoder) net(raw []byte) error {
 	if d.e.Kind == event.NetConnect {
 		d.e.Net.Hostname = d.names.of(d.e.Net.Remote.Addr())
 	}
-	if d.e.Kind == event.NetListen {
+	if d.e.Kind == event.NetListen || d.e.Kind == event.NetBind {
 		d.e.Net.Remote = netip.AddrPort{}
 	}
 	return nil

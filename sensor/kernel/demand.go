@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 
@@ -25,6 +26,9 @@ func (s *Sensor) Follow(d Demand) error {
 	if err := s.setPaths(d.Paths); err != nil {
 		return err
 	}
+	if err := s.setSockets(d.Sockets); err != nil {
+		return err
+	}
 	if err := s.configure(func(c *typedSettings) { c.Kinds = d.bits() }); err != nil {
 		return err
 	}
@@ -38,7 +42,7 @@ func (s *Sensor) Follow(d Demand) error {
 
 // Equal reports whether both ask for the same.
 func (d Demand) Equal(o Demand) bool {
-	return d.bits() == o.bits() && slices.Equal(d.Paths, o.Paths)
+	return d.bits() == o.bits() && slices.Equal(d.Paths, o.Paths) && slices.Equal(d.Sockets, o.Sockets)
 }
 
 // bits has one bit for each kind that is wanted.
@@ -61,28 +65,9 @@ func (s *Sensor) setPaths(paths []string) error {
 			return err
 		}
 	}
-	keys := map[typedPrefixKey]bool{}
-	for _, p := range paths {
-		var key typedPrefixKey
-		n := 0
-		for ; n < len(p) && n < len(key.Path); n++ {
-			key.Path[n] = int8(p[n])
-		}
-		key.Bits = uint32(n) * 8
-		keys[key] = true
-		if err := s.maps["prefixes"].Put(&key, uint32(1)); err != nil {
-			return fmt.Errorf("ask for changes below %s: %w", p, err)
-		}
+	if err := s.paths.set(s.maps["prefixes"], paths); err != nil {
+		return fmt.Errorf("ask for changes of files: %w", err)
 	}
-	for key := range s.paths {
-		if keys[key] {
-			continue
-		}
-		if err := s.maps["prefixes"].Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("ask for fewer changes: %w", err)
-		}
-	}
-	s.paths = keys
 	if len(paths) == 0 {
 		return nil
 	}
@@ -91,4 +76,50 @@ func (s *Sensor) setPaths(paths []string) error {
 
 func (s *Sensor) limitPaths(on uint32) error {
 	return s.configure(func(c *typedSettings) { c.Prefixes = on })
+}
+
+// setSockets makes connections be reported to the runtimes' sockets and to those that begin as given.
+func (s *Sensor) setSockets(beginnings []string) error {
+	texts := slices.Clone(beginnings)
+	for _, r := range event.RuntimeSockets {
+		if strings.ContainsRune("@/", rune(r.Socket[0])) || strings.HasSuffix(r.Socket, "/") {
+			texts = append(texts, r.Socket)
+		} else {
+			texts = append(texts, r.Socket+"\x00") // the whole of a path's last part
+		}
+	}
+	if err := s.sockets.set(s.maps["sockets"], texts); err != nil {
+		return fmt.Errorf("ask for connections to sockets: %w", err)
+	}
+	return nil
+}
+
+// beginnings are those that a table of the kernel holds.
+type beginnings map[typedPrefixKey]bool
+
+// set makes a table hold these, and no others. What it held and shall hold it holds throughout.
+func (b *beginnings) set(table *ebpf.Map, texts []string) error {
+	keys := beginnings{}
+	for _, text := range texts {
+		var key typedPrefixKey
+		n := 0
+		for ; n < len(text) && n < len(key.Path); n++ {
+			key.Path[n] = int8(text[n])
+		}
+		key.Bits = uint32(n) * 8
+		keys[key] = true
+		if err := table.Put(&key, uint32(1)); err != nil {
+			return fmt.Errorf("add %q: %w", text, err)
+		}
+	}
+	for key := range *b {
+		if keys[key] {
+			continue
+		}
+		if err := table.Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove one: %w", err)
+		}
+	}
+	*b = keys
+	return nil
 }

@@ -45,6 +45,9 @@ type Demand struct {
 	// Paths are prefixes of the paths whose creation and writing is reported; "/etc/" ends with a
 	// slash, or it means /etcetera too. Empty means all.
 	Paths []string
+	// Sockets are beginnings of the paths of sockets of the host, and of names with @ before them, to
+	// which connections are reported. Those to event.RuntimeSockets are in any case; "" means all.
+	Sockets []string
 }
 
 func (d Demand) wants(k event.Kind) bool { return d.Kinds == nil || d.Kinds[k] }
@@ -58,7 +61,8 @@ type Sensor struct {
 	programs []*ebpf.Program
 	names    []string        // of programs
 	running  map[string]bool // programs by name
-	paths    map[typedPrefixKey]bool
+	paths    beginnings
+	sockets  beginnings
 	links    []link.Link
 	rings    [2]*ringbuf.Reader
 	wake     atomic.Pointer[waker] // of Run
@@ -111,6 +115,9 @@ func (s *Sensor) open(opts Options) error {
 		return err
 	}
 	if err := s.setPaths(opts.Demand.Paths); err != nil {
+		return err
+	}
+	if err := s.setSockets(opts.Demand.Sockets); err != nil {
 		return err
 	}
 	if err := s.configure(func(*typedSettings) {}); err != nil {

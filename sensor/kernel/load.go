@@ -91,6 +91,9 @@ func refused(what string, err error) error {
 
 // loadProgram loads one program alone, so that one which fails does not fail the rest.
 func loadProgram(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map, name string) (*ebpf.Program, error) {
+	if spec.Programs[name] == nil { // the portable object is for kernels without its hook
+		return nil, ebpf.ErrNotSupported
+	}
 	only := spec.Copy()
 	only.Programs = map[string]*ebpf.ProgramSpec{name: only.Programs[name]}
 	coll, err := ebpf.NewCollectionWithOptions(only, ebpf.CollectionOptions{MapReplacements: maps})
@@ -194,9 +197,22 @@ var features = []feature{
 		"cgroup/connect4, connect6, sendmsg4, sendmsg6", "datagrams to an address, TCP fast open and connections of io_uring are not seen",
 	},
 	{
+		"connect-unix",
+		[]part{
+			{"on_connect", handleConnect, []event.Kind{event.NetUnix}},
+			{"on_unix", handleUnix, []event.Kind{event.NetUnix}},
+		},
+		"sys_exit of connect", "connections to sockets of the host are not seen",
+	},
+	{
+		"connect-unix-otherwise",
+		[]part{{"on_connect_unix", 0, []event.Kind{event.NetUnix}}},
+		"cgroup/connect_unix", "connections of io_uring to sockets of the host are not seen (Linux 6.7 or newer shows them)",
+	},
+	{
 		"bind",
-		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen}}},
-		"sys_exit of listen and bind", "servers that open a port are not seen",
+		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen, event.NetBind}}},
+		"sys_exit of listen and bind", "servers that open a port, and ports that are bound, are not seen",
 	},
 	{
 		"accept",

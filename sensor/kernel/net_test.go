@@ -85,6 +85,73 @@ func TestRefusedConnection(t *testing.T) {
 	}
 }
 
+// A port is told of that a program asked for by number, also where it did not get it.
+func TestBinds(t *testing.T) {
+	r := newRecording(t, only(event.NetBind))
+	for _, c := range []struct {
+		name, network, at string
+		kind, family      int
+	}{
+		{"tcp", "tcp", "127.0.0.1", unix.SOCK_STREAM, unix.AF_INET},
+		{"udp", "udp", "127.0.0.1", unix.SOCK_DGRAM, unix.AF_INET},
+		{"tcp of IPv6", "tcp", "::1", unix.SOCK_STREAM, unix.AF_INET6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			first := socketFor(t, c.family, c.kind)
+			bind := func(fd int, port uint16) error {
+				return unix.Bind(fd, sockaddr(c.family, netip.AddrPortFrom(netip.MustParseAddr(c.at), port)))
+			}
+			if err := bind(first, 0); err != nil { // chosen by the kernel
+				t.Skip("no", c.network, "on", c.at, err)
+			}
+			name, err := unix.Getsockname(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var port uint16
+			switch a := name.(type) {
+			case *unix.SockaddrInet4:
+				port = uint16(a.Port)
+			case *unix.SockaddrInet6:
+				port = uint16(a.Port)
+			}
+			here := netip.AddrPortFrom(netip.MustParseAddr(c.at), port)
+			second := socketFor(t, c.family, c.kind)
+			if err := bind(second, port); !errors.Is(err, unix.EADDRINUSE) {
+				t.Fatal(err)
+			}
+			if err := unix.Shutdown(first, unix.SHUT_RDWR); err != nil && !errors.Is(err, unix.ENOTCONN) {
+				t.Fatal(err)
+			}
+			if err := unix.Dup3(second, first, 0); err != nil { // frees the port
+				t.Fatal(err)
+			}
+			if err := bind(second, port); err != nil {
+				t.Fatal(err)
+			}
+			for _, errno := range []int32{int32(unix.EADDRINUSE), 0} {
+				e := r.find(t, event.NetBind, func(e *event.Event) bool {
+					return e.Net.Local == here && e.Errno == errno && e.Net.Protocol == c.network
+				})
+				if e.Process.PID != uint32(os.Getpid()) || e.Process.StartBoot == 0 || e.Net.Initiated || e.Net.Remote.IsValid() || e.Count != 1 {
+					t.Errorf("%+v count %d by %+v", e.Net, e.Count, e.Process)
+				}
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			told := 0
+			for i := range r.events {
+				if r.events[i].Net.Local == here && r.events[i].Net.Protocol == c.network {
+					told++
+				}
+			}
+			if told != 2 {
+				t.Errorf("told %d times: the port that the kernel chose is none of them", told)
+			}
+		})
+	}
+}
+
 func TestDatagrams(t *testing.T) {
 	r := newRecording(t, only(event.NetConnect, event.NetListen))
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")

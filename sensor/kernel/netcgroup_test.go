@@ -141,8 +141,18 @@ func fastOpen(t *testing.T, there netip.AddrPort) {
 	}
 }
 
-// ringConnect connects through io_uring: one entry of one ring, whose parts lie where the kernel says.
+// ringConnect connects to a port through io_uring.
 func ringConnect(t *testing.T, there netip.AddrPort) {
+	if there.Addr().Is4() {
+		ringConnectTo(t, unix.AF_INET, unsafe.Pointer(raw4(there)), unix.SizeofSockaddrInet4)
+		return
+	}
+	to := unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: there.Port()<<8 | there.Port()>>8, Addr: there.Addr().As16()}
+	ringConnectTo(t, unix.AF_INET6, unsafe.Pointer(&to), unix.SizeofSockaddrInet6)
+}
+
+// ringConnectTo connects through io_uring: one entry of one ring, whose parts lie where the kernel says.
+func ringConnectTo(t *testing.T, family int, to unsafe.Pointer, size uint64) {
 	var p [120]byte // struct io_uring_params
 	at := func(b []byte, off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&b[off])) }
 	ring, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&p)), 0)
@@ -160,12 +170,6 @@ func ringConnect(t *testing.T, there netip.AddrPort) {
 		t.Fatal(err)
 	}
 	defer func() { _ = unix.Munmap(entry) }()
-
-	to := unsafe.Pointer(&unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: there.Port()<<8 | there.Port()>>8, Addr: there.Addr().As16()})
-	size, family := uint64(unix.SizeofSockaddrInet6), unix.AF_INET6
-	if there.Addr().Is4() {
-		to, size, family = unsafe.Pointer(raw4(there)), unix.SizeofSockaddrInet4, unix.AF_INET
-	}
 	entry[0] = 16 // IORING_OP_CONNECT
 	*at(entry, 4) = uint32(socketFor(t, family, unix.SOCK_STREAM))
 	*(*uint64)(unsafe.Pointer(&entry[8])) = size

@@ -34,8 +34,11 @@ const (
 	portableMapRepeats        = "repeats"
 	portableMapRoutes         = "routes"
 	portableMapSent           = "sent"
+	portableMapSockets        = "sockets"
 	portableMapTallies        = "tallies"
 	portableMapTallyScratch   = "tally_scratch"
+	portableMapUnixRepeats    = "unix_repeats"
+	portableMapUnixScratch    = "unix_scratch"
 	portableMapUringNotes     = "uring_notes"
 	portableMapVolume         = "volume"
 	portableMapWatched        = "watched"
@@ -74,6 +77,7 @@ const (
 	portableProgOnSignal      = "on_signal"
 	portableProgOnSysctl      = "on_sysctl"
 	portableProgOnTruncate    = "on_truncate"
+	portableProgOnUnix        = "on_unix"
 	portableProgOnUnlink      = "on_unlink"
 	portableProgOnUringDone   = "on_uring_done"
 	portableProgOnUringIo     = "on_uring_io"
@@ -165,6 +169,7 @@ type portableProgramSpecs struct {
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
+	OnUnix        *ebpf.ProgramSpec `ebpf:"on_unix"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
 	OnUringIo     *ebpf.ProgramSpec `ebpf:"on_uring_io"`
@@ -193,8 +198,11 @@ type portableMapSpecs struct {
 	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Sent         *ebpf.MapSpec `ebpf:"sent"`
+	Sockets      *ebpf.MapSpec `ebpf:"sockets"`
 	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
 	TallyScratch *ebpf.MapSpec `ebpf:"tally_scratch"`
+	UnixRepeats  *ebpf.MapSpec `ebpf:"unix_repeats"`
+	UnixScratch  *ebpf.MapSpec `ebpf:"unix_scratch"`
 	UringNotes   *ebpf.MapSpec `ebpf:"uring_notes"`
 	Volume       *ebpf.MapSpec `ebpf:"volume"`
 	Watched      *ebpf.MapSpec `ebpf:"watched"`
@@ -252,8 +260,11 @@ type portableMaps struct {
 	Repeats      *ebpf.Map `ebpf:"repeats"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Sent         *ebpf.Map `ebpf:"sent"`
+	Sockets      *ebpf.Map `ebpf:"sockets"`
 	Tallies      *ebpf.Map `ebpf:"tallies"`
 	TallyScratch *ebpf.Map `ebpf:"tally_scratch"`
+	UnixRepeats  *ebpf.Map `ebpf:"unix_repeats"`
+	UnixScratch  *ebpf.Map `ebpf:"unix_scratch"`
 	UringNotes   *ebpf.Map `ebpf:"uring_notes"`
 	Volume       *ebpf.Map `ebpf:"volume"`
 	Watched      *ebpf.Map `ebpf:"watched"`
@@ -279,8 +290,11 @@ func (m *portableMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.Sockets,
 		m.Tallies,
 		m.TallyScratch,
+		m.UnixRepeats,
+		m.UnixScratch,
 		m.UringNotes,
 		m.Volume,
 		m.Watched,
@@ -340,6 +354,7 @@ type portablePrograms struct {
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
+	OnUnix        *ebpf.Program `ebpf:"on_unix"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
 	OnUringIo     *ebpf.Program `ebpf:"on_uring_io"`
@@ -383,6 +398,7 @@ func (p *portablePrograms) Close() error {
 		p.OnSignal,
 		p.OnSysctl,
 		p.OnTruncate,
+		p.OnUnix,
 		p.OnUnlink,
 		p.OnUringDone,
 		p.OnUringIo,

@@ -11,6 +11,7 @@ import (
 // repeats tells what the kernel counted and had no later event to tell it with.
 type repeats struct {
 	table sweeper[typedRepeatKey, typedRepeat]
+	local sweeper[typedUnixKey, typedUnixRepeat]
 	next  uint64 // boot time of the next look
 	seen  uint64 // connections received at the last look that found the table empty
 	left  bool   // the last look left entries
@@ -24,7 +25,11 @@ func (t *repeats) pending(s *Sensor) bool { return t.left || s.connections() != 
 
 // connections counts what may have made an entry.
 func (s *Sensor) connections() uint64 {
-	return s.counts.received[event.NetConnect].Load() + s.counts.received[event.NetAccept].Load()
+	var n uint64
+	for _, k := range [...]event.Kind{event.NetConnect, event.NetAccept, event.NetBind, event.NetUnix} {
+		n += s.counts.received[k].Load()
+	}
+	return n
 }
 
 // tell removes the entries whose second is over, once a second, and hands on those that
@@ -45,7 +50,16 @@ func (t *repeats) tell(s *Sensor, now uint64, handle func(*event.Event)) error {
 			s.deliver(unsafe.Slice((*byte)(unsafe.Pointer(&value.R)), unsafe.Sizeof(value.R)), handle)
 		}
 	})
-	if t.left = left; err != nil {
+	if err != nil {
+		return fmt.Errorf("read the table of repeated connections: %w", err)
+	}
+	more, err := t.local.sweep(func(value *typedUnixRepeat) bool { return value.Until < over }, func(value *typedUnixRepeat) {
+		if value.More > 0 {
+			value.R.H.Time, value.R.Count = now-uint64(settle), value.More
+			s.deliver(unsafe.Slice((*byte)(unsafe.Pointer(&value.R)), unsafe.Sizeof(value.R)), handle)
+		}
+	})
+	if t.left = left || more; err != nil {
 		return fmt.Errorf("read the table of repeated connections: %w", err)
 	}
 	if !t.left {

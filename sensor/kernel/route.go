@@ -31,6 +31,7 @@ const (
 	handleDevice // reached from the handler of open
 	handleMemory // as well
 	handleControl
+	handleUnix // reached from the handler of connect
 )
 
 // A call is a system call that goes to a handler; shape says where its arguments are.

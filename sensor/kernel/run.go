@@ -46,7 +46,7 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	s.wake.Store(wake)
 	s.deliverSeen(ctx, handle)
 	var heads [2]head
-	again := repeats{table: sweeper[typedRepeatKey, typedRepeat]{table: s.maps["repeats"]}}
+	again := repeats{table: sweeper[typedRepeatKey, typedRepeat]{table: s.maps["repeats"]}, local: sweeper[typedUnixKey, typedUnixRepeat]{table: s.maps["unix_repeats"]}}
 	bytes := totals{table: s.maps["io_totals"]}
 	counted := tallies{table: sweeper[typedTallyKey, typedTally]{table: s.maps["tallies"]}}
 	quiet := time.Now()

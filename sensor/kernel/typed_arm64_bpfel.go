@@ -222,6 +222,37 @@ type typedTallyKey struct {
 	Kind   uint32
 }
 
+type typedUnixKey struct {
+	_      structs.HostLayout
+	Start  uint64
+	Ino    uint64
+	Tgid   uint32
+	Dev    uint32
+	Result int32
+	Pad    uint32
+	Name   [112]int8
+}
+
+type typedUnixRecord struct {
+	_     structs.HostLayout
+	H     typedHeader
+	Ino   uint64
+	Dev   uint32
+	Peer  uint32
+	Count uint32
+	Type  uint16
+	Len   uint16
+	Path  [256]int8
+}
+
+type typedUnixRepeat struct {
+	_     structs.HostLayout
+	Until uint64
+	More  uint32
+	Pad   uint32
+	R     typedUnixRecord
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -244,8 +275,11 @@ const (
 	typedMapRepeats        = "repeats"
 	typedMapRoutes         = "routes"
 	typedMapSent           = "sent"
+	typedMapSockets        = "sockets"
 	typedMapTallies        = "tallies"
 	typedMapTallyScratch   = "tally_scratch"
+	typedMapUnixRepeats    = "unix_repeats"
+	typedMapUnixScratch    = "unix_scratch"
 	typedMapUringNotes     = "uring_notes"
 	typedMapVolume         = "volume"
 	typedMapWatched        = "watched"
@@ -260,6 +294,7 @@ const (
 	typedProgOnConnect     = "on_connect"
 	typedProgOnConnect4    = "on_connect4"
 	typedProgOnConnect6    = "on_connect6"
+	typedProgOnConnectUnix = "on_connect_unix"
 	typedProgOnControl     = "on_control"
 	typedProgOnDevice      = "on_device"
 	typedProgOnDnsRecv     = "on_dns_recv"
@@ -284,6 +319,7 @@ const (
 	typedProgOnSignal      = "on_signal"
 	typedProgOnSysctl      = "on_sysctl"
 	typedProgOnTruncate    = "on_truncate"
+	typedProgOnUnix        = "on_unix"
 	typedProgOnUnlink      = "on_unlink"
 	typedProgOnUringDone   = "on_uring_done"
 	typedProgOnUringIo     = "on_uring_io"
@@ -351,6 +387,7 @@ type typedProgramSpecs struct {
 	OnConnect     *ebpf.ProgramSpec `ebpf:"on_connect"`
 	OnConnect4    *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6    *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnConnectUnix *ebpf.ProgramSpec `ebpf:"on_connect_unix"`
 	OnControl     *ebpf.ProgramSpec `ebpf:"on_control"`
 	OnDevice      *ebpf.ProgramSpec `ebpf:"on_device"`
 	OnDnsRecv     *ebpf.ProgramSpec `ebpf:"on_dns_recv"`
@@ -375,6 +412,7 @@ type typedProgramSpecs struct {
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
+	OnUnix        *ebpf.ProgramSpec `ebpf:"on_unix"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.ProgramSpec `ebpf:"on_uring_done"`
 	OnUringIo     *ebpf.ProgramSpec `ebpf:"on_uring_io"`
@@ -403,8 +441,11 @@ type typedMapSpecs struct {
 	Repeats      *ebpf.MapSpec `ebpf:"repeats"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Sent         *ebpf.MapSpec `ebpf:"sent"`
+	Sockets      *ebpf.MapSpec `ebpf:"sockets"`
 	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
 	TallyScratch *ebpf.MapSpec `ebpf:"tally_scratch"`
+	UnixRepeats  *ebpf.MapSpec `ebpf:"unix_repeats"`
+	UnixScratch  *ebpf.MapSpec `ebpf:"unix_scratch"`
 	UringNotes   *ebpf.MapSpec `ebpf:"uring_notes"`
 	Volume       *ebpf.MapSpec `ebpf:"volume"`
 	Watched      *ebpf.MapSpec `ebpf:"watched"`
@@ -462,8 +503,11 @@ type typedMaps struct {
 	Repeats      *ebpf.Map `ebpf:"repeats"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Sent         *ebpf.Map `ebpf:"sent"`
+	Sockets      *ebpf.Map `ebpf:"sockets"`
 	Tallies      *ebpf.Map `ebpf:"tallies"`
 	TallyScratch *ebpf.Map `ebpf:"tally_scratch"`
+	UnixRepeats  *ebpf.Map `ebpf:"unix_repeats"`
+	UnixScratch  *ebpf.Map `ebpf:"unix_scratch"`
 	UringNotes   *ebpf.Map `ebpf:"uring_notes"`
 	Volume       *ebpf.Map `ebpf:"volume"`
 	Watched      *ebpf.Map `ebpf:"watched"`
@@ -489,8 +533,11 @@ func (m *typedMaps) Close() error {
 		m.Repeats,
 		m.Routes,
 		m.Sent,
+		m.Sockets,
 		m.Tallies,
 		m.TallyScratch,
+		m.UnixRepeats,
+		m.UnixScratch,
 		m.UringNotes,
 		m.Volume,
 		m.Watched,
@@ -526,6 +573,7 @@ type typedPrograms struct {
 	OnConnect     *ebpf.Program `ebpf:"on_connect"`
 	OnConnect4    *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6    *ebpf.Program `ebpf:"on_connect6"`
+	OnConnectUnix *ebpf.Program `ebpf:"on_connect_unix"`
 	OnControl     *ebpf.Program `ebpf:"on_control"`
 	OnDevice      *ebpf.Program `ebpf:"on_device"`
 	OnDnsRecv     *ebpf.Program `ebpf:"on_dns_recv"`
@@ -550,6 +598,7 @@ type typedPrograms struct {
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
+	OnUnix        *ebpf.Program `ebpf:"on_unix"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
 	OnUringDone   *ebpf.Program `ebpf:"on_uring_done"`
 	OnUringIo     *ebpf.Program `ebpf:"on_uring_io"`
@@ -569,6 +618,7 @@ func (p *typedPrograms) Close() error {
 		p.OnConnect,
 		p.OnConnect4,
 		p.OnConnect6,
+		p.OnConnectUnix,
 		p.OnControl,
 		p.OnDevice,
 		p.OnDnsRecv,
@@ -593,6 +643,7 @@ func (p *typedPrograms) Close() error {
 		p.OnSignal,
 		p.OnSysctl,
 		p.OnTruncate,
+		p.OnUnix,
 		p.OnUnlink,
 		p.OnUringDone,
 		p.OnUringIo,

@@ -4,12 +4,14 @@
 
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
+#define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_DGRAM 2
 #define EISCONN 106
 #define EALREADY 114
 #define EINPROGRESS 115
+#define BINDPORT_LOCK 8
 #define FIRST_REPORT (64 << 10)
 #define REPEAT_NS 1000000000ULL
 
@@ -138,6 +140,7 @@ static __always_inline void send_once(struct net_record *r, struct task_struct *
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
+	struct settings *s;
 	struct net_record r = {};
 	struct sock *sk;
 	struct call c;
@@ -146,7 +149,15 @@ int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 		return 0; // asks how an earlier call went
 	call_args(regs, is_compat(t), c.arg);
 	sk = socket_of(t, c.arg[0]);
-	if (!sk || !fill_socket(&r, sk))
+	if (!sk)
+		return 0;
+	s = config();
+	if (R1(sk, struct sock, __sk_common.skc_family) == AF_UNIX) {
+		if (s && s->kinds & 1ULL << NET_UNIX)
+			bpf_tail_call(ctx, &handlers, SLOT_UNIX);
+		return 0;
+	}
+	if (!s || !(s->kinds & 1ULL << NET_CONNECT) || !fill_socket(&r, sk))
 		return 0;
 	if (ret == -EINPROGRESS)
 		ret = 0;
@@ -157,19 +168,38 @@ int BPF_PROG(on_connect, struct pt_regs *regs, long ret) {
 	return 0;
 }
 
+// tell_bind tells of a port that was asked for by number. One that the kernel chose says nothing.
+static __always_inline void tell_bind(struct net_record *r, struct task_struct *t, struct sock *sk, u64 user, s32 result) {
+	if (result < 0) {
+		fill_wanted(r, user);
+		r->local_port = r->remote_port;
+		__builtin_memcpy(r->local, r->remote, 16);
+	} else if (!(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & BINDPORT_LOCK)) {
+		return;
+	}
+	__builtin_memcpy(r->remote, r->local, 16); // by which repeats are known
+	if (r->local_port)
+		send_once(r, t, NET_BIND, r->local_port, 0, result);
+}
+
 // Shapes: 0 listen, 1 bind. A datagram socket awaits what comes from its bind on.
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_listen, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct net_record r = {};
 	struct sock *sk;
+	struct settings *s = config();
 	struct call c;
 
-	if (ret)
-		return 0;
 	call_of(&c, t, regs);
 	sk = socket_of(t, c.arg[0]);
-	if (!sk || !fill_socket(&r, sk) || !r.local_port)
+	if (!s || !sk || !fill_socket(&r, sk))
+		return 0;
+	if (c.shape == 1 && s->kinds & 1ULL << NET_BIND) {
+		tell_bind(&r, t, sk, c.arg[1], ret);
+		r.count = 0;
+	}
+	if (ret || !r.local_port || !(s->kinds & 1ULL << NET_LISTEN))
 		return 0;
 	if (c.shape == 1 && BPF_CORE_READ(sk, sk_type) != SOCK_DGRAM)
 		return 0;

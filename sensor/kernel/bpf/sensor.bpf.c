@@ -13,6 +13,7 @@
 #include "tally.h"
 #include "dns.h"
 #include "netcgroup.h"
+#include "unix.h"
 #include "receive.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -7,8 +7,8 @@
 
 enum { ROUTES = 512, HANDLERS = 32 };
 
-// Handlers that the one of open passes on to.
-enum { SLOT_DEVICE = 21, SLOT_MEMORY = 22 };
+// Handlers that those of open and connect pass on to.
+enum { SLOT_DEVICE = 21, SLOT_MEMORY = 22, SLOT_UNIX = 24 };
 
 // By system call number: handler in the low byte, shape of the arguments in the next. Go fills it
 // with what is wanted. The second half is that of 32-bit programs: one map, as a look-up in one of

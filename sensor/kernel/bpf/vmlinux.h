@@ -308,6 +308,26 @@ struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
 	u16 sk_type;
+	u8 sk_userlocks : 4;
+	struct pid *sk_peer_pid;
+};
+
+struct unix_address {
+	int len;
+	char name[1];
+};
+
+struct unix_sock {
+	struct sock sk;
+	struct unix_address *addr;
+	struct path path;
+	struct sock *peer;
+};
+
+struct bpf_sock_addr_kern {
+	struct sock *sk;
+	void *uaddr;
+	u32 uaddrlen;
 };
 
 struct socket {
