@@ -196,9 +196,10 @@ type typedSettings struct {
 	Watching uint32
 	Prefixes uint32
 	Asleep   [2]uint32
-	Pad      uint32
+	Duty     uint32
 	IoStep   uint64
 	IoMin    int64
+	Lease    uint64
 }
 
 type typedTally struct {
@@ -229,6 +230,7 @@ const (
 	typedMapAskers         = "askers"
 	typedMapCallScratch    = "call_scratch"
 	typedMapCallSpecs      = "call_specs"
+	typedMapClaims         = "claims"
 	typedMapCollapsed      = "collapsed"
 	typedMapCurrent        = "current"
 	typedMapDropped        = "dropped"
@@ -288,6 +290,7 @@ const (
 	typedProgOnUringDone   = "on_uring_done"
 	typedProgOnUringIo     = "on_uring_io"
 	typedProgOnUringSubmit = "on_uring_submit"
+	typedVarGeneration     = "generation"
 	typedVarUnusedCall     = "unused_call"
 	typedVarUnusedCallSpec = "unused_call_spec"
 	typedVarUnusedDns      = "unused_dns"
@@ -388,6 +391,7 @@ type typedMapSpecs struct {
 	Askers       *ebpf.MapSpec `ebpf:"askers"`
 	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
+	Claims       *ebpf.MapSpec `ebpf:"claims"`
 	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
 	Current      *ebpf.MapSpec `ebpf:"current"`
 	Dropped      *ebpf.MapSpec `ebpf:"dropped"`
@@ -414,6 +418,7 @@ type typedMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
+	Generation     *ebpf.VariableSpec `ebpf:"generation"`
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
@@ -447,6 +452,7 @@ type typedMaps struct {
 	Askers       *ebpf.Map `ebpf:"askers"`
 	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
+	Claims       *ebpf.Map `ebpf:"claims"`
 	Collapsed    *ebpf.Map `ebpf:"collapsed"`
 	Current      *ebpf.Map `ebpf:"current"`
 	Dropped      *ebpf.Map `ebpf:"dropped"`
@@ -474,6 +480,7 @@ func (m *typedMaps) Close() error {
 		m.Askers,
 		m.CallScratch,
 		m.CallSpecs,
+		m.Claims,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -501,6 +508,7 @@ func (m *typedMaps) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
+	Generation     *ebpf.Variable `ebpf:"generation"`
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`
