@@ -89,7 +89,7 @@ func layoutOf(spec *ebpf.CollectionSpec) (string, error) {
 	sum := sha256.New()
 	for _, name := range shared {
 		m := spec.Maps[name]
-		fmt.Fprintln(sum, name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags)
+		_, _ = fmt.Fprintln(sum, name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags)
 	}
 	var types []string
 	for t, err := range spec.Types.All() {
@@ -108,7 +108,7 @@ func layoutOf(spec *ebpf.CollectionSpec) (string, error) {
 		}
 	}
 	slices.Sort(types)
-	fmt.Fprintln(sum, types)
+	_, _ = fmt.Fprintln(sum, types)
 	return fmt.Sprintf("layout-%x", sum.Sum(nil)[:6]), nil
 }
 
