@@ -291,7 +291,9 @@ func (a *agent) advance(now time.Time) {
 	}
 	a.tellNotices(now)
 	a.tracker.Advance(now)
-	a.sensor.Look()
+	if err := a.sensor.Look(); err != nil {
+		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
+	}
 	if drops := a.sensor.Dropped(); drops > a.dropped {
 		e := &event.Event{
 			Kind: event.SensorHealth, Time: now, Host: a.cfg.Host,

@@ -73,7 +73,7 @@ func (t *Tracker) adopt(from *event.Process, now time.Time, depth int) *node {
 func (t *Tracker) thin(from *event.Process, now time.Time) *node {
 	p := &event.Process{
 		PID: from.PID, TID: from.TID, PPID: from.PPID, StartBoot: from.StartBoot, PStart: from.PStart, Start: from.Start,
-		Comm: from.Comm, CgroupID: from.CgroupID, LoginUID: ^uint32(0),
+		Exe: from.Exe, Comm: from.Comm, CgroupID: from.CgroupID, LoginUID: ^uint32(0),
 	}
 	var up *node
 	if p.PPID != 0 {

@@ -122,6 +122,9 @@ func (d *decoder) call(raw []byte) error {
 	}
 	call := &event.Call{}
 	d.target(call, &r, string(data[0]))
+	if event.Kind(r.H.Kind) == event.ProcessSignal {
+		d.exe = said.path // of the sender: only where the agent is the target
+	}
 	d.space(call, &r)
 	d.e.Call = call
 	if r.Spec == noSpec {

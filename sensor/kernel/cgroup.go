@@ -9,7 +9,7 @@ import (
 )
 
 // attachCgroup puts a program on the root of the control groups, where it sees every process.
-func (s *Sensor) attachCgroup(prog *ebpf.Program, as ebpf.AttachType) error {
+func (s *Sensor) attachCgroup(prog *ebpf.Program, name string, as ebpf.AttachType) error {
 	if s.decoder.cgroups.root == "" {
 		return errors.New("no cgroup v2 is mounted: mount one at /sys/fs/cgroup")
 	}
@@ -17,6 +17,5 @@ func (s *Sensor) attachCgroup(prog *ebpf.Program, as ebpf.AttachType) error {
 	if err != nil {
 		return fmt.Errorf("attach to %s: %w", s.decoder.cgroups.root, err)
 	}
-	s.links = append(s.links, l)
-	return nil
+	return s.keep(name, l)
 }

@@ -45,6 +45,7 @@ type decoder struct {
 	e       event.Event
 	p       event.Process
 	comms   map[[16]int8]string
+	exe     string // of the process, where a call says it
 	names   names
 	texts   *texts
 
@@ -84,6 +85,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		return nil, err
 	}
 	kind := event.Kind(h.Kind)
+	d.exe = ""
 	d.e = event.Event{Kind: kind, Time: d.clock.wall(h.Time), Host: d.e.Host, Truncated: h.Flags&flagTruncated != 0}
 	switch {
 	case kind == event.ProcessStart || kind == event.ProcessSeen:
@@ -120,7 +122,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.p = event.Process{}
+	d.p = event.Process{Exe: d.exe}
 	d.identity(&d.p, &h)
 	if kind == event.ProcessExit {
 		d.p.ExitCode, d.p.ExitSignal = h.Result>>8&0xff, h.Result&0x7f

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,10 @@ type Options struct {
 	Host       string // name put on events
 	Demand     Demand
 	IO         IO
+	// Pins is a directory of a bpf file system (PinDir). The sensor's programs and maps stay there when
+	// this process is killed, and the next sensor of the same directory goes on with them. Empty
+	// means that they end with the process.
+	Pins string
 	// SelfPID is the process whose files and connections are not reported. 0 means our own.
 	SelfPID int
 }
@@ -64,6 +69,8 @@ type Sensor struct {
 	paths    beginnings
 	sockets  beginnings
 	links    []link.Link
+	pins     *pins        // nil: they end with the process
+	hands    *ebpf.Memory // what the reader holds, for who comes after it
 	rings    [2]*ringbuf.Reader
 	wake     atomic.Pointer[waker] // of Run
 	caps     []event.Capability
@@ -100,6 +107,10 @@ func Open(opts Options) (*Sensor, error) {
 	io := opts.IO.orDefault()
 	s.settings.IoMin, s.settings.IoStep = io.MinSize, uint64(io.Step)
 	if err := s.open(opts); err != nil {
+		if s.pins != nil {
+			err = errors.Join(err, s.pins.giveUp())
+			s.pins = nil
+		}
 		_ = s.Close()
 		return nil, err
 	}
@@ -111,7 +122,7 @@ func (s *Sensor) open(opts Options) error {
 	if err != nil {
 		return err
 	}
-	if s.maps, err = createMaps(spec); err != nil {
+	if err := s.takeMaps(spec, opts.Pins); err != nil {
 		return err
 	}
 	if err := s.setPaths(opts.Demand.Paths); err != nil {
@@ -128,10 +139,18 @@ func (s *Sensor) open(opts Options) error {
 			return fmt.Errorf("read ring %s: %w", name, err)
 		}
 	}
+	if s.pins != nil {
+		if err := s.countHands(); err != nil {
+			return err
+		}
+	}
 	s.decoder = newDecoder(s.host)
 	s.watcher = newWatcher(s)
 	iter, err := s.attach(spec, opts.Demand)
 	if err != nil {
+		return err
+	}
+	if err := s.relieve(); err != nil {
 		return err
 	}
 	s.list(iter)
@@ -145,6 +164,26 @@ func (s *Sensor) open(opts Options) error {
 	return nil
 }
 
+// takeMaps takes over the maps of an earlier sensor, and makes those that are not there.
+func (s *Sensor) takeMaps(spec *ebpf.CollectionSpec, dir string) error {
+	var taken map[string]*ebpf.Map
+	var err error
+	if dir != "" {
+		s.pins = &pins{dir: dir}
+		if taken, err = s.pins.take(spec); err != nil {
+			return err
+		}
+		s.settings.Duty = s.pins.duty
+		if err := spec.Variables["generation"].Set(s.pins.number); err != nil {
+			return fmt.Errorf("number the generation: %w", err)
+		}
+	}
+	if s.maps, err = createMaps(spec, taken); err != nil || s.pins == nil {
+		return err
+	}
+	return s.pins.keepMaps(s.maps)
+}
+
 // Capabilities says what of the Demand this sensor does, one row a feature.
 func (s *Sensor) Capabilities() []event.Capability { return s.caps }
 
@@ -153,6 +192,10 @@ func (s *Sensor) configure(change func(*typedSettings)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.settings)
+	s.settings.Lease = math.MaxUint64
+	if s.pins != nil {
+		s.settings.Lease = monotonicNow() + uint64(lease)
+	}
 	if err := s.maps["current"].Put(uint32(0), &s.settings); err != nil {
 		return fmt.Errorf("write the sensor's settings: %w", err)
 	}
@@ -164,6 +207,9 @@ func (s *Sensor) Close() error {
 	var all []error
 	s.closed.Do(func() {
 		s.counts.unregister()
+		if s.pins != nil {
+			all = append(all, s.pins.remove())
+		}
 		if s.watcher != nil {
 			all = append(all, s.watcher.close())
 		}

@@ -51,6 +51,7 @@ func programs() (*ebpf.CollectionSpec, string, error) {
 		return nil, "", fmt.Errorf("count the processors: %w", err)
 	}
 	spec.Maps["exec_scratch"].MaxEntries = uint32(n)
+	spec.Maps["hands"] = &ebpf.MapSpec{Name: "hands", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 2, Flags: unix.BPF_F_MMAPABLE}
 	renameHooks(spec)
 	return spec, name, nil
 }
@@ -68,11 +69,14 @@ func renameHooks(spec *ebpf.CollectionSpec) {
 	}
 }
 
-// createMaps makes the maps, which all programs share.
-func createMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
+// createMaps makes the maps, which all programs share, beside those that are there.
+func createMaps(spec *ebpf.CollectionSpec, there map[string]*ebpf.Map) (map[string]*ebpf.Map, error) {
 	only := spec.Copy()
 	only.Programs = nil
-	coll, err := ebpf.NewCollection(only)
+	coll, err := ebpf.NewCollectionWithOptions(only, ebpf.CollectionOptions{MapReplacements: there})
+	for _, m := range there {
+		_ = m.Close() // the collection has its own
+	}
 	if err != nil {
 		return nil, refused("create the eBPF maps", err)
 	}
@@ -351,14 +355,13 @@ func (s *Sensor) start(spec *ebpf.CollectionSpec, p part) (*ebpf.Program, error)
 	case p.program == "on_seen":
 		return prog, nil
 	case prog.Type() == ebpf.CGroupSockAddr || prog.Type() == ebpf.CGroupSysctl:
-		return prog, s.attachCgroup(prog, spec.Programs[p.program].AttachType)
+		return prog, s.attachCgroup(prog, p.program, spec.Programs[p.program].AttachType)
 	}
 	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", p.program, err)
 	}
-	s.links = append(s.links, l)
-	return prog, nil
+	return prog, s.keep(p.program, l)
 }
 
 // cause is the first line of an error: for a program that the kernel refused, the reason.
@@ -388,7 +391,7 @@ func Probe() []event.Capability {
 	spec, variant, err := programs()
 	var maps map[string]*ebpf.Map
 	if err == nil {
-		maps, err = createMaps(spec)
+		maps, err = createMaps(spec, nil)
 	}
 	if err != nil {
 		rows[0].OK, rows[0].Detail = false, err.Error()

@@ -19,6 +19,7 @@ const (
 	portableMapAskers         = "askers"
 	portableMapCallScratch    = "call_scratch"
 	portableMapCallSpecs      = "call_specs"
+	portableMapClaims         = "claims"
 	portableMapCollapsed      = "collapsed"
 	portableMapCurrent        = "current"
 	portableMapDropped        = "dropped"
@@ -82,6 +83,7 @@ const (
 	portableProgOnUringDone   = "on_uring_done"
 	portableProgOnUringIo     = "on_uring_io"
 	portableProgOnUringSubmit = "on_uring_submit"
+	portableVarGeneration     = "generation"
 	portableVarUnusedCall     = "unused_call"
 	portableVarUnusedCallSpec = "unused_call_spec"
 	portableVarUnusedDns      = "unused_dns"
@@ -183,6 +185,7 @@ type portableMapSpecs struct {
 	Askers       *ebpf.MapSpec `ebpf:"askers"`
 	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
+	Claims       *ebpf.MapSpec `ebpf:"claims"`
 	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
 	Current      *ebpf.MapSpec `ebpf:"current"`
 	Dropped      *ebpf.MapSpec `ebpf:"dropped"`
@@ -212,6 +215,7 @@ type portableMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableVariableSpecs struct {
+	Generation     *ebpf.VariableSpec `ebpf:"generation"`
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
@@ -245,6 +249,7 @@ type portableMaps struct {
 	Askers       *ebpf.Map `ebpf:"askers"`
 	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
+	Claims       *ebpf.Map `ebpf:"claims"`
 	Collapsed    *ebpf.Map `ebpf:"collapsed"`
 	Current      *ebpf.Map `ebpf:"current"`
 	Dropped      *ebpf.Map `ebpf:"dropped"`
@@ -275,6 +280,7 @@ func (m *portableMaps) Close() error {
 		m.Askers,
 		m.CallScratch,
 		m.CallSpecs,
+		m.Claims,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -305,6 +311,7 @@ func (m *portableMaps) Close() error {
 //
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableVariables struct {
+	Generation     *ebpf.Variable `ebpf:"generation"`
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`

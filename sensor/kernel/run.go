@@ -2,12 +2,14 @@ package kernel
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -94,11 +96,18 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 }
 
 // Look wakes a reader that sleeps beside records. Who calls it every second bounds by that how late
-// a record can be that slipped in as the reader fell asleep.
-func (s *Sensor) Look() {
+// a record can be that slipped in as the reader fell asleep. It also tells the programs that
+// somebody listens: those of a sensor that is kept go quiet without.
+func (s *Sensor) Look() error {
+	err := s.configure(func(c *typedSettings) {
+		if s.pins != nil {
+			c.Duty = s.pins.number << 2 // it has gone quiet where this process was stopped for long
+		}
+	})
 	if w := s.wake.Load(); w != nil && s.waiting() {
 		w.now()
 	}
+	return err
 }
 
 func (s *Sensor) deliverSeen(ctx context.Context, handle func(*event.Event)) {
@@ -128,15 +137,17 @@ func (s *Sensor) drain(ctx context.Context, heads *[2]head, handle func(*event.E
 				return n, err
 			}
 		}
-		h := &heads[0]
-		if !h.full || heads[1].full && heads[1].time < h.time {
-			h = &heads[1]
+		i := 0
+		if !heads[0].full || heads[1].full && heads[1].time < heads[0].time {
+			i = 1
 		}
+		h := &heads[i]
 		if !h.full || h.time > cut {
 			return n, nil
 		}
 		h.full = false
 		s.deliver(h.rec.RawSample, handle)
+		s.hold(i, 0)
 	}
 	return n, nil
 }
@@ -159,6 +170,7 @@ func (s *Sensor) fill(i int, h *head) error {
 			continue
 		}
 		h.full = true
+		s.hold(i, event.Kind(binary.NativeEndian.Uint16(h.rec.RawSample[kindAt:])))
 	}
 	return nil
 }
@@ -259,9 +271,16 @@ func (s *Sensor) waiting() bool {
 	return s.rings[0].AvailableBytes() > 0 || s.rings[1].AvailableBytes() > 0
 }
 
-func bootNow() uint64 {
+const kindAt = unsafe.Offsetof(typedHeader{}.Kind)
+
+func bootNow() uint64 { return clockNow(unix.CLOCK_BOOTTIME) }
+
+// monotonicNow stands still while the host sleeps.
+func monotonicNow() uint64 { return clockNow(unix.CLOCK_MONOTONIC) }
+
+func clockNow(which int32) uint64 {
 	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
+	_ = unix.ClockGettime(which, &t)
 	return uint64(t.Nano())
 }
 

@@ -196,9 +196,10 @@ type typedSettings struct {
 	Watching uint32
 	Prefixes uint32
 	Asleep   [2]uint32
-	Pad      uint32
+	Duty     uint32
 	IoStep   uint64
 	IoMin    int64
+	Lease    uint64
 }
 
 type typedTally struct {
@@ -260,6 +261,7 @@ const (
 	typedMapAskers         = "askers"
 	typedMapCallScratch    = "call_scratch"
 	typedMapCallSpecs      = "call_specs"
+	typedMapClaims         = "claims"
 	typedMapCollapsed      = "collapsed"
 	typedMapCurrent        = "current"
 	typedMapDropped        = "dropped"
@@ -324,6 +326,7 @@ const (
 	typedProgOnUringDone   = "on_uring_done"
 	typedProgOnUringIo     = "on_uring_io"
 	typedProgOnUringSubmit = "on_uring_submit"
+	typedVarGeneration     = "generation"
 	typedVarUnusedCall     = "unused_call"
 	typedVarUnusedCallSpec = "unused_call_spec"
 	typedVarUnusedDns      = "unused_dns"
@@ -426,6 +429,7 @@ type typedMapSpecs struct {
 	Askers       *ebpf.MapSpec `ebpf:"askers"`
 	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
+	Claims       *ebpf.MapSpec `ebpf:"claims"`
 	Collapsed    *ebpf.MapSpec `ebpf:"collapsed"`
 	Current      *ebpf.MapSpec `ebpf:"current"`
 	Dropped      *ebpf.MapSpec `ebpf:"dropped"`
@@ -455,6 +459,7 @@ type typedMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
+	Generation     *ebpf.VariableSpec `ebpf:"generation"`
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
@@ -488,6 +493,7 @@ type typedMaps struct {
 	Askers       *ebpf.Map `ebpf:"askers"`
 	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
+	Claims       *ebpf.Map `ebpf:"claims"`
 	Collapsed    *ebpf.Map `ebpf:"collapsed"`
 	Current      *ebpf.Map `ebpf:"current"`
 	Dropped      *ebpf.Map `ebpf:"dropped"`
@@ -518,6 +524,7 @@ func (m *typedMaps) Close() error {
 		m.Askers,
 		m.CallScratch,
 		m.CallSpecs,
+		m.Claims,
 		m.Collapsed,
 		m.Current,
 		m.Dropped,
@@ -548,6 +555,7 @@ func (m *typedMaps) Close() error {
 //
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
+	Generation     *ebpf.Variable `ebpf:"generation"`
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`

@@ -122,14 +122,14 @@ static __always_inline bool asks(struct net_record *r, struct sock *sk) {
 	return true;
 }
 
-static __always_inline int look_up(struct sock *sk, int ret, u16 flags) {
+static __always_inline int look_up(struct sock *sk, int ret, u16 flags, u32 hook) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct settings *s = config();
 	struct net_record r = {};
 	struct pt_regs *regs;
 	u64 arg[4];
 
-	if (!s || t->tgid == s->self || !(s->kinds & 1ULL << NET_DNS) || !asks(&r, sk))
+	if (!s || t->tgid == s->self || !(s->kinds & 1ULL << NET_DNS) || !on_duty(s, hook) || !asks(&r, sk))
 		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(t);
 	call_args(regs, false, arg);
@@ -150,10 +150,10 @@ static __always_inline int look_up(struct sock *sk, int ret, u16 flags) {
 
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_dns_send, struct sock *sk, int ret, int flags) {
-	return ret > 0 ? look_up(sk, ret, F_INITIATED) : 0;
+	return ret > 0 ? look_up(sk, ret, F_INITIATED, AT_DNS_SEND) : 0;
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(on_dns_recv, struct sock *sk, int ret, int flags) {
-	return ret > 0 && !(flags & MSG_PEEK) ? look_up(sk, ret, 0) : 0;
+	return ret > 0 && !(flags & MSG_PEEK) ? look_up(sk, ret, 0, AT_DNS_RECEIVE) : 0;
 }

@@ -8,7 +8,7 @@ int on_sysctl(struct bpf_sysctl *ctx) {
 	struct call_buffer *b;
 	long n;
 
-	if (!ctx->write || !s || !(s->kinds & 1ull << HOST_SYSCTL))
+	if (!ctx->write || !s || !(s->kinds & 1ull << HOST_SYSCTL) || !on_duty(s, AT_SYSCTL))
 		return 1;
 	b = call_begin(HOST_SYSCTL);
 	if (!b)
@@ -28,7 +28,7 @@ int on_sysctl(struct bpf_sysctl *ctx) {
 
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(on_cgroup, struct cgroup *group, const char *path) {
-	struct call_buffer *b = call_begin(CGROUP_CREATE);
+	struct call_buffer *b = on_duty(config(), AT_MKDIR) ? call_begin(CGROUP_CREATE) : 0;
 	long n;
 
 	if (!b)

@@ -127,7 +127,7 @@ int BPF_PROG(on_uring_io, void *ring, void *req) {
 	struct file *f;
 	s32 res;
 
-	if (!req || !s || t->tgid == s->self)
+	if (!req || !s || t->tgid == s->self || !on_duty(s, AT_COMPLETE_IO))
 		return 0;
 	switch (R1(req, struct io_kiocb, opcode)) {
 	case URING_WRITEV:

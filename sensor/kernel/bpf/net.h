@@ -271,7 +271,7 @@ int BPF_PROG(on_send, struct sock *sk, int ret, int flags) {
 	struct settings *s = config();
 	struct net_record r = {};
 
-	if (ret <= 0 || !s || t->tgid == s->self || !fill_socket(&r, sk) || !r.remote_port)
+	if (ret <= 0 || !s || t->tgid == s->self || !on_duty(s, AT_SEND) || !fill_socket(&r, sk) || !r.remote_port)
 		return 0;
 	if (!flow_grew(&flows, &r, t, ret))
 		return 0;

@@ -20,8 +20,8 @@ struct bpf_sock {
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 
-static __always_inline bool fill_peer(struct net_record *r, struct bpf_sock_addr *a, struct settings *s, struct task_struct *t) {
-	if (!s || t->tgid == s->self)
+static __always_inline bool fill_peer(struct net_record *r, struct bpf_sock_addr *a, struct settings *s, struct task_struct *t, u32 hook) {
+	if (!s || t->tgid == s->self || !on_duty(s, hook))
 		return false;
 	r->protocol = a->protocol;
 	if (r->protocol != IPPROTO_TCP && r->protocol != IPPROTO_UDP)
@@ -74,7 +74,7 @@ static __always_inline int connecting(struct bpf_sock_addr *a, bool six) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct net_record r = {};
 
-	if (!(config_kinds() & 1ULL << NET_CONNECT) || told_at_exit(t) || !fill_peer(&r, a, config(), t))
+	if (!(config_kinds() & 1ULL << NET_CONNECT) || told_at_exit(t) || !fill_peer(&r, a, config(), t, six ? AT_CONNECT6 : AT_CONNECT4))
 		return 1;
 	if (six)
 		fill_peer6(&r, a);
@@ -89,7 +89,7 @@ static __always_inline int sending(struct bpf_sock_addr *a, bool six) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct net_record r = {};
 
-	if (!fill_peer(&r, a, config(), t))
+	if (!fill_peer(&r, a, config(), t, six ? AT_SENDMSG6 : AT_SENDMSG4))
 		return 1;
 	if (six)
 		fill_peer6(&r, a);

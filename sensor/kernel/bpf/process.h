@@ -181,6 +181,8 @@ int BPF_PROG(on_exec, struct task_struct *t, int old_pid, struct linux_binprm *b
 	u32 cpu = bpf_get_smp_processor_id();
 	struct exec_buffer *b = bpf_map_lookup_elem(&exec_scratch, &cpu);
 
+	if (!on_duty(config(), AT_EXEC))
+		return 0;
 	if (!b || __sync_lock_test_and_set(&b->busy, 1)) {
 		drop(PROCESS_START);
 		return 0;
@@ -194,7 +196,7 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child) {
 	struct header h = {};
 
-	if (child->pid != child->tgid)
+	if (child->pid != child->tgid || !on_duty(config(), AT_FORK))
 		return 0;
 	fill_header(&h, child, PROCESS_FORK);
 	h.ppid = child->real_parent->tgid;
@@ -209,6 +211,8 @@ int BPF_PROG(on_exit, struct task_struct *t) {
 
 	if (t->signal->live.counter)
 		return 0; // other threads go on
+	if (!on_duty(config(), AT_END))
+		return 0;
 	fill_header(&h, t, PROCESS_EXIT);
 	code = t->signal->group_exit_code;
 	h.result = code ? code : t->exit_code;

@@ -14,7 +14,7 @@ int BPF_PROG(on_receive, struct sock *sk, int ret, int flags) {
 	struct settings *s = config();
 	struct net_record r = {};
 
-	if (ret <= 0 || flags & MSG_PEEK || !s || t->tgid == s->self || !(s->kinds & 1ULL << NET_RECEIVE))
+	if (ret <= 0 || flags & MSG_PEEK || !s || t->tgid == s->self || !(s->kinds & 1ULL << NET_RECEIVE) || !on_duty(s, AT_RECEIVE))
 		return 0;
 	if (!fill_socket(&r, sk) || !r.remote_port || !flow_grew(&received, &r, t, ret))
 		return 0;

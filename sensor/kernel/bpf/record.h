@@ -140,9 +140,10 @@ struct settings {
 	u32 watching; // the watched map is not empty
 	u32 prefixes; // file changes are wanted below these paths only
 	u32 asleep[2]; // the reader of this ring wants to be woken
-	u32 pad;
+	u32 duty; // generation of programs that tells, and phase of a handover
 	u64 io_step; // told of when so many bytes were read and written
 	s64 io_min; // size of the files that this is counted for
+	u64 lease; // monotonic time after which nobody is thought to listen any more
 };
 
 struct {
@@ -197,6 +198,50 @@ static __always_inline struct settings *config(void) {
 	return bpf_map_lookup_elem(&current, &zero);
 }
 
+// Programs outlive the agent that loaded them. The next agent loads a generation of its own beside
+// them, and then lets that one tell: what one generation tells of, the other does not.
+enum { QUIET = 0xff }; // no generation has this number
+enum { DUTY_CLAIM = 1, DUTY_SWITCH = 2 };
+
+const volatile u32 generation = 0;
+
+// Where a generation stands aside. The number is the same in each of them.
+enum hook { AT_EXIT, AT_EXEC, AT_FORK, AT_END, AT_SIGNAL, AT_SUBMIT, AT_COMPLETE, AT_COMPLETE_IO, AT_SEND, AT_RECEIVE, AT_DNS_SEND,
+	AT_DNS_RECEIVE, AT_CAPABLE, AT_SYSCTL, AT_MKDIR, AT_CONNECT4, AT_CONNECT6, AT_SENDMSG4, AT_SENDMSG6 };
+
+// What the old generation told of while the duty passes on, by thread and hook.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, u32);
+} claims SEC(".maps");
+
+// At each hook the old generation comes first. It claims what it tells of before the duty passes on,
+// so that the new one, which may look after that, lets those go.
+static __always_inline bool hand_over(u32 duty, bool mine, u32 hook) {
+	u64 key = bpf_get_current_pid_tgid() << 32 | hook;
+	u32 one = 1;
+
+	if (duty == QUIET)
+		return false;
+	if ((duty & 3) == DUTY_SWITCH)
+		return mine && bpf_map_delete_elem(&claims, &key);
+	if (mine)
+		bpf_map_update_elem(&claims, &key, &one, BPF_ANY);
+	else
+		bpf_map_delete_elem(&claims, &key);
+	return mine;
+}
+
+// on_duty reports whether this generation is the one that tells.
+static __always_inline bool on_duty(struct settings *s, u32 hook) {
+	u32 duty = s ? s->duty : QUIET;
+	bool mine = duty >> 2 == generation;
+
+	return duty & 3 ? hand_over(duty, mine, hook) : mine;
+}
+
 static __always_inline void count(void *map, u32 kind) {
 	u64 *n = bpf_map_lookup_elem(map, &kind);
 	if (n)
@@ -213,6 +258,12 @@ static __always_inline void send(void *ring, u32 which, struct header *h, u64 le
 	struct settings *s = config();
 	u64 flags = BPF_RB_NO_WAKEUP;
 
+	// Time since boot is never behind the monotonic one, which stands still while the host sleeps.
+	if (s && h->time > s->lease && bpf_ktime_get_ns() > s->lease) {
+		s->duty = QUIET;
+		drop(h->kind);
+		return;
+	}
 	if (s && s->asleep[which]) {
 		s->asleep[which] = 0;
 		flags = BPF_RB_FORCE_WAKEUP;

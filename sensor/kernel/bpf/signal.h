@@ -19,6 +19,8 @@ int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct
 		code = BPF_CORE_READ(info, si_code);
 	if (code != 0 && code != -1 && code != -6) // kill, sigqueue, tgkill
 		return 0;
+	if (!on_duty(s, AT_SIGNAL))
+		return 0;
 	b = call_begin(PROCESS_SIGNAL);
 	if (!b)
 		return 0;
@@ -26,6 +28,9 @@ int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct
 	b->r.arg[0] = sig;
 	b->r.arg[1] = code;
 	call_target(b, task);
+	// Who ends the agent may be gone when the next one reads this, and be known to nobody.
+	if (target == s->self && t->mm)
+		b->r.path_len = call_path(b, R2(t, struct task_struct, mm, exe_file));
 	call_end(b);
 	return 0;
 }

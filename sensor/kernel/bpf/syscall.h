@@ -93,7 +93,7 @@ int BPF_PROG(dispatch, struct pt_regs *regs, long ret) {
 	if (!route)
 		return 0;
 	s = config();
-	if (!s || t->tgid == s->self)
+	if (!s || t->tgid == s->self || !on_duty(s, AT_EXIT | call_number(regs) << 8))
 		return 0;
 	bpf_tail_call(ctx, &handlers, route & (HANDLERS - 1));
 	return 0;

@@ -123,7 +123,7 @@ int BPF_PROG(on_capable, const struct cred *cred, struct user_namespace *target,
 	struct tally_key key = {};
 	struct tally *n;
 
-	if (!s || t->tgid == s->self || !t->mm)
+	if (!s || t->tgid == s->self || !t->mm || !on_duty(s, AT_CAPABLE))
 		return 0;
 	tally_key_of(&key, t, PROCESS_CAPABILITY, cap, ret);
 	if (!tally(&key, 0) && (n = tally_new(t, &key, 0)))

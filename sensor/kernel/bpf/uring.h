@@ -230,7 +230,7 @@ int BPF_PROG(on_uring_submit, void *req) {
 	struct file_buffer *b;
 	bool told = false;
 
-	if (!kind || !s || !(s->kinds & (1ull << kind)) || t->tgid == s->self)
+	if (!kind || !s || !(s->kinds & (1ull << kind)) || t->tgid == s->self || !on_duty(s, AT_SUBMIT))
 		return 0;
 	b = file_begin(kind);
 	if (!b)
@@ -306,7 +306,7 @@ int BPF_PROG(on_uring_done, void *ring, void *req) {
 	if (!req || !s)
 		return 0;
 	op = R1(req, struct io_kiocb, opcode);
-	if (!uring_counts(op) || t->tgid == s->self)
+	if (!uring_counts(op) || t->tgid == s->self || !on_duty(s, AT_COMPLETE))
 		return 0;
 	res = R1(req, struct io_kiocb, cqe.res);
 	if (op < URING_RENAMEAT || op > URING_LINKAT) {
