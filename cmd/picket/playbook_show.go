@@ -92,14 +92,15 @@ func stepLine(id string, s *cacao.Step) string {
 	if s.Switch != "" {
 		line += " by " + s.Switch
 	}
+	parts := []string{line}
 	for _, c := range s.Commands {
 		if text, err := c.Text(); err == nil {
 			first, _, _ := strings.Cut(text, "\n")
-			line += fmt.Sprintf(" · %s: %s", c.Type, short(first, 60))
+			parts = append(parts, fmt.Sprintf("%s: %s", c.Type, short(first, 60)))
 		}
 	}
 	_, number, _ := strings.Cut(id, "--")
-	return line + " (" + short(number, 9) + ")"
+	return strings.Join(parts, " · ") + " (" + short(number, 9) + ")"
 }
 
 // dot prints the workflow as a graph.

@@ -21,20 +21,20 @@ func (r *told) withoutLSM(t *testing.T) {
 	}
 }
 
-// box is a container that runs, with a volume at /models and a directory of its own at /own.
-type box struct {
+// sealedBox is a container that runs, with a volume at /models and a directory of its own at /own.
+type sealedBox struct {
 	id, state, volume, cgroup string
 	pid                       int
 }
 
-func newBox(t *testing.T) *box {
+func newSealed(t *testing.T) *sealedBox {
 	t.Helper()
 	runc, err := exec.LookPath("runc")
 	require(t, "runc", err == nil, "needs runc: apt install runc")
 	busybox, err := os.ReadFile("/bin/busybox")
 	require(t, "runc", err == nil, "needs busybox: apt install busybox-static")
 	bundle := t.TempDir()
-	b := &box{id: fmt.Sprintf("picket-seal-%d", os.Getpid()), state: bundle + "/state", volume: bundle + "/volume"}
+	b := &sealedBox{id: fmt.Sprintf("picket-seal-%d", os.Getpid()), state: bundle + "/state", volume: bundle + "/volume"}
 	for _, d := range []string{b.volume, bundle + "/rootfs/bin", bundle + "/rootfs/proc", bundle + "/rootfs/models", bundle + "/rootfs/own"} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ mv $d/weights $d/moved 2>/dev/null && echo $d moved
 rm -f $d/weights $d/moved 2>/dev/null && echo $d removed
 done; (: >/tmpfile) && echo beside; true`
 
-func (b *box) sh(t *testing.T, script string) string {
+func (b *sealedBox) sh(t *testing.T, script string) string {
 	t.Helper()
 	out, err := exec.Command("runc", "--root", b.state, "exec", b.id, "/bin/sh", "-c", script).CombinedOutput()
 	if err != nil {
@@ -126,7 +126,7 @@ func (b *box) sh(t *testing.T, script string) string {
 func TestModelsOfAContainerAreSealed(t *testing.T) {
 	r := newTold(t)
 	r.withoutLSM(t)
-	b := newBox(t)
+	b := newSealed(t)
 	own := fmt.Sprintf("/proc/%d/root/own", b.pid)
 	mounts := func() int {
 		m, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", b.pid))
