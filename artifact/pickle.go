@@ -22,7 +22,7 @@ func looksPickled(head []byte, p *part) bool {
 	}
 	switch {
 	case err == nil:
-		return m.steps > 2 || int64(m.w.at()) == int64(len(head))
+		return m.steps > 2 || m.w.at() == int64(len(head))
 	case m.calls > 0:
 		return true
 	}
@@ -75,7 +75,7 @@ func scanPickles(s *scan, p *part) {
 func (s *scan) trailing(p *part, off int64) {
 	w := newWindow(p, off, windowSize)
 	begins := 0
-	for searched := 0; searched < 16<<20; searched++ {
+	for range 16 << 20 {
 		c, err := w.byte()
 		if err != nil {
 			break

@@ -81,7 +81,7 @@ func (m *machine) run() error {
 }
 
 // step follows one opcode.
-func (m *machine) step(op byte) error { //nolint:funlen // a table: a line or two for each opcode
+func (m *machine) step(op byte) error {
 	switch op {
 	case opBinGet, opLongBinGet, opGet:
 		return m.get(op)

@@ -60,7 +60,8 @@ func linked(h *tar.Header) string {
 func (s *scan) outside(p *part, off int64, name, what string) {
 	slashed := strings.ReplaceAll(name, `\`, "/")
 	clean := path.Clean(slashed)
-	if !path.IsAbs(slashed) && clean != ".." && !strings.HasPrefix(clean, "../") && !(len(slashed) > 1 && slashed[1] == ':') {
+	drive := len(slashed) > 1 && slashed[1] == ':'
+	if !drive && !path.IsAbs(slashed) && clean != ".." && !strings.HasPrefix(clean, "../") {
 		return
 	}
 	s.issue(p, Issue{
