@@ -6,7 +6,10 @@
 package artifact
 
 import (
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -31,9 +34,19 @@ func (v Verdict) String() string { return verdicts[v] }
 // MarshalText implements encoding.TextMarshaler.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (v *Verdict) UnmarshalText(b []byte) error {
+	i := slices.Index(verdicts[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("verdict %q: want one of %s", b, strings.Join(verdicts[:], ", "))
+	}
+	*v = Verdict(i)
+	return nil
+}
+
 // Issue is one thing that a scan found.
 type Issue struct {
-	Rule    string  `json:"rule"`             // what it is an instance of, such as pickle-call; see Rules
+	Rule    string  `json:"rule"`             // what it is an instance of, such as pickle-call
 	Verdict Verdict `json:"verdict"`          // what this alone makes of the file
 	Part    string  `json:"part,omitempty"`   // members from the outside in, joined by !: weights.tar.gz!data.pkl
 	Offset  int64   `json:"offset"`           // byte in that part; -1 where none can be named

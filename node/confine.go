@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,4 +132,47 @@ func ownData(dir string) error {
 		}
 	}
 	return nil
+}
+
+// RunConfined runs this program again to read what nobody vouches for: as a user without privilege or
+// network where we are root, and never with root's environment. Its descriptor 3 is in. It returns
+// when the program ended.
+func RunConfined(ctx context.Context, in *os.File, out, said io.Writer, args ...string) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: see confine
+		done <- runReader(ctx, in, out, said, args)
+	}()
+	return <-done
+}
+
+func runReader(ctx context.Context, in *os.File, out, said io.Writer, args []string) error {
+	uid := os.Geteuid()
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	if uid == 0 {
+		uid = fallbackUID
+		attr.Credential = &syscall.Credential{Uid: fallbackUID, Gid: fallbackUID}
+		attr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC
+	}
+	if err := confine(uid); err != nil {
+		return err
+	}
+	start := func() (*exec.Cmd, error) {
+		cmd := &exec.Cmd{
+			Path: "/proc/self/exe", Args: append([]string{"picket"}, args...), Dir: "/", Env: []string{"TMPDIR=" + os.TempDir(), "GOMAXPROCS=1"},
+			Stdout: out, Stderr: said, ExtraFiles: []*os.File{in}, SysProcAttr: attr, WaitDelay: time.Second,
+		}
+		return cmd, cmd.Start()
+	}
+	cmd, err := start()
+	if errors.Is(err, unix.EPERM) && attr.Cloneflags != 0 { // in a container without CAP_SYS_ADMIN
+		attr.Cloneflags = 0
+		cmd, err = start()
+	}
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // gone already is as good
+	defer stop()
+	return errors.Join(cmd.Wait(), ctx.Err())
 }

@@ -51,6 +51,7 @@ type CLI struct {
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
 	Playbook   playbookCmd   `cmd:"" help:"Check, show, sign and verify CACAO playbooks."`
 	Replay     replayCmd     `cmd:"" help:"Run the rules over recorded events, of Picket or of other programs."`
+	Scan       scanCmd       `cmd:"" help:"Say what model files would do to the program that loads them."`
 	Lab        labCmd        `cmd:"" help:"Attack a sandbox on this host and see what Picket sees."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
@@ -83,6 +84,7 @@ var examples = map[string]string{
 	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off\npicket policy isolate /system.slice/ollama.service --for 10m\npicket policy freeze /system.slice/ollama.service --for 10m",
 	"replay":          "picket replay events.jsonl\nzcat audit.log.json.gz | picket replay --format auditd -\npicket replay --rules sigma/rules/linux --output json sysmon.jsonl.gz\npicket replay --mapping our-names.yml --logsource category=process_creation,product=linux --fail-on high events.jsonl",
 	"model":           "picket model sign /models/llama --private-key signing.pem\npicket model verify /models/llama --public-key signing.pub\npicket model verify /models/llama --roots ca.pem --subject release@example.org\npicket model manifest /models/llama --output json",
+	"scan":            "picket scan model.pt\npicket scan ~/.cache/huggingface --fail-on malicious\npicket scan models/ --allow 'mylib.models.*' --output sarif > scan.sarif",
 	"lab":             "picket lab list\npicket lab attack steal-weights",
 	"completion":      "picket completion bash > /etc/bash_completion.d/picket\npicket completion zsh > ~/.zfunc/_picket",
 	"version":         "picket version --output json",
