@@ -119,13 +119,13 @@ func addressFields() map[uint16]func(*event.Event) netip.Addr {
 		"net.remote.ip": func(e *event.Event) netip.Addr { return e.Net.Remote.Addr() },
 		"net.local.ip":  func(e *event.Event) netip.Addr { return e.Net.Local.Addr() },
 		"DestinationIp": func(e *event.Event) netip.Addr {
-			if accepting(e.Kind) {
+			if e.Kind.Accepts() {
 				return e.Net.Local.Addr()
 			}
 			return e.Net.Remote.Addr()
 		},
 		"SourceIp": func(e *event.Event) netip.Addr {
-			if accepting(e.Kind) {
+			if e.Kind.Accepts() {
 				return e.Net.Remote.Addr()
 			}
 			return e.Net.Local.Addr()
@@ -150,10 +150,6 @@ var addressOf = func() []func(*event.Event) netip.Addr {
 	}
 	return out
 }()
-
-func accepting(k event.Kind) bool {
-	return k == event.NetAccept || k == event.NetListen || k == event.NetBind
-}
 
 // Value implements sigma.Event.
 func (v *view) Value(id uint16) sigma.Value {

@@ -41,14 +41,14 @@ var netRows = []Info{
 // source is the end that connected. An event that was set field by field sets net.initiated first
 // or is taken as initiated.
 func (e *Event) source() *netip.AddrPort {
-	if e.Kind == NetAccept || e.Kind == NetListen || e.Kind == NetBind {
+	if e.Kind.Accepts() {
 		return &e.Net.Remote
 	}
 	return &e.Net.Local
 }
 
 func (e *Event) destination() *netip.AddrPort {
-	if e.Kind == NetAccept || e.Kind == NetListen || e.Kind == NetBind {
+	if e.Kind.Accepts() {
 		return &e.Net.Local
 	}
 	return &e.Net.Remote

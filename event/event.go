@@ -77,6 +77,9 @@ const PolicyViolation Kind = 48
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
+// Accepts reports whether an event of the kind is of the end that is connected to.
+func (k Kind) Accepts() bool { return k == NetAccept || k == NetListen || k == NetBind }
+
 var kindNames = [MaxKinds]string{
 	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
