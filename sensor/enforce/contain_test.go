@@ -27,16 +27,18 @@ func newBox(t *testing.T) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &told{Enforcer: &Enforcer{Cgroups: c}}
-	return &box{c, r.group(t, "")}
+	b := &box{Cgroups: c}
+	b.group = b.told().group(t, "")
+	return b
 }
 
-// script runs a shell inside a cgroup, in a session of its own, until the test ends. It returns once
-// the script has said a first line.
-func (b *box) script(t *testing.T, group, text string) *exec.Cmd {
+// told makes and fills cgroups as the tests of policies do.
+func (b *box) told() *told { return &told{Enforcer: &Enforcer{Cgroups: b.Cgroups}} }
+
+// speak starts a command that says a first line when it is ready, and has end called when the test
+// ends. It returns that line, and what the command says after it.
+func speak(t *testing.T, cmd *exec.Cmd, end func()) (first string, rest *bufio.Reader) {
 	t.Helper()
-	r := &told{Enforcer: &Enforcer{Cgroups: b.Cgroups}}
-	cmd := r.command(t, group, "bash", "-c", text)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -45,13 +47,23 @@ func (b *box) script(t *testing.T, group, text string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		end()
 		_ = out.Close()
 		_ = cmd.Wait()
 	})
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+	rest = bufio.NewReader(out)
+	if first, err = rest.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
+	return first, rest
+}
+
+// script runs a shell inside a cgroup, in a session of its own, until the test ends. It returns once
+// the script has said a first line.
+func (b *box) script(t *testing.T, group, text string) *exec.Cmd {
+	t.Helper()
+	cmd := b.told().command(t, group, "bash", "-c", text)
+	speak(t, cmd, func() { _ = cmd.Process.Kill() })
 	return cmd
 }
 
@@ -73,7 +85,7 @@ func advances(t *testing.T, file string) bool {
 
 func TestFreezeAndThaw(t *testing.T) {
 	b := newBox(t)
-	below := (&told{Enforcer: &Enforcer{Cgroups: b.Cgroups}}).group(t, b.group)
+	below := b.told().group(t, b.group)
 	file := t.TempDir() + "/n"
 	b.script(t, below, counter(file))
 	if !advances(t, file) {
@@ -179,7 +191,7 @@ func TestKill(t *testing.T) {
 // what it starts meanwhile belongs to it.
 func TestGather(t *testing.T) {
 	b := newBox(t)
-	other := (&told{Enforcer: &Enforcer{Cgroups: b.Cgroups}}).group(t, b.group)
+	other := b.told().group(t, b.group)
 	beside := b.script(t, b.group, "echo; sleep 60; :")
 	for i := range 20 {
 		// The one writes into another cgroup of its own; another forks all the time.

@@ -3,6 +3,7 @@ package enforce
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
@@ -118,12 +119,7 @@ func (c *Cgroups) sockets(cgroup string) (owned, []string, error) {
 			}
 		}
 	}
-	var out []string
-	for _, file := range spaces {
-		out = append(out, file)
-	}
-	slices.Sort(out)
-	return o, out, err
+	return o, slices.Sorted(maps.Values(spaces)), err
 }
 
 // within calls f with a socket into the kernel that belongs to another network namespace. Only the

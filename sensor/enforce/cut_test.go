@@ -56,28 +56,17 @@ type holder struct {
 
 func (b *box) hold(t *testing.T, group string, argv ...string) *holder {
 	t.Helper()
-	cmd := (&told{Enforcer: &Enforcer{Cgroups: b.Cgroups}}).command(t, group, argv...)
+	cmd := b.told().command(t, group, argv...)
 	cmd.Env = append(os.Environ(), "ENFORCE_TEST_ROLE=hold")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	first, out := speak(t, cmd, func() { _ = in.Close() })
+	if first != "ready\n" {
+		t.Fatalf("it said %q", first)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	})
-	h := &holder{cmd, in, bufio.NewReader(out)}
-	if s, err := h.out.ReadString('\n'); err != nil || s != "ready\n" {
-		t.Fatalf("it said %q, %v", s, err)
-	}
-	return h
+	return &holder{cmd, in, out}
 }
 
 func (h *holder) ask(t *testing.T) string {
@@ -94,7 +83,7 @@ func (h *holder) ask(t *testing.T) string {
 
 func TestCut(t *testing.T) {
 	b := newBox(t)
-	r := &told{Enforcer: &Enforcer{Cgroups: b.Cgroups}}
+	r := b.told()
 	below, other := r.group(t, b.group), r.group(t, "")
 	listen := func(network, at string) string {
 		l, err := net.Listen(network, at)

@@ -151,7 +151,7 @@ func descend(pid int, start uint64, f func(Process) error) error {
 	todo := []Process{first}
 	for ; len(todo) > 0; todo = todo[1:] {
 		p := todo[0]
-		if why := guards(strconv.Itoa(p.PID), host); why != "" {
+		if why := guards(p.PID, host); why != "" {
 			return fmt.Errorf("process %d is %s, which nothing is done to", p.PID, why)
 		}
 		if err := f(p); err != nil {

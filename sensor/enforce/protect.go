@@ -2,10 +2,8 @@ package enforce
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -24,38 +22,30 @@ func (c *Cgroups) protects(cgroup string) error {
 		return fmt.Errorf("cgroup %s is the root of all: nothing is done to it", cgroup)
 	}
 	host, _ := os.Readlink("/proc/self/ns/mnt") // "" fits no process
-	found := error(nil)
-	_ = filepath.WalkDir(c.root+cgroup, func(path string, d fs.DirEntry, err error) error { // what vanished holds nothing
-		if err != nil || !d.IsDir() {
-			return nil
-		}
-		b, err := os.ReadFile(path + "/cgroup.procs")
-		if err != nil {
-			return nil
-		}
-		for pid := range strings.FieldsSeq(string(b)) {
+	return c.walk(cgroup, func(dir string) error {
+		pids, _ := procs(c.root + dir) // what vanished holds nothing
+		for _, pid := range pids {
 			if why := guards(pid, host); why != "" {
-				found = fmt.Errorf("cgroup %s holds %s (pid %s), which nothing is done to", cgroup, why, pid)
-				return fs.SkipAll
+				return fmt.Errorf("cgroup %s holds %s (pid %d), which nothing is done to", cgroup, why, pid)
 			}
 		}
 		return nil
 	})
-	return found
 }
 
 // guards says what a process guards, "" where the host runs without it.
-func guards(pid, host string) string {
+func guards(pid int, host string) string {
 	switch pid {
-	case "1":
+	case 1:
 		return "init"
-	case strconv.Itoa(os.Getpid()), strconv.Itoa(os.Getppid()):
+	case os.Getpid(), os.Getppid():
 		return "Picket itself"
 	}
-	if ns, err := os.Readlink("/proc/" + pid + "/ns/mnt"); err != nil || ns != host {
+	dir := fmt.Sprintf("/proc/%d", pid)
+	if ns, err := os.Readlink(dir + "/ns/mnt"); err != nil || ns != host {
 		return ""
 	}
-	exe, err := os.Readlink("/proc/" + pid + "/exe")
+	exe, err := os.Readlink(dir + "/exe")
 	if err != nil {
 		return ""
 	}

@@ -126,12 +126,18 @@ func (e *Enforcer) identify(dir int, paths []string) ([]found, error) {
 	return out, nil
 }
 
+// openBelow opens what a path leads to for who has dir as its root: no link and no .. leads out of it.
+func openBelow(dir int, p string, flags uint64) (int, error) {
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	return unix.Openat2(dir, p, &how)
+}
+
 // openIn opens a file below a root for reading. Links lead to where they lead a process there.
 func openIn(dir int, p string) (int, bool) {
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOCTTY, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(dir, p, &how)
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+	fd, err := openBelow(dir, p, flags)
 	for tries := 0; errors.Is(err, unix.EAGAIN) && tries < 8; tries++ { // something was renamed on the way
-		fd, err = unix.Openat2(dir, p, &how)
+		fd, err = openBelow(dir, p, flags)
 	}
 	if err != nil {
 		return -1, false
@@ -164,8 +170,7 @@ func expand(dir int, p string) []string {
 	if !strings.Contains(last, "*") {
 		return []string{p}
 	}
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(dir, parent, &how)
+	fd, err := openBelow(dir, parent, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil
 	}

@@ -3,11 +3,10 @@ package enforce
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -70,25 +69,22 @@ func (e *Enforcer) spaces(cgroup string) (pids []string, err error) {
 		return nil, fmt.Errorf("look for mount namespaces: %w", err)
 	}
 	seen := map[string]bool{}
-	_ = filepath.WalkDir(e.root+cgroup, func(path string, d fs.DirEntry, walk error) error { // what vanished holds nothing
-		if walk != nil || !d.IsDir() {
-			return nil //nolint:nilerr // as above
-		}
-		procs, _ := os.ReadFile(path + "/cgroup.procs") // none, where it is gone
-		for pid := range strings.FieldsSeq(string(procs)) {
-			space, gone := os.Readlink("/proc/" + pid + "/ns/mnt")
+	walked := e.walk(cgroup, func(dir string) error {
+		members, _ := procs(e.root + dir) // none, where it is gone
+		for _, pid := range members {
+			space, gone := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 			if gone != nil || seen[space] {
 				continue
 			}
 			if seen[space] = true; space == host {
-				err = fmt.Errorf("models: process %s of cgroup %s shares the host's mounts: without LSM they are kept read-only in containers only; mode: observe tells what changes", pid, cgroup)
+				err = fmt.Errorf("models: process %d of cgroup %s shares the host's mounts: without LSM they are kept read-only in containers only; mode: observe tells what changes", pid, cgroup)
 				continue
 			}
-			pids = append(pids, pid)
+			pids = append(pids, strconv.Itoa(pid))
 		}
 		return nil
 	})
-	return pids, err
+	return pids, errors.Join(err, walked)
 }
 
 // onTop opens what a path leads to for a process, and reports whether a seal lies there. It returns
@@ -99,8 +95,7 @@ func onTop(pid, p string) (fd int, sealed bool, err error) {
 		return -1, false, nil //nolint:nilerr // the process is gone
 	}
 	defer unix.Close(root) //nolint:errcheck // nothing was written
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	if fd, err = unix.Openat2(root, p, &how); err != nil {
+	if fd, err = openBelow(root, p, unix.O_PATH|unix.O_DIRECTORY); err != nil {
 		return -1, false, nil //nolint:nilerr // nothing is there yet
 	}
 	var st unix.Statfs_t

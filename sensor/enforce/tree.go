@@ -51,8 +51,7 @@ func (e *Enforcer) plant(id uint64, b *binding, paths []string) error {
 	}
 	found := map[int]string{}
 	for _, p := range paths {
-		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-		if fd, err := unix.Openat2(b.dir, p, &how); err == nil {
+		if fd, err := openBelow(b.dir, p, unix.O_PATH|unix.O_DIRECTORY); err == nil {
 			found[fd] = p
 		}
 	}
