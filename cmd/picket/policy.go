@@ -223,19 +223,37 @@ type policyIsolateCmd struct {
 	Off    bool          `help:"Let it back."`
 }
 
-// containUntil checks a cgroup and how long something is done to it, and returns the end; the zero
-// time ends it at once.
-func containUntil(cgroup string, long time.Duration, off bool) (time.Time, error) {
+// containment is what is done to a cgroup for a while, and the words for it.
+type containment struct {
+	do           func(cfg *node.Config, cgroup string, until time.Time) error
+	begun, ended string
+}
+
+// contain has a containment done to a cgroup, or ended.
+func (a *app) contain(is containment, cgroup string, long time.Duration, off bool) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
 	if policy.Guarded(cgroup) || !strings.HasPrefix(cgroup, "/") {
-		return time.Time{}, &node.Error{Err: fmt.Errorf("%q is no cgroup of a workload", cgroup), Hint: "picket hunt class:process --output json shows process.cgroup", Code: node.ExitUsage}
+		return &node.Error{Err: fmt.Errorf("%q is no cgroup of a workload", cgroup), Hint: "picket hunt class:process --output json shows process.cgroup", Code: node.ExitUsage}
 	}
 	if long <= 0 || long > 7*24*time.Hour {
-		return time.Time{}, &node.Error{Err: fmt.Errorf("--for %s: want up to a week", long), Code: node.ExitUsage}
+		return &node.Error{Err: fmt.Errorf("--for %s: want up to a week", long), Code: node.ExitUsage}
+	}
+	var until time.Time // which ends it at once
+	if !off {
+		until = time.Now().Add(long)
+	}
+	if err := is.do(cfg, cgroup, until); err != nil {
+		return err
 	}
 	if off {
-		return time.Time{}, nil
+		a.printf("%s: %s within two seconds\n", printable(cgroup, false), is.ended)
+		return nil
 	}
-	return time.Now().Add(long), nil
+	a.printf("%s: %s within two seconds, until %s; picket policy show says whether\n", printable(cgroup, false), is.begun, until.Format("2006-01-02 15:04"))
+	return nil
 }
 
 type policyFreezeCmd struct {
@@ -245,43 +263,11 @@ type policyFreezeCmd struct {
 }
 
 func (c *policyFreezeCmd) Run(a *app) error {
-	cfg, err := a.config()
-	if err != nil {
-		return err
-	}
-	until, err := containUntil(c.Cgroup, c.For, c.Off)
-	if err != nil {
-		return err
-	}
-	if err := node.FreezeCgroup(cfg, c.Cgroup, until); err != nil {
-		return err
-	}
-	if c.Off {
-		a.printf("%s: goes on within two seconds\n", printable(c.Cgroup, false))
-		return nil
-	}
-	a.printf("%s: frozen within two seconds, until %s; picket policy show says whether\n", printable(c.Cgroup, false), until.Format("2006-01-02 15:04"))
-	return nil
+	return a.contain(containment{node.FreezeCgroup, "frozen", "goes on"}, c.Cgroup, c.For, c.Off)
 }
 
 func (c *policyIsolateCmd) Run(a *app) error {
-	cfg, err := a.config()
-	if err != nil {
-		return err
-	}
-	until, err := containUntil(c.Cgroup, c.For, c.Off)
-	if err != nil {
-		return err
-	}
-	if err := node.IsolateCgroup(cfg, c.Cgroup, until); err != nil {
-		return err
-	}
-	if c.Off {
-		a.printf("%s: back on the network within two seconds\n", printable(c.Cgroup, false))
-		return nil
-	}
-	a.printf("%s: cut off within two seconds, until %s; picket policy show says whether\n", printable(c.Cgroup, false), until.Format("2006-01-02 15:04"))
-	return nil
+	return a.contain(containment{node.IsolateCgroup, "cut off", "back on the network"}, c.Cgroup, c.For, c.Off)
 }
 
 // nameOf makes a policy's name of a container's or a cgroup's.
