@@ -26,9 +26,14 @@ func (p *part) base() string {
 	return p.name
 }
 
+// member makes a part that lies in p, of n bytes or, for -1, of as many as r has.
+func (p *part) member(name string, r io.ReaderAt, n int64) *part {
+	return &part{ReaderAt: r, size: n, name: p.name + "!" + name, depth: p.depth + 1}
+}
+
 // section makes a member of n bytes at off, that lies in p as it is.
 func (p *part) section(name string, off, n int64) *part {
-	return &part{ReaderAt: io.NewSectionReader(p, off, n), size: n, name: p.name + "!" + name, depth: p.depth + 1}
+	return p.member(name, io.NewSectionReader(p, off, n), n)
 }
 
 // stream reads p from off to its end.
@@ -38,7 +43,7 @@ func (p *part) stream(off int64) *io.SectionReader {
 
 // unpack makes a member of what r unpacks, of which packed tells how much it read so far.
 func (s *scan) unpack(p *part, name string, r io.Reader, packed func() int64) *part {
-	m := &part{size: -1, name: p.name + "!" + name, depth: p.depth + 1}
+	m := p.member(name, nil, -1)
 	m.ReaderAt = &spool{s: s, p: m, r: r, packed: packed}
 	return m
 }

@@ -34,10 +34,10 @@ var decoders = map[string]func([]byte) (io.Reader, error){
 	"base64.urlsafe_b64decode": func(b []byte) (io.Reader, error) {
 		return base64.NewDecoder(base64.URLEncoding, bytes.NewReader(b)), nil
 	},
-	"base64.b16decode":       func(b []byte) (io.Reader, error) { return hex.NewDecoder(bytes.NewReader(bytes.ToLower(b))), nil },
-	"binascii.unhexlify":     func(b []byte) (io.Reader, error) { return hex.NewDecoder(bytes.NewReader(b)), nil },
-	"binascii.a2b_hex":       func(b []byte) (io.Reader, error) { return hex.NewDecoder(bytes.NewReader(b)), nil },
-	"builtins.bytes.fromhex": func(b []byte) (io.Reader, error) { return hex.NewDecoder(bytes.NewReader(b)), nil },
+	"base64.b16decode":       func(b []byte) (io.Reader, error) { return plain16(bytes.ToLower(b)) },
+	"binascii.unhexlify":     plain16,
+	"binascii.a2b_hex":       plain16,
+	"builtins.bytes.fromhex": plain16,
 	"zlib.decompress":        func(b []byte) (io.Reader, error) { return zlib.NewReader(bytes.NewReader(b)) },
 	"gzip.decompress":        func(b []byte) (io.Reader, error) { return gzip.NewReader(bytes.NewReader(b)) },
 	"bz2.decompress":         func(b []byte) (io.Reader, error) { return bzip2.NewReader(bytes.NewReader(b)), nil },
@@ -47,6 +47,8 @@ var decoders = map[string]func([]byte) (io.Reader, error){
 func plain64(b []byte) (io.Reader, error) {
 	return base64.NewDecoder(base64.StdEncoding, bytes.NewReader(b)), nil
 }
+
+func plain16(b []byte) (io.Reader, error) { return hex.NewDecoder(bytes.NewReader(b)), nil }
 
 // unwrap follows bytes through wrappers and decoders into what loads them.
 func (m *machine) unwrap(full string, args []value) (value, bool) {

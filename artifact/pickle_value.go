@@ -222,18 +222,18 @@ func (m *machine) content(v value, name string) *part {
 	switch v.kind() {
 	case isBlob:
 		b := m.blobs[v.num()]
-		return &part{ReaderAt: bytes.NewReader(b), size: int64(len(b)), name: m.p.name + "!" + name, depth: m.p.depth + 1}
+		return m.p.member(name, bytes.NewReader(b), int64(len(b)))
 	case isText, isBytes:
 		at, n, raw, ok := m.extent(v)
 		if ok && !raw {
 			return m.p.section(name, at, n)
 		}
 		if t, known := m.text(v); known {
-			return &part{ReaderAt: strings.NewReader(t), size: int64(len(t)), name: m.p.name + "!" + name, depth: m.p.depth + 1}
+			return m.p.member(name, strings.NewReader(t), int64(len(t)))
 		}
 	case isLatin:
 		if b, ok := m.latin(v); ok {
-			return &part{ReaderAt: bytes.NewReader(b), size: int64(len(b)), name: m.p.name + "!" + name, depth: m.p.depth + 1}
+			return m.p.member(name, bytes.NewReader(b), int64(len(b)))
 		}
 	}
 	return nil
