@@ -51,8 +51,9 @@ type Playbook struct {
 	DataMarkings   map[string]Marking `json:"data_marking_definitions,omitempty"`
 	Signatures     []Signature        `json:"signatures,omitempty"`
 
-	raw   object // the document as it was read
-	typed []byte // what the fields above said then
+	raw   object   // the document as it was read
+	typed []byte   // what the fields above said then
+	shape Problems // what was wrong with the kinds of values in raw
 }
 
 // plain is a Playbook without its way to read and write itself.
@@ -70,7 +71,7 @@ func Parse(data []byte) (*Playbook, error) {
 	if len(found.fatal) > 0 {
 		return nil, found.problems.Errors().sorted()
 	}
-	p := &Playbook{raw: tree.(object)}
+	p := &Playbook{raw: tree.(object), shape: found.problems}
 	if err := json.Unmarshal(data, (*plain)(p)); err != nil {
 		return nil, Problems{{Severity: Error, Message: err.Error()}}
 	}
@@ -80,34 +81,34 @@ func Parse(data []byte) (*Playbook, error) {
 
 // MarshalJSON writes the playbook: the document that was read, with what was changed since.
 func (p *Playbook) MarshalJSON() ([]byte, error) {
-	tree, err := p.tree()
+	tree, _, err := p.tree()
 	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(tree)
 }
 
-// tree returns the document with the changes that were made to the fields.
-func (p *Playbook) tree() (object, error) {
+// tree returns the document with the changes that were made to the fields, and whether it is as read.
+func (p *Playbook) tree() (tree object, asRead bool, err error) {
 	now, err := json.Marshal((*plain)(p))
 	if err != nil {
-		return nil, fmt.Errorf("playbook: %w", err)
+		return nil, false, fmt.Errorf("playbook: %w", err)
 	}
 	if p.raw != nil && bytes.Equal(now, p.typed) {
-		return p.raw, nil
+		return p.raw, true, nil
 	}
 	after, err := readTree(now)
 	if err != nil {
-		return nil, fmt.Errorf("playbook: %w", err)
+		return nil, false, fmt.Errorf("playbook: %w", err)
 	}
 	if p.raw == nil {
-		return after.(object), nil
+		return after.(object), false, nil
 	}
 	before, err := readTree(p.typed)
 	if err != nil {
-		return nil, fmt.Errorf("playbook: %w", err)
+		return nil, false, fmt.Errorf("playbook: %w", err)
 	}
-	return changed(p.raw, before, after).(object), nil
+	return changed(p.raw, before, after).(object), false, nil
 }
 
 // changed carries the difference between before and after over to raw, which says more than they do.

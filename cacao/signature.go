@@ -49,7 +49,7 @@ type Signature struct {
 // Canonical returns the playbook in the canonical form of RFC 8785, without its signatures. Its hash
 // names what was checked, approved and run.
 func (p *Playbook) Canonical() ([]byte, error) {
-	tree, err := p.tree()
+	tree, _, err := p.tree()
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (p *Playbook) Sign(sig Signature, key crypto.Signer) error {
 		return fmt.Errorf("sign: %w", err)
 	}
 	sig.PublicKey, sig.Value = base64.StdEncoding.EncodeToString(der), ""
-	tree, err := p.tree()
+	tree, _, err := p.tree()
 	if err != nil {
 		return err
 	}

@@ -18,11 +18,14 @@ type checker struct {
 // Validate says what is wrong with the playbook: each problem with its place, and what to do about it.
 // A playbook without errors can be run; warnings are about what is odd, open or ignored.
 func (p *Playbook) Validate() Problems {
-	tree, err := p.tree()
+	tree, asRead, err := p.tree()
 	if err != nil {
 		return Problems{{Severity: Error, Message: err.Error()}}
 	}
-	c := &checker{p: p, raw: tree, Problems: checkShape(tree).problems}
+	c := &checker{p: p, raw: tree, Problems: slices.Clone(p.shape)}
+	if !asRead {
+		c.Problems = checkShape(tree).problems
+	}
 	c.envelope()
 	c.summary()
 	c.definitions()

@@ -37,6 +37,7 @@ func (c *checker) step(id string, s *Step) {
 		}
 	}
 	c.ends(ptr, s)
+	seen := c.p.Variables.Within(s)
 	switch s.Type {
 	case ActionStep:
 		c.action(ptr, s)
@@ -49,12 +50,12 @@ func (c *checker) step(id string, s *Step) {
 			c.err(join(ptr, "next_steps"), "a parallel step has at least two branches", "")
 		}
 	case IfStep, WhileStep:
-		c.condition(ptr, s)
+		c.condition(ptr, s, seen)
 	case SwitchStep:
-		c.switches(ptr, s)
+		c.switches(ptr, s, seen)
 	}
-	c.args(ptr, s)
-	c.uses(ptr, s)
+	c.args(ptr, s, seen)
+	c.uses(ptr, s, seen)
 }
 
 // ends checks how a step goes on: by on_completion or by the two others, and an end not at all.
@@ -138,8 +139,7 @@ func (c *checker) command(ptr string, cmd *Command) {
 }
 
 // args checks in_args and out_args.
-func (c *checker) args(ptr string, s *Step) {
-	seen := c.p.Variables.Within(s)
+func (c *checker) args(ptr string, s *Step, seen Variables) {
 	for property, list := range map[string][]string{"in_args": s.InArgs, "out_args": s.OutArgs} {
 		for i, name := range list {
 			at := join(join(ptr, property), i)
@@ -156,8 +156,7 @@ func (c *checker) args(ptr string, s *Step) {
 }
 
 // uses checks that the variables in the texts of a step are declared.
-func (c *checker) uses(ptr string, s *Step) {
-	seen := c.p.Variables.Within(s)
+func (c *checker) uses(ptr string, s *Step, seen Variables) {
 	check := func(at, text string) {
 		for _, m := range reference.FindAllStringSubmatch(text, -1) {
 			if _, declared := seen[m[1]]; !declared {
@@ -182,7 +181,7 @@ func (c *checker) uses(ptr string, s *Step) {
 }
 
 // condition checks the condition of an if or while, and the variables in it.
-func (c *checker) condition(ptr string, s *Step) {
+func (c *checker) condition(ptr string, s *Step, seen Variables) {
 	at := join(ptr, "condition")
 	cond, err := ParseCondition(s.Condition)
 	if err != nil {
@@ -195,7 +194,6 @@ func (c *checker) condition(ptr string, s *Step) {
 	if cond.Observes() {
 		c.err(at, "FOLLOWEDBY, WITHIN, REPEATS and START speak of observations, a playbook has variables", "compare variables")
 	}
-	seen := c.p.Variables.Within(s)
 	for _, name := range cond.Variables() {
 		if _, declared := seen[name]; !declared {
 			c.err(at, fmt.Sprintf("variable %s is not declared", name), "declare it in playbook_variables or step_variables")
@@ -203,9 +201,9 @@ func (c *checker) condition(ptr string, s *Step) {
 	}
 }
 
-func (c *checker) switches(ptr string, s *Step) {
+func (c *checker) switches(ptr string, s *Step, seen Variables) {
 	name := strings.TrimSuffix(s.Switch, ":value")
-	if _, declared := c.p.Variables.Within(s)[name]; !declared {
+	if _, declared := seen[name]; !declared {
 		c.err(join(ptr, "switch"), fmt.Sprintf("%q is no declared variable", s.Switch), "write it like __kind__:value")
 	}
 	if len(s.Cases) == 0 {

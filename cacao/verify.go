@@ -29,7 +29,7 @@ type Keys func(thumbprint string) (crypto.PublicKey, bool)
 // its window, was not revoked, and that its key is trusted. Nothing is fetched: a signature that only
 // names a URL cannot be verified. Countersignatures are not judged.
 func (p *Playbook) Verify(at time.Time, keys Keys, trust Trust) ([]Verdict, error) {
-	tree, err := p.tree()
+	tree, _, err := p.tree()
 	if err != nil {
 		return nil, err
 	}
