@@ -243,7 +243,7 @@ type typedUnixRecord struct {
 	Count uint32
 	Type  uint16
 	Len   uint16
-	Path  [256]int8
+	Path  [256]uint8
 }
 
 type typedUnixRepeat struct {

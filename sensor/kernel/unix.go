@@ -17,11 +17,7 @@ func (d *decoder) unix(raw []byte) error {
 	if int(r.Len) > len(r.Path) {
 		return errLength
 	}
-	path := make([]byte, r.Len)
-	for i := range path {
-		path[i] = byte(r.Path[i])
-	}
-	name := string(path)
+	name := string(r.Path[:r.Len])
 	if strings.HasPrefix(name, "@") {
 		name = strings.ReplaceAll(name, "\x00", "@") // as the kernel's own list writes it
 	} else {

@@ -11,7 +11,7 @@ struct unix_record {
 	u64 ino;
 	u32 dev, peer, count;
 	u16 type, len; // of path
-	char path[UNIX_PATH];
+	u8 path[UNIX_PATH];
 };
 
 struct unix_key {
