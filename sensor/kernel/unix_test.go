@@ -102,7 +102,7 @@ func TestSocketsOfTheHost(t *testing.T) {
 				mountedElsewhere(t, in("buildkitd.sock"), in("mounted")), connectUnix("stream", in("mounted")))
 		})
 		r.find(t, event.NetUnix, func(e *event.Event) bool {
-			return e.Net.Unix.Path == in("podman.sock") && e.Process.TID != e.Process.PID
+			return e.Net.Unix.Path == in("buildkitd.sock") && e.Process.TID != e.Process.PID
 		})
 	})
 	t.Run("refused", func(t *testing.T) {
