@@ -194,7 +194,7 @@ func TestUnixRecordsAreReadInBounds(t *testing.T) {
 	defer d.close()
 	r := typedUnixRecord{H: typedHeader{Kind: uint16(event.NetUnix)}, Len: 4, Type: 1}
 	for i, c := range []byte("/a/b") {
-		r.Path[i] = byte(c)
+		r.Path[i] = c
 	}
 	whole := raw(&r, "")
 	if e, err := d.decode(whole); err != nil || e.Net.Unix.Path != "/a/b" {
