@@ -108,3 +108,39 @@ func FuzzArchive(f *testing.F) {
 		scanBytes("f", b, Options{Limits: Limits{Opcodes: 1e5, Bytes: 8 << 20, Members: 200}})
 	})
 }
+
+// What is searched no further must not pass: a payload may stand behind it.
+func TestWhatIsNotSearchedFails(t *testing.T) {
+	none := string(pickled(proto4, "N."))
+	shift := func(at int) []byte { // the directory, and with it a gap before it
+		z := zipped(t, "m/data.pkl", none)
+		dir := bytes.Index(z, []byte("PK\x01\x02"))
+		z = slices.Insert(z, dir, make([]byte, at)...)
+		end := bytes.LastIndex(z, []byte("PK\x05\x06"))
+		binary.LittleEndian.PutUint32(z[end+16:], uint32(dir+at))
+		return z
+	}
+	crowd := zipped(t, "m/data.pkl", none)
+	dir := bytes.Index(crowd, []byte("PK\x01\x02"))
+	one := zipped(t, "x", "")
+	one = one[:bytes.Index(one, []byte("PK\x01\x02"))]
+	many := bytes.Repeat(one, hiddenMost+1)
+	crowd = slices.Insert(crowd, dir, many...)
+	end := bytes.LastIndex(crowd, []byte("PK\x05\x06"))
+	binary.LittleEndian.PutUint32(crowd[end+16:], uint32(dir+len(many)))
+	for _, c := range []struct {
+		what string
+		file []byte
+		want bool
+	}{
+		{"a pickle, then little", append([]byte(none), make([]byte, 1<<20)...), false},
+		{"a pickle, then much", append([]byte(none), make([]byte, trailingMost+1<<20)...), true},
+		{"a small gap", shift(1 << 20), false},
+		{"a large gap", shift(gapMost + 1<<20), true},
+		{"many members outside the directory", crowd, true},
+	} {
+		if r := scanBytes("m.bin", c.file, Options{}); has(r, "limit", "") != c.want || c.want && r.Verdict < Failed {
+			t.Errorf("%s: %v %+v", c.what, r.Verdict, r.Issues[:min(3, len(r.Issues))])
+		}
+	}
+}

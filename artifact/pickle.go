@@ -71,11 +71,13 @@ func scanPickles(s *scan, p *part) {
 	}
 }
 
+const trailingMost = 16 << 20 // bytes behind the last pickle that are searched
+
 // trailing looks through what follows the last pickle for one that a reader who knows where it is would load.
 func (s *scan) trailing(p *part, off int64) {
 	w := newWindow(p, off, windowSize)
-	begins := 0
-	for range 16 << 20 {
+	begins, steps := 0, 0
+	for ; steps < trailingMost; steps++ {
 		c, err := w.byte()
 		if err != nil {
 			break
@@ -98,6 +100,9 @@ func (s *scan) trailing(p *part, off int64) {
 		if err := m.run(); err == nil {
 			w.seek(m.w.at())
 		}
+	}
+	if steps == trailingMost {
+		s.issue(p, Issue{Rule: "limit", Verdict: Failed, Offset: w.at(), Text: fmt.Sprintf("More than %d bytes follow the last pickle; the rest was not judged.", trailingMost)})
 	}
 	s.issue(p, Issue{Rule: "trailing", Verdict: Clean, Offset: off, Text: fmt.Sprintf("Bytes that are no pickle follow at %d; what reads one pickle ignores them.", off)})
 }

@@ -161,27 +161,38 @@ func (a *archive) hidden(d directory, size int64) {
 	if d.size == 0 {
 		stop = size
 	}
-	at, overlaps, found := int64(0), 0, 0
+	at, overlaps, found, cut := int64(0), 0, 0, int64(-1)
 	for _, e := range append(spans, entry{header: stop, data: stop}) {
 		if e.header < at && e.header != stop {
 			if overlaps++; overlaps == 1 {
 				a.tell("zip-overlap", Suspicious, e.header, e.name, "", "%s overlaps the member before it.", e.name)
 			}
 		}
-		if e.header > at && !a.s.over && found < 64 {
-			found += a.gap(at, e.header, d.size > 0)
+		if e.header > at && !a.s.over {
+			if found >= hiddenMost || e.header-at > gapMost {
+				cut = at
+			}
+			if found < hiddenMost {
+				found += a.gap(at, e.header, d.size > 0)
+			}
 		}
 		at = max(at, e.end())
 	}
+	if cut >= 0 || found >= hiddenMost {
+		a.tell("limit", Failed, cut, "", "", "Between its members lie more than %d bytes, or more than %d members that its directory lacks; the rest was not judged.", gapMost, hiddenMost)
+	}
 }
 
-const gapMost = 16 << 20 // bytes between members that are searched
+const (
+	gapMost    = 16 << 20 // bytes between two members that are searched
+	hiddenMost = 64       // members outside the directory that are looked at
+)
 
 // gap looks for members between from and to, and returns how many it found. Where the directory is gone
 // (not listed), that they are missing in it is no news.
 func (a *archive) gap(from, to int64, listed bool) (found int) {
 	w := newWindow(a.p, from, 64<<10)
-	for w.at() < min(to, from+gapMost)-30 && found < 64 {
+	for w.at() < min(to, from+gapMost)-30 && found < hiddenMost {
 		b, err := w.take(4)
 		if err != nil {
 			return found
