@@ -60,8 +60,8 @@ func (d *diag) list() ([]Connection, error) {
 					out = append(out, c)
 				}
 			})
-			if errors.Is(err, unix.ENOENT) { // this protocol's diagnosis is not in the kernel
-				continue
+			if errors.Is(err, unix.ENOENT) { // then there may be some, and nobody would know
+				return nil, fmt.Errorf("list %s sockets: the kernel has no %s_diag: modprobe %s_diag", name, name, name)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("list %s sockets: %w", name, err)
