@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -183,9 +184,14 @@ func readOnly(t *testing.T, overlay bool) {
 		t.Errorf("rung %q", got)
 	}
 	before := picture(t, models)
-	want := ""
+	want, tries := "", map[string]uint64{}
 	for _, c := range changes {
+		if c.name == "nameless" && errors.Is(opens(dir+"/other", unix.O_TMPFILE|unix.O_RDWR), unix.EOPNOTSUPP) {
+			want += c.name + ": operation not supported\n" // by an overlay, before Linux 6.6
+			continue
+		}
 		want += c.name + ": operation not permitted\n"
+		tries[c.rung+" denied"]++
 	}
 	if d := cmp.Diff(want+"ok", r.act(t, g, "change", dir)); d != "" {
 		t.Errorf("in the cgroup (-want +got):\n%s", d)
@@ -193,11 +199,7 @@ func readOnly(t *testing.T, overlay bool) {
 	if d := cmp.Diff(before, picture(t, models)); d != "" {
 		t.Errorf("something changed:\n%s", d)
 	}
-	counts, tries := r.Counts(), map[string]uint64{}
-	for _, c := range changes {
-		tries[c.rung+" denied"]++
-	}
-	if d := cmp.Diff(tries, counts); d != "" {
+	if d := cmp.Diff(tries, r.Counts()); d != "" {
 		t.Errorf("counted (-want +got):\n%s", d)
 	}
 	e := r.wait(t, "mkdir", func(e *event.Event) bool { return e.Policy.Rung == "inode_mkdir" })

@@ -113,6 +113,20 @@ func hasTracepoint(t *testing.T, name string) bool {
 	return types.TypeByName("btf_trace_"+name, &def) == nil
 }
 
+// hasUnixHook reports whether control groups are asked about connections to sockets of the host.
+func hasUnixHook(t *testing.T) bool {
+	t.Helper()
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hooks *btf.Enum
+	if err := types.TypeByName("bpf_attach_type", &hooks); err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(hooks.Values, func(v btf.EnumValue) bool { return v.Name == "BPF_CGROUP_UNIX_CONNECT" })
+}
+
 func only(kinds ...event.Kind) Demand {
 	d := Demand{Kinds: map[event.Kind]bool{}}
 	for _, k := range kinds {

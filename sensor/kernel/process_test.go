@@ -26,6 +26,8 @@ func TestProbe(t *testing.T) {
 			want = hasTracepoint(t, "sock_send_length")
 		case "capabilities":
 			want = hasTracepoint(t, "cap_capable")
+		case "connect-unix-otherwise":
+			want = hasUnixHook(t)
 		}
 		if c.OK != want {
 			t.Errorf("%s: %v, %s", c.Name, c.OK, c.Detail)
