@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -118,7 +119,7 @@ func (c *Cgroups) Scatter(cgroups []string) error {
 // dissolve moves what is in a cgroup, and in those that were made below it, to the one above.
 func (c *Cgroups) dissolve(g string) error {
 	var err error
-	for range maxPasses {
+	for start := time.Now(); time.Since(start) < settle; time.Sleep(time.Millisecond) { // those that end hold it a while longer
 		var dirs []string
 		if err = c.walk(g, func(dir string) error { dirs = append(dirs, dir); return nil }); err != nil {
 			break
