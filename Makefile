@@ -44,7 +44,7 @@ bench: build ## what Picket costs and how fast it is: see bench/README.md
 	tools/setup.sh bench
 	for b in overhead latency ingest rest saturate; do go run ./bench/$$b -picket bin/picket; done
 
-kernels: ## the sensor's tests on Debian's stock kernels 6.1 and 6.12, emulated; four minutes
+kernels: ## the sensor's tests on Debian's stock kernels 6.1 and 6.12, emulated; a quarter of an hour
 	tools/kernels.sh
 
 clean: ## remove what was built; data in /var/lib/picket stays

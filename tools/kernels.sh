@@ -13,11 +13,11 @@ out=$PWD/bin/kernels
 root=$out/root
 series=${1:-}
 tests=${2:-.}
-# Hooks that come and go beside a load on the other processor: the emulator's run code that is half
-# written and panic. It can be asked for by name.
+# Known to fail here, and so to be asked for by name: where the rings overflow while the sensor is
+# killed, as on a host as slow as this, some of what was lost is counted nowhere.
 skip=TestKilledSensor
 [[ $tests == . ]] || skip=
-limit=${PICKET_KERNELS_TIMEOUT:-600}
+limit=${PICKET_KERNELS_TIMEOUT:-1200}
 say() { printf 'kernels: %s\n' "$*" >&2; }
 
 # packages names the newest image of each series, however many versions apt knows.
@@ -116,10 +116,11 @@ image() {
 	(cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) >"$out/$1.initrd"
 }
 
-# boot runs the image and reports whether the tests passed.
+# boot runs the image and reports whether the tests passed. One thread emulates both processors: with
+# one for each, kernels that rewrite their code met it half written and panicked.
 boot() {
 	local log=$out/$1.log began=$SECONDS
-	timeout "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -nographic -no-reboot -nic none \
+	timeout "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thread=single -cpu max -smp 2 -m 1536 -nographic -no-reboot -nic none \
 		-kernel "$out/$1"/boot/vmlinuz-* -initrd "$out/$1.initrd" \
 		-append "console=ttyS0 quiet panic=-1 lsm=landlock,lockdown,yama,integrity,bpf" </dev/null >"$log" 2>&1 || true
 	tr -d '\r' <"$log" | grep -aE '^(--- |kernels: )|(process|kernel)_test.go:[0-9]+: [a-z0-9-]+ +(true|false) ' || true
