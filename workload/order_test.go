@@ -154,6 +154,12 @@ func TestARealChildIsAdopted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		// Start returns as the new program takes over, which is before the kernel has its arguments.
+		if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid)); len(b) > 0 {
+			break
+		}
+	}
 	tr := New(Options{Host: "h"})
 	pid := uint32(cmd.Process.Pid)
 	begun, _, _, ok := tr.proc.start(pid)
