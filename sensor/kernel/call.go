@@ -121,11 +121,11 @@ func (d *decoder) call(raw []byte) error {
 		said.text[i] = strings.ToValidUTF8(string(data[2+i]), "\ufffd")
 	}
 	call := &event.Call{}
-	d.target(call, &r, string(data[0]))
+	d.target(call, r, string(data[0]))
 	if event.Kind(r.H.Kind) == event.ProcessSignal {
 		d.exe = said.path // of the sender: only where the agent is the target
 	}
-	d.space(call, &r)
+	d.space(call, r)
 	d.e.Call = call
 	if r.Spec == noSpec {
 		return d.unnamed(call, event.Kind(r.H.Kind), &said)

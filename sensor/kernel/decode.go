@@ -39,15 +39,17 @@ const (
 // decoder turns records into events. It reuses one event, and one process for all kinds but
 // ProcessStart.
 type decoder struct {
-	clock   clock
-	users   users
-	cgroups cgroups
-	e       event.Event
-	p       event.Process
-	comms   map[[16]int8]string
-	exe     string // of the process, where a call says it
-	names   names
-	texts   *texts
+	clock    clock
+	users    users
+	cgroups  cgroups
+	e        event.Event
+	p        event.Process
+	comms    map[[16]int8]string
+	lastComm [16]int8
+	lastName string
+	exe      string // of the process, where a call says it
+	names    names
+	texts    *texts
 
 	hostSpaces map[uint32]bool
 }
@@ -69,12 +71,19 @@ func recordTime(raw []byte) (uint64, bool) {
 	return binary.NativeEndian.Uint64(raw), true
 }
 
-// record returns raw as the C structure that it starts with. Rings align records to 8 bytes.
-func record[T any](raw []byte) (r T, err error) {
-	if len(raw) < int(unsafe.Sizeof(r)) {
-		return r, errShort
+// record returns raw as the C structure that it starts with, which is raw itself where it stands at
+// a place fit for it: so does what was read from a ring.
+func record[T any](raw []byte) (*T, error) {
+	size := int(unsafe.Sizeof(*new(T)))
+	if len(raw) < size {
+		return nil, errShort
 	}
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r)), raw)
+	at := unsafe.Pointer(unsafe.SliceData(raw))
+	if uintptr(at)%unsafe.Alignof(*new(T)) == 0 {
+		return (*T)(at), nil
+	}
+	r := new(T)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(r)), size), raw)
 	return r, nil
 }
 
@@ -123,7 +132,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 		return nil, err
 	}
 	d.p = event.Process{Exe: d.exe}
-	d.identity(&d.p, &h)
+	d.identity(&d.p, h)
 	if kind == event.ProcessExit {
 		d.p.ExitCode, d.p.ExitSignal = h.Result>>8&0xff, h.Result&0x7f
 	} else if h.Result < 0 {
@@ -137,19 +146,28 @@ func (d *decoder) identity(p *event.Process, h *typedHeader) {
 	p.PID, p.TID, p.PPID = h.Tgid, h.Tid, h.Ppid
 	p.StartBoot, p.PStart, p.CgroupID = h.Start, h.ParentStart, h.Cgroup
 	p.Start = d.clock.wall(h.Start)
-	p.Comm = d.comm(h.Comm)
+	p.Comm = d.comm(&h.Comm)
 }
 
-// comm returns a short name, the same string for the same name.
-func (d *decoder) comm(c [16]int8) string {
-	if s, ok := d.comms[c]; ok {
-		return s
+// comm returns a short name, the same string for the same name. Most often it is the last one's.
+func (d *decoder) comm(c *[16]int8) string {
+	if *c == d.lastComm {
+		return d.lastName
 	}
+	s, ok := d.comms[*c]
+	if !ok {
+		s = d.newComm(c)
+	}
+	d.lastComm, d.lastName = *c, s
+	return s
+}
+
+func (d *decoder) newComm(c *[16]int8) string {
 	if len(d.comms) >= 4096 {
 		clear(d.comms)
 	}
 	s := text(c[:])
-	d.comms[c] = s
+	d.comms[*c] = s
 	return s
 }
 
@@ -234,7 +252,7 @@ func (d *decoder) file(raw []byte) error {
 		Layer: event.Layer(min(r.Layer, uint32(event.LayerUpper))), Created: r.H.Flags&flagCreated != 0, Deleted: r.H.Flags&flagDeleted != 0,
 	}
 	if d.e.Kind >= event.FileLink {
-		fileChange(&d.e, &r, data)
+		fileChange(&d.e, r, data)
 	}
 	return nil
 }

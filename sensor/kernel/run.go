@@ -33,6 +33,7 @@ const (
 type head struct {
 	rec  ringbuf.Record
 	full bool
+	more bool // of the ring, when this one was read
 	time uint64
 }
 
@@ -46,6 +47,9 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	defer wake.close()
 	defer context.AfterFunc(ctx, wake.now)()
 	s.wake.Store(wake)
+	for _, r := range s.rings {
+		r.SetDeadline(time.Unix(1, 0)) // reading never waits
+	}
 	s.deliverSeen(ctx, handle)
 	var heads [2]head
 	again := repeats{table: sweeper[typedRepeatKey, typedRepeat]{table: s.maps["repeats"]}, local: sweeper[typedUnixKey, typedUnixRepeat]{table: s.maps["unix_repeats"]}}
@@ -154,15 +158,17 @@ func (s *Sensor) drain(ctx context.Context, heads *[2]head, handle func(*event.E
 
 // fill takes the next record of a ring, if there is one and no other waits.
 func (s *Sensor) fill(i int, h *head) error {
-	for !h.full && s.rings[i].AvailableBytes() > 0 {
-		s.rings[i].SetDeadline(time.Unix(1, 0)) // do not wait
+	// Where the kernel writes is asked once for all that stands there: it is on another processor.
+	for !h.full && (h.more || s.rings[i].AvailableBytes() > 0) {
 		err := s.rings[i].ReadInto(&h.rec)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
+			h.more = false
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("read the kernel's ring: %w", err)
 		}
+		h.more = h.rec.Remaining > 0
 		s.counts.bytes.Add(uint64(len(h.rec.RawSample)))
 		var ok bool
 		if h.time, ok = recordTime(h.rec.RawSample); !ok {
