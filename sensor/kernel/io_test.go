@@ -132,3 +132,34 @@ func TestBytesAreToldAtAStepAndAtTheEnd(t *testing.T) {
 	})
 	r.silent(t, event.FileIO, small)
 }
+
+// TestBytesOfMappings reads a file through a mapping, twice. What is mapped already is not read again.
+func TestBytesOfMappings(t *testing.T) {
+	r := newRecording(t, only(event.FileIO))
+	if !hasTracepoint(t, "mm_filemap_map_pages") {
+		t.Skip("this kernel does not say which pages of a file are mapped (Linux 6.12 does)")
+	}
+	const size = 8 << 20
+	page := os.Getpagesize()
+	name := filepath.Join(realTempDir(t), "weights")
+	write(t, name)
+	if err := os.Truncate(name, size); err != nil {
+		t.Fatal(err)
+	}
+	b, err := unix.Mmap(openAt(t, name, unix.O_RDONLY), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(b) //nolint:errcheck // the process ends
+	var sum byte
+	for range 2 {
+		for at := 0; at < size; at += page {
+			sum += b[at]
+		}
+	}
+	runtime.KeepAlive(sum)
+	e := r.find(t, event.FileIO, func(e *event.Event) bool { return e.File.Path == name && e.File.BytesRead == size })
+	if e.File.BytesWritten != 0 || e.Process.PID != uint32(os.Getpid()) {
+		t.Errorf("%+v", e.File)
+	}
+}

@@ -178,6 +178,9 @@ func (s *Sensor) takeMaps(spec *ebpf.CollectionSpec, dir string) error {
 			return fmt.Errorf("number the generation: %w", err)
 		}
 	}
+	if err := spec.Variables["page_size"].Set(uint64(os.Getpagesize())); err != nil {
+		return fmt.Errorf("say how large a page is: %w", err)
+	}
 	if s.maps, err = createMaps(spec, taken); err != nil || s.pins == nil {
 		return err
 	}

@@ -178,6 +178,11 @@ var features = []feature{
 		"sys_exit of read, write, sendfile, splice, copy_file_range and kin, io_uring_complete", "how much a process reads and writes of a file is not counted",
 	},
 	{
+		"file-bytes-mapped",
+		[]part{{"on_map", handleMap, []event.Kind{event.FileIO}}, {"on_pages", 0, []event.Kind{event.FileIO}}},
+		"sys_exit of mmap, mm_filemap_map_pages", "what a process reads of a file that it maps is not counted (Linux 6.12 counts it)",
+	},
+	{
 		"file-uring",
 		[]part{
 			{"on_uring_done", 0, uringKinds},

@@ -68,6 +68,7 @@ const (
 	portableProgOnMemory      = "on_memory"
 	portableProgOnMkdir       = "on_mkdir"
 	portableProgOnOpen        = "on_open"
+	portableProgOnPages       = "on_pages"
 	portableProgOnProtect     = "on_protect"
 	portableProgOnReceive     = "on_receive"
 	portableProgOnRename      = "on_rename"
@@ -84,6 +85,7 @@ const (
 	portableProgOnUringIo     = "on_uring_io"
 	portableProgOnUringSubmit = "on_uring_submit"
 	portableVarGeneration     = "generation"
+	portableVarPageSize       = "page_size"
 	portableVarUnusedCall     = "unused_call"
 	portableVarUnusedCallSpec = "unused_call_spec"
 	portableVarUnusedDns      = "unused_dns"
@@ -161,6 +163,7 @@ type portableProgramSpecs struct {
 	OnMemory      *ebpf.ProgramSpec `ebpf:"on_memory"`
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnPages       *ebpf.ProgramSpec `ebpf:"on_pages"`
 	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
 	OnReceive     *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
@@ -216,6 +219,7 @@ type portableMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableVariableSpecs struct {
 	Generation     *ebpf.VariableSpec `ebpf:"generation"`
+	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
@@ -312,6 +316,7 @@ func (m *portableMaps) Close() error {
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableVariables struct {
 	Generation     *ebpf.Variable `ebpf:"generation"`
+	PageSize       *ebpf.Variable `ebpf:"page_size"`
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`
@@ -351,6 +356,7 @@ type portablePrograms struct {
 	OnMemory      *ebpf.Program `ebpf:"on_memory"`
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnPages       *ebpf.Program `ebpf:"on_pages"`
 	OnProtect     *ebpf.Program `ebpf:"on_protect"`
 	OnReceive     *ebpf.Program `ebpf:"on_receive"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
@@ -395,6 +401,7 @@ func (p *portablePrograms) Close() error {
 		p.OnMemory,
 		p.OnMkdir,
 		p.OnOpen,
+		p.OnPages,
 		p.OnProtect,
 		p.OnReceive,
 		p.OnRename,

@@ -108,6 +108,7 @@ type typedIoTotal struct {
 	Written uint64
 	Told    uint64
 	Path    [400]int8
+	Mapped  uint64
 }
 
 type typedNetRecord struct {
@@ -311,6 +312,7 @@ const (
 	typedProgOnMemory      = "on_memory"
 	typedProgOnMkdir       = "on_mkdir"
 	typedProgOnOpen        = "on_open"
+	typedProgOnPages       = "on_pages"
 	typedProgOnProtect     = "on_protect"
 	typedProgOnReceive     = "on_receive"
 	typedProgOnRename      = "on_rename"
@@ -327,6 +329,7 @@ const (
 	typedProgOnUringIo     = "on_uring_io"
 	typedProgOnUringSubmit = "on_uring_submit"
 	typedVarGeneration     = "generation"
+	typedVarPageSize       = "page_size"
 	typedVarUnusedCall     = "unused_call"
 	typedVarUnusedCallSpec = "unused_call_spec"
 	typedVarUnusedDns      = "unused_dns"
@@ -405,6 +408,7 @@ type typedProgramSpecs struct {
 	OnMemory      *ebpf.ProgramSpec `ebpf:"on_memory"`
 	OnMkdir       *ebpf.ProgramSpec `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnPages       *ebpf.ProgramSpec `ebpf:"on_pages"`
 	OnProtect     *ebpf.ProgramSpec `ebpf:"on_protect"`
 	OnReceive     *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnRename      *ebpf.ProgramSpec `ebpf:"on_rename"`
@@ -460,6 +464,7 @@ type typedMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedVariableSpecs struct {
 	Generation     *ebpf.VariableSpec `ebpf:"generation"`
+	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
@@ -556,6 +561,7 @@ func (m *typedMaps) Close() error {
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedVariables struct {
 	Generation     *ebpf.Variable `ebpf:"generation"`
+	PageSize       *ebpf.Variable `ebpf:"page_size"`
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
 	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`
@@ -596,6 +602,7 @@ type typedPrograms struct {
 	OnMemory      *ebpf.Program `ebpf:"on_memory"`
 	OnMkdir       *ebpf.Program `ebpf:"on_mkdir"`
 	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnPages       *ebpf.Program `ebpf:"on_pages"`
 	OnProtect     *ebpf.Program `ebpf:"on_protect"`
 	OnReceive     *ebpf.Program `ebpf:"on_receive"`
 	OnRename      *ebpf.Program `ebpf:"on_rename"`
@@ -641,6 +648,7 @@ func (p *typedPrograms) Close() error {
 		p.OnMemory,
 		p.OnMkdir,
 		p.OnOpen,
+		p.OnPages,
 		p.OnProtect,
 		p.OnReceive,
 		p.OnRename,

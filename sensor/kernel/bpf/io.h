@@ -18,6 +18,7 @@ struct io_total {
 	struct file_record r;
 	u64 read, written, told;
 	char path[IO_PATH];
+	u64 mapped; // of read: since the file was mapped last
 };
 
 #define IO_COUNTS 24 // read, written and told, in the place of the record's directory
@@ -52,25 +53,35 @@ static __always_inline struct io_total *io_begin(struct io_key *key, struct file
 	if (!b->loose && bpf_map_update_elem(&io_totals, key, b, BPF_NOEXIST) == -E2BIG)
 		drop(FILE_IO);
 	total = b->loose ? 0 : bpf_map_lookup_elem(&io_totals, key);
+	if (total)
+		total->mapped = 0;
 	file_end(b, false);
 	return total;
 }
 
-static __always_inline void count_io(struct settings *s, struct task_struct *t, struct file *f, u64 n, bool written) {
+// io_total_of finds the entry of a process and a file. The key stays empty where nothing is counted
+// of such a file.
+static __always_inline struct io_total *io_total_of(struct settings *s, struct task_struct *t, struct inode *i, struct io_key *key) {
+	if (R1(i, struct inode, i_size) < s->io_min || (R1(i, struct inode, i_mode) & S_IFMT) != S_IFREG)
+		return 0;
+	key->ino = R1(i, struct inode, i_ino);
+	key->dev = R2(i, struct inode, i_sb, s_dev);
+	key->tgid = t->tgid;
+	key->start = t->group_leader->start_boottime;
+	return bpf_map_lookup_elem(&io_totals, key);
+}
+
+static __always_inline struct io_total *io_open(struct settings *s, struct task_struct *t, struct file *f) {
 	struct inode *i = R1(f, struct file, f_inode);
-	struct io_total *total;
 	struct io_key key = {};
+	struct io_total *total = io_total_of(s, t, i, &key);
+
+	return total || !key.tgid ? total : io_begin(&key, f, i);
+}
+
+static __always_inline void io_add(struct settings *s, struct io_total *total, struct inode *i, u64 n, bool written) {
 	u64 sum, told, len;
 
-	if ((R1(i, struct inode, i_mode) & S_IFMT) != S_IFREG || R1(i, struct inode, i_size) < s->io_min)
-		return;
-	key.ino = R1(i, struct inode, i_ino);
-	key.dev = R2(i, struct inode, i_sb, s_dev);
-	key.tgid = t->tgid;
-	key.start = t->group_leader->start_boottime;
-	total = bpf_map_lookup_elem(&io_totals, &key);
-	if (!total && !(total = io_begin(&key, f, i)))
-		return;
 	__sync_fetch_and_add(written ? &total->written : &total->read, n);
 	sum = total->read + total->written;
 	told = total->told;
@@ -81,6 +92,13 @@ static __always_inline void count_io(struct settings *s, struct task_struct *t, 
 	len = total->r.path_len & 511;
 	if (len <= IO_PATH)
 		send(&volume, 1, &total->r.h, sizeof(total->r) + IO_COUNTS + len);
+}
+
+static __always_inline void count_io(struct settings *s, struct task_struct *t, struct file *f, u64 n, bool written) {
+	struct io_total *total = io_open(s, t, f);
+
+	if (total)
+		io_add(s, total, R1(f, struct file, f_inode), n, written);
 }
 
 // Shapes: 0 read(file), 1 write(file), 2 sendfile(out, in), 3 splice(in, _, out) and copy_file_range.
@@ -147,6 +165,29 @@ int BPF_PROG(on_uring_io, void *ring, void *req) {
 	f = R1(req, struct io_kiocb, file);
 	if (res > 0 && f)
 		count_io(s, t, f, res, written);
+	return 0;
+}
+
+const volatile u64 page_size = 4096;
+
+// Pages of a file that come into a process: so is read what is mapped. There is no file to take a
+// path from: on_map made the entry. The kernel tries some pages around the one that was asked for, and
+// some again, so that they are counted no further than the file is long.
+SEC("tp_btf/mm_filemap_map_pages")
+int BPF_PROG(on_pages, struct address_space *mapping, unsigned long first, unsigned long last) {
+	struct settings *s = config();
+	struct inode *i = R1(mapping, struct address_space, host);
+	struct io_key key = {};
+	struct io_total *total = s ? io_total_of(s, bpf_get_current_task_btf(), i, &key) : 0;
+	u64 size, n, was;
+
+	if (!total || last < first || !on_duty(s, AT_PAGES))
+		return 0;
+	size = R1(i, struct inode, i_size);
+	n = (last - first + 1) * page_size;
+	was = __sync_fetch_and_add(&total->mapped, n);
+	if (was < size)
+		io_add(s, total, i, n < size - was ? n : size - was, false);
 	return 0;
 }
 

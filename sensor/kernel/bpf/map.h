@@ -4,6 +4,7 @@
 #define MAP_H
 
 #include "change.h"
+#include "io.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -17,6 +18,7 @@ struct vm_area_struct {
 #define PROT_EXEC 4
 #define MAP_SHARED 1 // also in MAP_SHARED_VALIDATE
 #define MAP_ANONYMOUS 0x20
+#define MAP_DENYWRITE 0x800 // means nothing, and is how the loader marks its libraries
 
 static __always_inline void tell_map(struct file *f, u32 prot) {
 	struct file_buffer *b = file_begin(FILE_MAP);
@@ -33,13 +35,22 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(on_map, struct pt_regs *regs, long ret) {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct settings *s = config();
+	struct io_total *total;
 	struct file *f;
 	struct call c;
 	u32 prot;
 
 	call_of(&c, t, regs);
 	prot = c.arg[2];
-	if (!(prot & (PROT_EXEC | PROT_WRITE)) || (c.arg[3] & MAP_ANONYMOUS) || (ret < 0 && ret >= -4095) || !s)
+	if ((c.arg[3] & MAP_ANONYMOUS) || (ret < 0 && ret >= -4095) || !s)
+		return 0;
+	if ((s->kinds & 1ull << FILE_IO) && !(prot & PROT_EXEC) && !(c.arg[3] & MAP_DENYWRITE)) {
+		f = file_of(t, (s32)fifth_arg(regs, is_compat(t)));
+		total = f ? io_open(s, t, f) : 0;
+		if (total)
+			total->mapped = 0;
+	}
+	if (!(prot & (PROT_EXEC | PROT_WRITE)) || !(s->kinds & 1ull << FILE_MAP))
 		return 0;
 	if (!(prot & PROT_EXEC) && (!(c.arg[3] & MAP_SHARED) || !s->watching))
 		return 0;

@@ -81,6 +81,10 @@ struct inode {
 	void *i_private;
 };
 
+struct address_space {
+	struct inode *host;
+};
+
 struct proc_inode {
 	struct pid *pid;
 	struct inode vfs_inode;
