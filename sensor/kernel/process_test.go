@@ -24,6 +24,8 @@ func TestProbe(t *testing.T) {
 		switch c.Name {
 		case "send-bytes", "receive-bytes", "dns":
 			want = hasTracepoint(t, "sock_send_length")
+		case "file-bytes-mapped":
+			want = hasTracepoint(t, "mm_filemap_map_pages")
 		case "capabilities":
 			want = hasTracepoint(t, "cap_capable")
 		case "connect-unix-otherwise":
