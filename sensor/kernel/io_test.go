@@ -60,6 +60,11 @@ func TestBytesOfFiles(t *testing.T) {
 			return int(got), err
 		}},
 		{"io_uring read", false, func(fd int, at int64, n int) (int, error) { return uring(opRead, fd, at, n) }},
+		{"io_uring splice", false, func(fd int, at int64, n int) (int, error) {
+			got := q.do(t, sqe{op: 30, fd: int32(pipe[1]), off: ^uint64(0), addr: uint64(at), len: uint32(min(n, 4096)), file: uint32(fd)})
+			_, _ = unix.Read(pipe[0], buf)
+			return int(got), nil
+		}},
 		{"write", true, func(fd int, _ int64, n int) (int, error) { return unix.Write(fd, buf[:n]) }},
 		{"pwrite", true, func(fd int, at int64, n int) (int, error) { return unix.Pwrite(fd, buf[:n], at) }},
 		{"writev", true, func(fd int, _ int64, n int) (int, error) { return unix.Writev(fd, [][]byte{buf[:n]}) }},

@@ -132,9 +132,28 @@ enum {
 	URING_WRITE_FIXED = 5,
 	URING_READ = 22,
 	URING_WRITE = 23,
+	URING_SPLICE = 30,
 	URING_READV_FIXED = 60,
 	URING_WRITEV_FIXED = 61,
 };
+
+#define SPLICE_F_FD_IN_FIXED (1U << 31)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct io_splice {
+	int splice_fd_in;
+	unsigned int flags;
+};
+
+#pragma clang attribute pop
+
+// spliced_from is the file that a splice reads, by its descriptor: the request has let go of it.
+static __always_inline struct file *spliced_from(struct task_struct *t, void *req) {
+	u32 fd = R1(req, struct io_splice, splice_fd_in);
+
+	return R1(req, struct io_splice, flags) & SPLICE_F_FD_IN_FIXED ? ring_file(req, fd) : file_of(t, fd);
+}
 
 // A program of its own, so that nobody pays for it who counts nothing.
 SEC("tp_btf/io_uring_complete")
@@ -148,6 +167,11 @@ int BPF_PROG(on_uring_io, void *ring, void *req) {
 	if (!req || !s || t->tgid == s->self || !on_duty(s, AT_COMPLETE_IO))
 		return 0;
 	switch (R1(req, struct io_kiocb, opcode)) {
+	case URING_SPLICE:
+		res = R1(req, struct io_kiocb, cqe.res);
+		f = spliced_from(t, req);
+		if (res > 0 && f)
+			count_io(s, t, f, res, false);
 	case URING_WRITEV:
 	case URING_WRITE_FIXED:
 	case URING_WRITE:
