@@ -105,4 +105,7 @@ fi
 check attack-tamper picket lab attack tamper-weights
 check attack-mine picket lab attack mine-on-the-node
 check attack-escape picket lab attack escape-container
+check attack-command picket lab attack command-the-server
+check attack-credentials picket lab attack steal-credentials
+check attack-look picket lab attack look-around
 check doctor picket doctor
