@@ -108,4 +108,5 @@ check attack-escape picket lab attack escape-container
 check attack-command picket lab attack command-the-server
 check attack-credentials picket lab attack steal-credentials
 check attack-look picket lab attack look-around
+check attack-open picket lab attack open-service
 check doctor picket doctor
