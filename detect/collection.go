@@ -164,7 +164,7 @@ func inactive(r *sigma.Rule) string {
 	if isGivenUp(r.Status) {
 		return givenUp + r.Status
 	}
-	kinds := kindsOf(r.Logsource)
+	kinds := KindsOf(r.Logsource)
 	if len(kinds) == 0 {
 		return noSensor
 	}
@@ -179,12 +179,12 @@ func inactive(r *sigma.Rule) string {
 
 // missing returns the fields that r reads and that no event it is about carries.
 func missing(r *sigma.Rule) []string {
-	kinds := kindsOf(r.Logsource)
+	kinds := KindsOf(r.Logsource)
 	return slices.DeleteFunc(r.Fields(), func(field string) bool { return carried(kinds, field) })
 }
 
-// kindsOf returns the kinds of event that a rule about want applies to.
-func kindsOf(want sigma.Logsource) []event.Kind {
+// KindsOf returns the kinds of event that a rule about want applies to.
+func KindsOf(want sigma.Logsource) []event.Kind {
 	var out []event.Kind
 	for k := range event.Kinds {
 		if covered(want, k) {

@@ -178,7 +178,7 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 	}
 	byKind := map[string]int{}
 	for _, r := range threats[0].Rules {
-		for _, k := range kindsOf(r.Logsource) {
+		for _, k := range KindsOf(r.Logsource) {
 			byKind[k.String()]++
 		}
 	}

@@ -42,7 +42,7 @@ func (m Meter) Measure(threats []Threat, events []*event.Event) (each []Cost, al
 		for _, r := range t.Rules {
 			every = append(every, r)
 			var about []*event.Event
-			for _, k := range kindsOf(r.Logsource) {
+			for _, k := range KindsOf(r.Logsource) {
 				about = append(about, byKind[k]...)
 			}
 			c := m.one([]*sigma.Rule{r}, t.Placeholders, about)

@@ -43,7 +43,7 @@ func (e *Engine) Places() Places {
 	e.mu.Unlock()
 	var all []string
 	for r, made := range set.rules { // of several reasons the first by name is given
-		kinds := kindsOf(r.Logsource)
+		kinds := KindsOf(r.Logsource)
 		if !slices.Contains(kinds, event.FileCreate) && !slices.Contains(kinds, event.FileWrite) {
 			continue
 		}
@@ -57,7 +57,7 @@ func (e *Engine) Places() Places {
 	}
 	var paths []string
 	for r := range set.rules {
-		if kinds := kindsOf(r.Logsource); slices.Contains(kinds, event.FileCreate) || slices.Contains(kinds, event.FileWrite) {
+		if kinds := KindsOf(r.Logsource); slices.Contains(kinds, event.FileCreate) || slices.Contains(kinds, event.FileWrite) {
 			for _, text := range set.match.Beginnings(r, pathFields...) {
 				paths = append(paths, spellings(text)...)
 			}
@@ -80,7 +80,7 @@ func (e *Engine) Sockets() []string {
 	e.mu.Unlock()
 	var all []string
 	for r := range set.rules {
-		if r.Logsource.Category == "" || !slices.Contains(kindsOf(r.Logsource), event.NetUnix) || len(set.match.Beginnings(r, "net.unix.runtime")) > 0 {
+		if r.Logsource.Category == "" || !slices.Contains(KindsOf(r.Logsource), event.NetUnix) || len(set.match.Beginnings(r, "net.unix.runtime")) > 0 {
 			continue
 		}
 		texts := set.match.Beginnings(r, "net.unix.path")

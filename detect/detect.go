@@ -206,7 +206,7 @@ func (e *Engine) build(threats []Threat, except []*Exception) (*ruleset, error) 
 			}
 			names[made.info.Name] = true
 			set.rules[r], set.all = made, append(set.all, made)
-			for _, k := range kindsOf(r.Logsource) {
+			for _, k := range KindsOf(r.Logsource) {
 				// A rule about anything that Linux says does not make the sensor look at more calls.
 				if k < event.FileLink || r.Logsource.Category != "" {
 					set.demand[k] = true

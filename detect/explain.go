@@ -51,7 +51,7 @@ func (s *ruleset) explain(info RuleInfo) Explanation {
 		if made.info.ID != info.ID {
 			continue
 		}
-		x.Logsource, x.Kinds = logsourceText(r.Logsource), kindsOf(r.Logsource)
+		x.Logsource, x.Kinds = logsourceText(r.Logsource), KindsOf(r.Logsource)
 		x.Missing = append(x.Missing, missing(r)...)
 		if plan, ok := s.match.Explain(r); ok {
 			x.Plan = &plan

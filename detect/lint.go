@@ -42,7 +42,7 @@ func Lint(t Threat) []*sigma.Error {
 
 // lintFields tells which fields are of another kind of event than the rule is about.
 func lintFields(r *sigma.Rule) (out sigma.Errors) {
-	kinds := kindsOf(r.Logsource)
+	kinds := KindsOf(r.Logsource)
 	if len(kinds) == 0 {
 		return append(out, fault(r.SourceFile, r.LineOf("logsource"), 1, "no event here is of "+logsourceText(r.Logsource)+", so the rule can never fire", "such as product: linux and category: process_creation"))
 	}

@@ -47,6 +47,7 @@ type CLI struct {
 	Events     eventsCmd     `cmd:"" help:"Follow events as they come, or list the newest."`
 	Hunt       huntCmd       `cmd:"" help:"Search the stored events."`
 	Rule       ruleCmd       `cmd:"" help:"List, check and test detection rules."`
+	Threats    threatsCmd    `cmd:"" help:"Say which attacks on AI workloads are seen, which are not, and why."`
 	Policy     policyCmd     `cmd:"" help:"Say what workloads may do, and stop the rest in the kernel."`
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
 	Playbook   playbookCmd   `cmd:"" help:"Check, show, sign and verify CACAO playbooks."`
@@ -80,6 +81,7 @@ var examples = map[string]string{
 	"events":          "picket events\npicket events --follow\npicket events --follow 'class:net'",
 	"hunt":            "picket hunt weights\npicket hunt 'process.name:curl class:net' --since 6h\npicket hunt 'ai.workload.kind:inference | stats by (process.name) count()' --output json",
 	"rule":            "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
+	"threats":         "picket threats\npicket threats DX01 MT04\npicket threats --by attack\npicket threats --coverage dark --output json | jq -r '.[].gap' | sort | uniq -c",
 	"playbook":        "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json",
 	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off\npicket policy isolate /system.slice/ollama.service --for 10m\npicket policy freeze /system.slice/ollama.service --for 10m",
 	"replay":          "picket replay events.jsonl\nzcat audit.log.json.gz | picket replay --format auditd -\npicket replay --rules sigma/rules/linux --output json sysmon.jsonl.gz\npicket replay --mapping our-names.yml --logsource category=process_creation,product=linux --fail-on high events.jsonl",
