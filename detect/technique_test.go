@@ -10,6 +10,7 @@ import (
 
 	"picket/bench/public"
 	"picket/event"
+	"picket/threats"
 )
 
 func TestTechniquesOfTags(t *testing.T) {
@@ -72,6 +73,17 @@ func TestATLASNamesAreTrue(t *testing.T) {
 		}
 		if _, name, _ := strings.Cut(entry, "|"); real[id] != name {
 			t.Errorf("%s is %q, we call it %q", id, real[id], name)
+		}
+	}
+	entries, err := threats.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		for _, id := range e.Atlas {
+			if real[id] == "" {
+				t.Errorf("the catalogue's %s names %s, which ATLAS does not have", e.ID, id)
+			}
 		}
 	}
 	for _, threat := range shipped(t) {

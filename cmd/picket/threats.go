@@ -196,9 +196,15 @@ func (c *threatsCmd) show(a *app, rows []threatRow) error {
 		}
 		a.printf("%s  %s\n", r.ID, r.Title)
 		for _, line := range [][2]string{
-			{"group", r.Group}, {"coverage", a.coverage(r)}, {"rules", strings.Join(r.Rules, ", ")}, {"dark", r.Gap},
-			{"ATLAS", strings.Join(r.Atlas, ", ")}, {"ATT&CK", strings.Join(r.Attack, ", ")},
-			{"needs", strings.Join(r.Needs, ", ")}, {"lacks here", strings.Join(r.Missing, ", ")}, {"not loaded", strings.Join(r.Unloaded, ", ")},
+			{"group", r.Group},
+			{"coverage", a.coverage(r)},
+			{"rules", strings.Join(r.Rules, ", ")},
+			{"dark", r.Gap},
+			{"ATLAS", strings.Join(r.Atlas, ", ")},
+			{"ATT&CK", strings.Join(r.Attack, ", ")},
+			{"needs", strings.Join(r.Needs, ", ")},
+			{"lacks here", strings.Join(r.Missing, ", ")},
+			{"not loaded", strings.Join(r.Unloaded, ", ")},
 		} {
 			if line[1] != "" {
 				a.printf("  %-10s %s\n", line[0], line[1])
