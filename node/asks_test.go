@@ -57,7 +57,10 @@ func TestAServerNameTravelsOnceAMinute(t *testing.T) {
 			t.Errorf("%d: %q at %s: %v", i, c.name, c.remote, got)
 		}
 	}
-	if e := (event.Event{Kind: event.NetConnect, Process: &event.Process{PID: 1}}); !a.first(&e) || !a.first(&e) {
-		t.Error("a connection is held back")
+	connection := event.Event{Kind: event.NetConnect, Process: &event.Process{PID: 1}}
+	for range 2 {
+		if !a.first(&connection) {
+			t.Error("a connection is held back")
+		}
 	}
 }
