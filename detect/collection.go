@@ -211,8 +211,10 @@ func carries(k event.Kind, f event.Info) bool {
 		return k.Class() == "file" || (k.Class() == "device" || k == event.PolicyViolation) && of == "file"
 	case strings.HasPrefix(f.Name, "net.dns."):
 		return k == event.NetDNS
+	case strings.HasPrefix(f.Name, "net.tls."):
+		return k == event.NetTLS
 	case f.Name == "net.hostname":
-		return k == event.NetConnect
+		return k == event.NetConnect || k == event.NetTLS
 	case of == "policy":
 		return k == event.PolicyViolation
 	case of == "net" || of == "sigma": // both ends by Sigma's names

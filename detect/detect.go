@@ -29,6 +29,7 @@
 //	net.receive                    network_receive
 //	net.bind                       network_bind
 //	net.unix                       network_unix
+//	net.tls                        network_tls
 //	sensor.health                  sensor_health
 //	process.trace                  process_access
 //	process.signal                 process_signal

@@ -283,6 +283,23 @@ func TestRepeatsAreCountedNotSaid(t *testing.T) {
 	}
 }
 
+// One address serves many names: each is told of, and each once.
+func TestNamesAtOneAddressAreNoRepeats(t *testing.T) {
+	s, e := newScene("c1"), engine(t, Options{})
+	var got []event.Finding
+	for i, name := range []string{"transfer.sh", "pastebin.com", "transfer.sh"} {
+		ev := at(i, event.NetTLS, s.curl)
+		ev.Net = event.Net{Remote: netip.MustParseAddrPort("203.0.113.66:443"), Protocol: "tcp", Initiated: true, TLS: &event.TLS{ServerName: name}}
+		got = append(got, e.Process(ev)...)
+	}
+	if d := cmp.Diff([]string{"drop_place_named", "drop_place_named"}, names(got)); d != "" || e.Stats().Repeats != 1 {
+		t.Errorf("%d repeats, %s", e.Stats().Repeats, d)
+	}
+	if want := "transfer.sh at 203.0.113.66:443"; len(got) > 0 && !strings.Contains(got[0].Summary, want) {
+		t.Errorf("says %q, not of %s", got[0].Summary, want)
+	}
+}
+
 func TestBuildingBlocksAreSilent(t *testing.T) {
 	s := newScene("c1")
 	if got := engine(t, Options{}).Process(s.send(0)); got != nil {

@@ -80,7 +80,7 @@ func object(e *event.Event) string {
 		}
 		return e.File.Path
 	case "net":
-		return e.Net.Remote.Addr().String()
+		return otherEnd(&e.Net)
 	case "process":
 		if e.Process != nil {
 			return e.Process.Cmdline
@@ -89,4 +89,15 @@ func object(e *event.Event) string {
 		return e.ID()
 	}
 	return ""
+}
+
+// otherEnd returns what was reached: many servers share an address, and sockets of the host have none.
+func otherEnd(n *event.Net) string {
+	switch {
+	case n.TLS != nil && n.TLS.ServerName != "":
+		return n.TLS.ServerName
+	case n.Unix != nil:
+		return n.Unix.Path
+	}
+	return n.Remote.Addr().String()
 }

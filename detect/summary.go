@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -147,6 +148,9 @@ func (r *rule) clause(e *event.Event) string {
 		}
 	case event.PolicyViolation:
 		return actor + " " + clean(e.Breach(), 320)
+	}
+	if t := e.Net.TLS; e.Kind == event.NetTLS && t != nil {
+		return actor + " began TLS with " + clean(cmp.Or(t.ServerName, endpoint(e.Net.Remote)), 160)
 	}
 	if d := e.Net.DNS; e.Kind == event.NetDNS && d != nil {
 		return actor + " looked up " + clean(d.Name, 160)

@@ -40,6 +40,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.NetReceive:   {"network_receive"},
 		event.NetBind:      {"network_bind"},
 		event.NetUnix:      {"network_unix"},
+		event.NetTLS:       {"network_tls"},
 		event.SensorHealth: {"sensor_health"},
 
 		event.ProcessSignal:    {"process_signal"},

@@ -17,6 +17,7 @@ var catalogue = slices.Concat(
 	netRows,
 	nameRows,
 	unixRows,
+	tlsRows,
 	callFields,
 	policyFields,
 )

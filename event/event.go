@@ -41,6 +41,7 @@ const (
 	NetReceive Kind = 27
 	NetBind    Kind = 28 // a port was asked for by its number
 	NetUnix    Kind = 29 // a socket of the host was connected to
+	NetTLS     Kind = 30 // an encrypted connection was begun
 )
 
 // Files that are reached or changed in other ways than by an open.
@@ -84,7 +85,7 @@ var kindNames = [MaxKinds]string{
 	ProcessStart: "process.start", ProcessSeen: "process.seen", ProcessFork: "process.fork", ProcessExit: "process.exit",
 	FileRead: "file.read", FileCreate: "file.create", FileWrite: "file.write", FileRename: "file.rename",
 	FileDelete: "file.delete", FileChmod: "file.chmod", NetConnect: "net.connect", NetListen: "net.listen",
-	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", NetBind: "net.bind", NetUnix: "net.unix", SensorHealth: "sensor.health",
+	NetAccept: "net.accept", NetSend: "net.send", NetDNS: "net.dns", NetReceive: "net.receive", NetBind: "net.bind", NetUnix: "net.unix", NetTLS: "net.tls", SensorHealth: "sensor.health",
 	FileLink: "file.link", FileMkdir: "file.mkdir", FileTruncate: "file.truncate", FileChown: "file.chown",
 	FileAttr: "file.attribute", FileMap: "file.map", FileIO: "file.io",
 
@@ -201,9 +202,10 @@ type Net struct {
 	Initiated bool   // the process connected, rather than accepted
 	BytesOut  uint64 // NetSend: bytes sent so far by this process to Remote
 	BytesIn   uint64 // NetReceive: bytes received so far by this process from Remote
-	Hostname  string // NetConnect: the name that Remote's address was last given as an answer for
+	Hostname  string // NetConnect, NetTLS: the name that Remote's address was last given as an answer for
 	DNS       *DNS   // NetDNS
 	Unix      *Unix  // NetUnix
+	TLS       *TLS   // NetTLS
 }
 
 // DNS is a question for a name, or the answer to one.
@@ -284,6 +286,10 @@ func (e *Event) ID() string {
 		s(u.Path)
 		s(u.Type)
 		n(u.Ino)
+	}
+	if t := e.Net.TLS; t != nil {
+		s(t.ServerName)
+		s(t.ALPN)
 	}
 	if e.Kind == SensorHealth {
 		s(e.Message)

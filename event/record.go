@@ -248,6 +248,8 @@ func (e *Event) describe() string {
 		return who + " connected to " + e.Net.Unix.describe() + e.times()
 	case NetDNS:
 		return who + e.Net.DNS.describe()
+	case NetTLS:
+		return who + " began TLS with " + e.Net.TLS.describe(e.Net.Remote)
 	case SensorHealth:
 		return e.Message
 	case PolicyViolation:

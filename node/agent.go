@@ -149,11 +149,12 @@ func (a *agent) unwatch(dir string) {
 	}
 }
 
-// demand says which kinds of event are needed: those that rules read, and those that travel.
+// demand says which kinds of event are needed: those that rules read, and those that travel, but for
+// hellos of TLS, which travel where a rule is about them.
 func (a *agent) demand() kernel.Demand {
 	kinds := a.engine.Demand()
 	for k := range event.Kinds {
-		if travels(&event.Event{Kind: k}) || k == event.ProcessFork || k == event.FileRead {
+		if travels(&event.Event{Kind: k}) && k != event.NetTLS || k == event.ProcessFork || k == event.FileRead {
 			kinds[k] = true
 		}
 	}
@@ -174,7 +175,7 @@ func (a *agent) demand() kernel.Demand {
 // flight recorder and go when a finding needs them.
 func travels(e *event.Event) bool {
 	switch e.Kind {
-	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS,
+	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
 		event.SensorHealth, event.PolicyViolation:
 		return true
 	}
@@ -256,7 +257,7 @@ func (a *agent) handle(e *event.Event) {
 		a.recorder.take(e, a.send)
 		e.Message = remark(findings)
 		a.send(e)
-	case e.Kind == event.NetDNS && !a.asks.first(e): // told of a moment ago
+	case !a.asks.first(e): // told of a moment ago
 	case travels(e):
 		a.send(e)
 	case e.Kind.Class() == "file":

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -31,6 +32,35 @@ func TestANameTravelsOnceAMinute(t *testing.T) {
 		}
 		if got := a.first(&e); got != c.want {
 			t.Errorf("after %s %d %s answer %v: %v", c.after, c.pid, c.name, c.answer, got)
+		}
+	}
+}
+
+func TestAServerNameTravelsOnceAMinute(t *testing.T) {
+	var a asks
+	for i, c := range []struct {
+		name, remote string
+		want         bool
+	}{
+		{"a.test", "192.0.2.1:443", true},
+		{"a.test", "192.0.2.2:443", false},
+		{"b.test", "192.0.2.1:443", true},
+		{"", "192.0.2.1:443", true},
+		{"", "192.0.2.1:443", false},
+		{"", "192.0.2.2:443", true},
+	} {
+		e := event.Event{
+			Kind: event.NetTLS, Time: time.Unix(1_800_000_000, 0), Process: &event.Process{PID: 1},
+			Net: event.Net{Remote: netip.MustParseAddrPort(c.remote), TLS: &event.TLS{ServerName: c.name}},
+		}
+		if got := a.first(&e); got != c.want {
+			t.Errorf("%d: %q at %s: %v", i, c.name, c.remote, got)
+		}
+	}
+	connection := event.Event{Kind: event.NetConnect, Process: &event.Process{PID: 1}}
+	for range 2 {
+		if !a.first(&connection) {
+			t.Error("a connection is held back")
 		}
 	}
 }

@@ -145,6 +145,9 @@ func (cmp *comparison) build() (*cond, string) {
 	if t.one != "" {
 		return cmp.single()
 	}
+	if t.linked {
+		return cmp.withLinks()
+	}
 	if t.absent != "" {
 		return cmp.withAbsent()
 	}
@@ -160,6 +163,27 @@ func (cmp *comparison) build() (*cond, string) {
 		kids[i] = k
 	}
 	return either(kids...), ""
+}
+
+// withLinks compares a path with what is given, and with what that is where the kernel has resolved it.
+func (cmp *comparison) withLinks() (*cond, string) {
+	same := *cmp
+	same.target.linked = false
+	var led []string
+	for _, v := range cmp.texts {
+		if rest, ok := strings.CutPrefix(v, "/var/run"); ok && (rest == "" || rest[0] == '/') {
+			led = append(led, "/run"+rest)
+		}
+	}
+	out, why := same.build()
+	if why != "" || len(led) == 0 {
+		return out, why
+	}
+	other, why := same.with(cmp.op, led...).build()
+	if cmp.op == "!=" {
+		return both(out, other), why
+	}
+	return either(out, other), why
 }
 
 // differs returns the opposite of the comparison for equality.

@@ -1,6 +1,7 @@
 package falco
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,12 +61,14 @@ func (s *source) fact(c *check, neg bool) (*cond, bool) {
 		}
 		return settled("false")
 	case "fd.num":
-		if s.family == network && (c.op == ">=" || c.op == ">") && len(texts) == 1 && (texts[0] == "0" || texts[0] == "-1") {
+		if (s.family == network || s.family == local) && (c.op == ">=" || c.op == ">") && len(texts) == 1 && (texts[0] == "0" || texts[0] == "-1") {
 			return always, true // there is a socket, whatever became of the call
 		}
 		return s.outcome(c, texts)
 	case "evt.rawres", "evt.res", "evt.failed":
 		return s.outcome(c, texts)
+	case "fd.name":
+		return s.socketName(c, texts)
 	case "fd.typechar", "fd.type", "fd.sockfamily":
 		return s.objectType(c, texts)
 	case "evt.arg.mode":
@@ -170,8 +173,30 @@ func outcomeName(op, text string) (*cond, bool) {
 	return nil, false
 }
 
+// Falco's name of a connection: 10.0.0.1:34567->10.0.0.2:443. What holds another letter is in none,
+// and what is of these letters alone, with a number, is about no path.
+var (
+	notOfAddresses = regexp.MustCompile(`[^0-9a-f.:>*?-]`)
+	ofAddresses    = regexp.MustCompile(`^[0-9a-f.:>*?-]*[0-9:>][0-9a-f.:>*?-]*$`)
+)
+
+// socketName settles comparisons of a connection's name that are meant for the other sort: for a
+// path where both ends have addresses, or for addresses where the socket is one of the host.
+func (s *source) socketName(c *check, texts []string) (*cond, bool) {
+	other := ofAddresses.MatchString
+	if s.family == network {
+		other = func(t string) bool {
+			return notOfAddresses.MatchString(t) && t != "<NA>" && t != "N/A" && t != "/" && !strings.Contains(t, "[")
+		}
+	}
+	if s.family != network && s.family != local || c.op == "regex" || slices.ContainsFunc(texts, func(t string) bool { return !other(t) }) {
+		return nil, false
+	}
+	return constant(c.op == "!=" || c.op == "exists"), s.family == network || c.op != "exists"
+}
+
 // objectType compares what a descriptor stands for. File events are about files, network events
-// about IPv4 and IPv6.
+// about IPv4 and IPv6, or about sockets of the host.
 func (s *source) objectType(c *check, texts []string) (*cond, bool) {
 	if c.op == "!=" {
 		equal := *c
@@ -192,9 +217,12 @@ func (s *source) objectType(c *check, texts []string) (*cond, bool) {
 	case opened:
 		file := map[string]string{"fd.typechar": "f", "fd.type": "file"}[c.field]
 		return constant(file != "" && (c.op == "exists" || slices.Contains(texts, file))), true
+	case local:
+		socket := map[string]string{"fd.typechar": "u", "fd.type": "unix", "fd.sockfamily": "unix"}[c.field]
+		return constant(c.op == "exists" || slices.Contains(texts, socket)), true
 	case network:
 		end := "net.remote.ip"
-		if s.name == "listen" {
+		if s.name == "listen" || s.name == "bind" {
 			end = "net.local.ip"
 		}
 		var kids []*cond

@@ -28,6 +28,8 @@ type target struct {
 	cut int
 	// words is set where Falco has several words in one text, and a list stands here.
 	words bool
+	// linked is set of paths that may begin with /var/run, which leads to /run.
+	linked bool
 	// one is set where a value must be this one; other values cannot be told.
 	one string
 }
@@ -96,6 +98,9 @@ var netFields = map[string]target{
 	"fd.l4proto": {names: []string{"net.protocol"}},
 }
 
+// localFields are those of a socket of the host.
+var localFields = map[string]target{"fd.name": {names: []string{"net.unix.path"}, linked: true}}
+
 // paths are the arguments of calls that are kept, by source and argument.
 var paths = map[string]string{
 	"write.name": "file.path", "read.name": "file.path", "chmod.filename": "file.path",
@@ -161,13 +166,31 @@ func (s *source) target(c *check) (t target, ok bool, why string) {
 		return target{}, false, ""
 	case network:
 		own = netFields
+	case local:
+		own = localFields
 	}
 	if t, ok := own[c.field]; ok {
 		return t, true, ""
 	}
+	if s.family == local {
+		return s.localTarget(c)
+	}
 	_, file := fileFields[c.field]
 	_, net := netFields[c.field]
 	if net && s.family == opened || file && s.family == network && c.field != "fd.name" {
+		return target{}, false, ""
+	}
+	return target{}, true, reason(c.field)
+}
+
+// localTarget is a field that a socket of the host does not have, or not here.
+func (s *source) localTarget(c *check) (target, bool, string) {
+	if slices.Contains(c.change, "basename") {
+		return target{}, true, "the last part of a socket's path is no field here: compare by endswith"
+	}
+	_, file := fileFields[c.field]
+	_, net := netFields[c.field]
+	if file || net || strings.HasSuffix(c.field, "ip.name") {
 		return target{}, false, ""
 	}
 	return target{}, true, reason(c.field)

@@ -183,6 +183,7 @@ func (v naive) field(c *check) []string {
 		return some(map[event.Kind]string{
 			event.ProcessStart: "execve", event.FileRead: "openat", event.FileWrite: "openat", event.FileCreate: "openat", event.FileRename: "rename",
 			event.FileDelete: "unlink", event.FileChmod: "chmod", event.NetConnect: "connect", event.NetAccept: "accept", event.NetListen: "listen",
+			event.NetBind: "bind", event.NetUnix: "connect",
 		}[v.e.Kind])
 	case "evt.num":
 		return number(7)
@@ -350,8 +351,24 @@ func (v naive) object(c *check, some func(string) []string, number func(int64) [
 
 // end returns the values of a field of a connection.
 func (v naive) end(field string, some func(string) []string, number func(int64) []string) []string {
+	if u := v.e.Net.Unix; u != nil {
+		switch field {
+		case "fd.num":
+			return number(3)
+		case "fd.typechar":
+			return some("u")
+		case "fd.type", "fd.sockfamily":
+			return some("unix")
+		case "fd.name": // by either name of the directory
+			if strings.HasPrefix(u.Path, "/run/") {
+				return []string{u.Path, "/var" + u.Path}
+			}
+			return some(u.Path)
+		}
+		return nil
+	}
 	client, server := v.e.Net.Local, v.e.Net.Remote
-	if v.e.Kind == event.NetAccept || v.e.Kind == event.NetListen {
+	if v.e.Kind == event.NetAccept || v.e.Kind == event.NetListen || v.e.Kind == event.NetBind {
 		client, server = server, client
 	}
 	ips := map[string][]netip.AddrPort{
@@ -378,6 +395,12 @@ func (v naive) end(field string, some func(string) []string, number func(int64) 
 	switch field {
 	case "fd.num":
 		return number(3)
+	case "fd.name":
+		name := func(a netip.AddrPort) string { return a.Addr().String() + ":" + strconv.Itoa(int(a.Port())) }
+		if v.e.Net.Remote.IsValid() {
+			return some(name(client) + "->" + name(server))
+		}
+		return some(name(server))
 	case "fd.typechar":
 		return some(map[bool]string{true: "6", false: "4"}[six])
 	case "fd.type":

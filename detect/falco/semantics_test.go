@@ -41,6 +41,7 @@ func (s shown) Logsources() (out []sigma.Logsource) {
 		event.ProcessStart: {"process_creation"}, event.FileRead: {"file_access"}, event.FileCreate: {"file_event"},
 		event.FileWrite: {"file_event", "file_change"}, event.FileRename: {"file_event", "file_rename"}, event.FileDelete: {"file_delete"},
 		event.FileChmod: {"file_change"}, event.NetConnect: {"network_connection"}, event.NetAccept: {"network_connection"}, event.NetListen: {"network_listen"},
+		event.NetBind: {"network_bind"}, event.NetUnix: {"network_unix"},
 	}[s.e.Kind] {
 		out = append(out, sigma.Logsource{Product: "linux", Category: c})
 	}
@@ -190,7 +191,7 @@ func (v *vocabulary) end(part string) netip.AddrPort {
 func (v *vocabulary) event() *event.Event {
 	kinds := []event.Kind{
 		event.ProcessStart, event.ProcessStart, event.FileRead, event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete,
-		event.FileChmod, event.NetConnect, event.NetAccept, event.NetListen,
+		event.FileChmod, event.NetConnect, event.NetAccept, event.NetListen, event.NetBind, event.NetUnix,
 	}
 	e := &event.Event{Kind: kinds[v.rnd.IntN(len(kinds))], Time: time.Unix(1000, 0), Host: "h", Process: v.process(0)}
 	switch e.Kind.Class() {
@@ -203,8 +204,13 @@ func (v *vocabulary) event() *event.Event {
 			e.File.Old = v.path()
 		}
 	case "net":
+		if e.Kind == event.NetUnix {
+			path := strings.Replace(v.word("fd.name", "/run/docker.sock", "/run/x", "@x"), "/var/run/", "/run/", 1) // as the kernel resolves it
+			e.Net = event.Net{Protocol: "unix", Initiated: true, Unix: &event.Unix{Path: path}}
+			break
+		}
 		e.Net = event.Net{Protocol: []string{"tcp", "udp"}[v.rnd.IntN(2)], Initiated: e.Kind == event.NetConnect, Local: v.end("fd.cip")}
-		if e.Kind != event.NetListen {
+		if e.Kind != event.NetListen && e.Kind != event.NetBind {
 			e.Net.Remote = v.end("fd.sip")
 			if e.Net.Local.Addr().Is4() != e.Net.Remote.Addr().Is4() {
 				e.Net.Local = netip.AddrPortFrom(map[bool]netip.Addr{true: netip.MustParseAddr("10.9.8.7"), false: netip.MustParseAddr("fd00::7")}[e.Net.Remote.Addr().Is4()], 5)
@@ -303,6 +309,14 @@ func TestTranslationMeansTheSame(t *testing.T) {
 		`evt.type in (connect, accept) and (fd.sip = 192.0.2.7 or fd.cnet = 2001:db8::/32) and fd.l4proto=tcp`,
 		`evt.type in (connect, execve) and (fd.sport=22 or proc.name=sh) and not (fd.rip=127.0.0.1 and fd.lport=443)`,
 		`evt.type=execve and (proc.name=sh and not (proc.pname=sh and (proc.args contains a or user.uid=0)) or proc.pname=nginx and not user.uid=0)`,
+		`evt.type=connect and fd.name in (/var/run/docker.sock, /run/containerd/containerd.sock)`,
+		`evt.type=connect and fd.type=unix and fd.name != /var/run/docker.sock and not fd.name startswith @`,
+		`evt.type=connect and fd.sockfamily=unix and (fd.name glob /var/run/*.sock or fd.name endswith x) and fd.num >= 0`,
+		`evt.type=connect and fd.typechar=u and fd.name pmatch (/var/run) and evt.failed=false`,
+		`evt.type=connect and fd.name exists and fd.type != ipv4 and proc.name=sh`,
+		`evt.type=connect and fd.sport != 22 or evt.type=connect and fd.typechar=u`,
+		`evt.type=bind and fd.sport in (22, 443) and fd.typechar=4`,
+		`evt.type in (bind, listen) and (fd.snet = "127.0.0.0/8" or fd.lport = 22) and fd.l4proto=udp`,
 		`evt.type=execve`,
 		`evt.type=connect and evt.dir=<`,
 		`not evt.type=execve and evt.type in (connect, execve) and fd.port = 443`,

@@ -15,6 +15,7 @@ const (
 	opened         // a file, through a descriptor
 	named          // a file, by its path
 	network
+	local   // a socket of the host
 	foreign // no sensor here reports it
 )
 
@@ -89,8 +90,13 @@ func objectSources() []*source {
 		{name: "mkdir", category: "file_mkdir", family: named, types: []string{"mkdir", "mkdirat"}, usual: 2, kinds: []event.Kind{event.FileMkdir}, whole: true, args: []string{"res", "path", "mode", "dirfd"}},
 		{name: "chown", category: "file_change", family: named, types: []string{"chown", "lchown", "fchown", "fchownat"}, usual: 4, kinds: []event.Kind{event.FileChown}, args: []string{"res", "path", "pathname", "fd", "dirfd", "uid", "gid", "flags"}},
 		{name: "connect", category: "network_connection", family: network, types: []string{"connect"}, usual: 1, kinds: []event.Kind{event.NetConnect}},
+		{name: "unix", category: "network_unix", family: local, types: []string{"connect"}, usual: 1, kinds: []event.Kind{event.NetUnix}, whole: true},
 		{name: "accept", category: "network_connection", family: network, types: []string{"accept", "accept4"}, usual: 2, kinds: []event.Kind{event.NetAccept}},
 		{name: "listen", category: "network_listen", family: network, types: []string{"listen"}, usual: 1, kinds: []event.Kind{event.NetListen}, whole: true},
+		{
+			name: "bind", category: "network_bind", family: network, types: []string{"bind"}, usual: 1, kinds: []event.Kind{event.NetBind}, whole: true,
+			remarks: []string{"of bind, TCP and UDP ports that are asked for by number are seen (narrower)"},
+		},
 	}
 }
 

@@ -34,7 +34,12 @@ func (s *source) summary(output string) string {
 	switch s.family {
 	case process:
 		return text + ": ${who} ${where} was started by ${parent}: ${process.cmdline}"
+	case local:
+		return text + ": ${who} ${where}, ${net.unix.path}"
 	case network:
+		if s.name == "listen" || s.name == "bind" {
+			return text + ": ${who} ${where}, port ${net.local.port}"
+		}
 		return text + ": ${who} ${where}, ${remote}"
 	}
 	return text + ": ${who} ${where}, ${file.path}"

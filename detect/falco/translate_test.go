@@ -152,7 +152,7 @@ func TestIDsAreStable(t *testing.T) {
 	}
 	const a = "- {rule: A, condition: 'evt.type in (execve, connect) and proc.name = %s'}\n"
 	first := ids(fmt.Sprintf(a, "nc"))
-	if len(first) != 2 || first[0] == first[1] || len(first[0]) != 36 {
+	if len(first) != 3 || first[0] == first[1] || len(first[0]) != 36 {
 		t.Fatalf("ids %q", first)
 	}
 	if d := cmp.Diff(first, ids("- {rule: B, condition: evt.type=execve}\n"+fmt.Sprintf(a, "ncat"))); d != "" {
@@ -198,6 +198,10 @@ func TestReasons(t *testing.T) {
 		"evt.type=openat and fd.name pmatch (/a*)":                                 "not carried: requires fd.name (pmatch with wildcards)",
 		"evt.type=connect and fd.sip = example":                                    `not carried: requires fd.sip ("example" is not an address)`,
 		"evt.type=connect and fd.name contains 80":                                 "not carried: requires fd.name (a connection has no text form here: test its addresses and ports)",
+		"evt.type=connect and fd.name contains docker.sock":                        "carried: ",
+		"evt.type=connect and fd.name startswith 10.0.0.1":                         "not carried: requires fd.name (a connection has no text form here: test its addresses and ports)",
+		"evt.type=connect and basename(fd.name) = docker.sock":                     "not carried: requires fd.name (the last part of a socket's path is no field here: compare by endswith)",
+		"evt.type=bind and fd.sport = 22":                                          "carried: of bind, TCP and UDP ports that are asked for by number are seen (narrower)",
 		"evt.type=ptrace and evt.arg.request contains X":                           "carried: of ptrace, requests that attach, seize, write or ask to be traced are seen (narrower)",
 		"evt.type=dup and evt.arg.oldfd contains X":                                "inactive: no event source here: dup",
 		"evt.type in (setns, unshare, execve)":                                     "carried: ",

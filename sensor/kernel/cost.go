@@ -232,7 +232,7 @@ func (s *stage) change() error {
 	return os.Remove(other)
 }
 
-// connect opens a connection, and sends and takes a byte.
+// connect opens a connection, and sends and takes as much as is looked at for a hello of TLS.
 func (s *stage) connect() error {
 	out, err := net.Dial("tcp", s.server.Addr().String())
 	if err != nil {
@@ -244,10 +244,10 @@ func (s *stage) connect() error {
 		return err
 	}
 	defer in.Close() //nolint:errcheck // read to its end
-	if _, err := out.Write([]byte("x")); err != nil {
+	if _, err := out.Write([]byte("GET / HTTP/1.1\r\n")); err != nil {
 		return err
 	}
-	_, err = in.Read(make([]byte, 1))
+	_, err = in.Read(make([]byte, 16))
 	return err
 }
 

@@ -124,7 +124,9 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	case kind == event.NetUnix:
 		err = d.unix(raw)
 	case kind == event.NetDNS:
-		err = d.dns(raw)
+		err = d.dns(raw, h)
+	case kind == event.NetTLS:
+		err = d.tls(raw)
 	default:
 		err = errKind
 	}
@@ -289,7 +291,7 @@ func (d *decoder) net(raw []byte) error {
 	if r.Protocol == 17 {
 		d.e.Net.Protocol = "udp"
 	}
-	if d.e.Kind == event.NetConnect {
+	if d.e.Kind == event.NetConnect || d.e.Kind == event.NetTLS {
 		d.e.Net.Hostname = d.names.of(d.e.Net.Remote.Addr())
 	}
 	if d.e.Kind == event.NetListen || d.e.Kind == event.NetBind {

@@ -23,6 +23,7 @@ func TestLayout(t *testing.T) {
 		{"file", unsafe.Sizeof(typedFileRecord{}), 120},
 		{"file.dir_len", unsafe.Offsetof(typedFileRecord{}.DirLen), 100},
 		{"net", unsafe.Sizeof(typedNetRecord{}), 128},
+		{"bytes", unsafe.Sizeof(typedBytesRecord{}), 136},
 		{"call", unsafe.Sizeof(typedCallRecord{}), 272},
 		{"call.spec", unsafe.Offsetof(typedCallRecord{}.Spec), 156},
 		{"call spec", unsafe.Sizeof(typedCallSpec{}), 24},
@@ -73,6 +74,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(raw(&typedCallRecord{H: typedHeader{Kind: uint16(event.ProcessTrace)}, Target: 2, ExeLen: 2, TextLen: [4]uint16{1, 1, 1, 1}}, "/aabcd"))
 	f.Add(raw(&typedCallRecord{H: typedHeader{Kind: uint16(event.ProcessSignal)}, Spec: noSpec, ExeLen: 2}, "/a"))
 	f.Add(raw(&typedTally{H: typedHeader{Kind: uint16(event.DeviceControl)}, PathLen: 4}, ""))
+	f.Add(raw(&typedBytesRecord{N: typedNetRecord{H: typedHeader{Kind: uint16(event.NetTLS)}}, Len: 6}, "\x16\x03\x01\x00\x01\x01"))
+	f.Add(raw(&typedBytesRecord{N: typedNetRecord{H: typedHeader{Kind: uint16(event.NetDNS)}, Protocol: 6}, Len: 2, Whole: 2}, "\x00\x20"))
 	d := newDecoder("h")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := d.decode(b)

@@ -13,6 +13,7 @@ import (
 var (
 	errDNS   = errors.New("a message to or from port 53 that is not of DNS")
 	errAgain = errors.New("told of before")
+	errPart  = errors.New("a part of a message, of which the beginning was told of")
 )
 
 const (
@@ -228,19 +229,40 @@ func (n *names) again(a asked) bool {
 	return false
 }
 
-func (d *decoder) dns(raw []byte) error {
-	r, err := record[typedDnsRecord](raw)
+// parseStream reads a message of TCP. Its length stands before it, or came by a call of its own; what
+// is no message is the rest of one that came in pieces. whole is how much there was of b.
+func parseStream(b []byte, whole int) (dnsMessage, error) {
+	if len(b) < dnsHeader {
+		return dnsMessage{}, errPart
+	}
+	length := int(binary.BigEndian.Uint16(b))
+	first, second := b, b[2:min(2+length, len(b))]
+	if length+2 == whole {
+		first, second = second, first
+	}
+	m, err := parseDNS(first)
 	if err != nil {
-		return err
+		m, err = parseDNS(second)
 	}
-	if int(r.Len) > len(r.Data) {
-		return errLength
+	if err != nil {
+		return m, errPart
 	}
-	m, err := parseDNS(r.Data[:r.Len])
+	return m, nil
+}
+
+func (d *decoder) dns(raw []byte, h *typedHeader) error {
+	b, whole, err := carried(raw)
 	if err != nil {
 		return err
 	}
 	if err := d.net(raw); err != nil {
+		return err
+	}
+	m, err := parseDNS(b)
+	if d.e.Net.Protocol == "tcp" {
+		m, err = parseStream(b, whole)
+	}
+	if err != nil {
 		return err
 	}
 	d.e.Net.DNS, d.e.Truncated = &m.dns, d.e.Truncated || m.cut
@@ -250,7 +272,7 @@ func (d *decoder) dns(raw []byte) error {
 		}
 	}
 	if d.names.again(asked{
-		start: r.N.H.Start, pid: r.N.H.Tgid, id: m.id, answer: m.dns.Answer, local: d.e.Net.Local.Port(), remote: d.e.Net.Remote,
+		start: h.Start, pid: h.Tgid, id: m.id, answer: m.dns.Answer, local: d.e.Net.Local.Port(), remote: d.e.Net.Remote,
 		name: m.dns.Name, kind: m.dns.Type,
 	}) {
 		return errAgain

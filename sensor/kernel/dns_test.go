@@ -1,7 +1,11 @@
 package kernel
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -72,6 +76,7 @@ func FuzzDNS(f *testing.F) {
 	f.Add(question(1, 1))
 	f.Add(reply(question(1, 1)))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = parseStream(b, len(b))
 		m, err := parseDNS(b)
 		if err != nil {
 			return
@@ -222,5 +227,126 @@ func askTwice(t *testing.T, r *recording, to unix.Sockaddr) {
 	}
 	if told["SRV"] != 1 || told["CAA"] != 1 {
 		t.Errorf("questions: %v", told)
+	}
+}
+
+func TestParseStream(t *testing.T) {
+	prefixed := func(b []byte) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...) }
+	q, a := question(1, 1), reply(question(1, 1))
+	long := bytes.Clone(a)
+	long[12], long[13], long[14] = 1, 'x', 5 // x.ample.test: read two bytes later, ample.test is a name as well
+	for _, c := range []struct {
+		name  string
+		in    []byte
+		whole int
+		want  string
+		cut   bool
+	}{
+		{"with its length", prefixed(q), len(q) + 2, "example.test", false},
+		{"its length came before", a, len(a), "example.test", false},
+		{"two questions", append(prefixed(q), prefixed(question(1, 28))...), 2*len(q) + 4, "example.test", false},
+		{"one that goes on", prefixed(a)[:60], len(a) + 2, "example.test", true},
+		{"one that goes on, its length came before", a[:60], len(a), "example.test", true},
+		{"a name that may be read twice", long, len(long), "x.ample.test", false},
+	} {
+		m, err := parseStream(c.in, c.whole)
+		if err != nil || m.dns.Name != c.want || m.cut != c.cut {
+			t.Errorf("%s: %+v, %v", c.name, m, err)
+		}
+	}
+	for _, in := range []string{"", "\x00\x20", "the rest of one that came in pieces"} {
+		if m, err := parseStream([]byte(in), len(in)); !errors.Is(err, errPart) {
+			t.Errorf("%q was taken: %+v, %v", in, m, err)
+		}
+	}
+}
+
+// serveStream answers names over TCP on port 53 of an address of its own.
+func serveStream(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.54:53")
+	if err != nil {
+		t.Skip("port 53 of 127.0.0.54 is taken:", err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				b := make([]byte, 512)
+				for {
+					if _, err := io.ReadFull(c, b[:2]); err != nil {
+						return
+					}
+					q := b[:binary.BigEndian.Uint16(b)]
+					if _, err := io.ReadFull(c, q); err != nil {
+						return
+					}
+					a := reply(q[:30]) // the question alone
+					a[11] = 0
+					_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
+				}
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// Names that are asked for over TCP are told of as those over UDP, however the length is passed.
+func TestNamesOverTCP(t *testing.T) {
+	require(t, "bpf", hasTracepoint(t, "sock_send_length"), "needs Linux 6.3")
+	r := newRecording(t, only(event.NetDNS))
+	there := serveStream(t)
+	find := func(t *testing.T, kind string, answer bool) {
+		t.Helper()
+		e := r.find(t, event.NetDNS, func(e *event.Event) bool { return e.Net.DNS.Answer == answer && e.Net.DNS.Type == kind })
+		want := &event.DNS{Name: "example.test", Type: kind, Answer: answer}
+		if answer {
+			want.Results = answered
+		}
+		if d := cmp.Diff(want, e.Net.DNS); d != "" {
+			t.Error(d)
+		}
+		if e.Process.PID != uint32(os.Getpid()) || e.Net.Remote != there || e.Net.Protocol != "tcp" || e.Net.Local.Port() == 0 || e.Net.Initiated == answer {
+			t.Errorf("%+v by %d", e.Net, e.Process.PID)
+		}
+	}
+	t.Run("Go's resolver", func(t *testing.T) {
+		resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp4", there.String())
+		}}
+		if _, err := resolver.LookupNetIP(t.Context(), "ip4", "example.test."); err != nil {
+			t.Fatal(err)
+		}
+		find(t, "A", false)
+		find(t, "A", true)
+	})
+	t.Run("as the C library", func(t *testing.T) {
+		fd := socketFor(t, unix.AF_INET, unix.SOCK_STREAM)
+		if err := unix.Connect(fd, sockaddr(unix.AF_INET, there)); err != nil {
+			t.Fatal(err)
+		}
+		q := question(9, 257)
+		length := binary.BigEndian.AppendUint16(nil, uint16(len(q)))
+		if n, err := unix.Writev(fd, [][]byte{length, q}); err != nil || n != len(q)+2 {
+			t.Fatal(n, err)
+		}
+		b := make([]byte, len(reply(q)))
+		if _, err := unix.Read(fd, b[:2]); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := unix.Readv(fd, [][]byte{b[:7], b[7:]}); err != nil || n != len(b) {
+			t.Fatal(n, err)
+		}
+		find(t, "CAA", false)
+		find(t, "CAA", true)
+	})
+	if n := r.Stats().Malformed; n > 0 {
+		t.Errorf("%d malformed", n)
 	}
 }

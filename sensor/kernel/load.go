@@ -284,6 +284,11 @@ var features = []feature{
 		"sock_send_length, sock_recv_length", "names that processes look up are not seen (Linux 6.3 or newer shows them)",
 	},
 	{
+		"tls",
+		[]part{{"on_tls", 0, []event.Kind{event.NetTLS}}},
+		"sock_send_length", "names of servers that processes begin TLS with are not seen (Linux 6.3 or newer shows them)",
+	},
+	{
 		"existing-processes",
 		[]part{{"on_seen", 0, []event.Kind{event.ProcessSeen}}},
 		"iter/task", "processes that ran before the sensor are known only once they act",

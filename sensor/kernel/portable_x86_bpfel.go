@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	portableMapAskers         = "askers"
+	portableMapBytesScratch   = "bytes_scratch"
 	portableMapCallScratch    = "call_scratch"
 	portableMapCallSpecs      = "call_specs"
 	portableMapClaims         = "claims"
@@ -78,6 +79,7 @@ const (
 	portableProgOnSendmsg6    = "on_sendmsg6"
 	portableProgOnSignal      = "on_signal"
 	portableProgOnSysctl      = "on_sysctl"
+	portableProgOnTls         = "on_tls"
 	portableProgOnTruncate    = "on_truncate"
 	portableProgOnUnix        = "on_unix"
 	portableProgOnUnlink      = "on_unlink"
@@ -86,9 +88,9 @@ const (
 	portableProgOnUringSubmit = "on_uring_submit"
 	portableVarGeneration     = "generation"
 	portableVarPageSize       = "page_size"
+	portableVarUnusedBytes    = "unused_bytes"
 	portableVarUnusedCall     = "unused_call"
 	portableVarUnusedCallSpec = "unused_call_spec"
-	portableVarUnusedDns      = "unused_dns"
 	portableVarUnusedFile     = "unused_file"
 	portableVarUnusedIoKey    = "unused_io_key"
 	portableVarUnusedIoTotal  = "unused_io_total"
@@ -173,6 +175,7 @@ type portableProgramSpecs struct {
 	OnSendmsg6    *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
+	OnTls         *ebpf.ProgramSpec `ebpf:"on_tls"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
 	OnUnix        *ebpf.ProgramSpec `ebpf:"on_unix"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
@@ -186,6 +189,7 @@ type portableProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type portableMapSpecs struct {
 	Askers       *ebpf.MapSpec `ebpf:"askers"`
+	BytesScratch *ebpf.MapSpec `ebpf:"bytes_scratch"`
 	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
 	Claims       *ebpf.MapSpec `ebpf:"claims"`
@@ -220,9 +224,9 @@ type portableMapSpecs struct {
 type portableVariableSpecs struct {
 	Generation     *ebpf.VariableSpec `ebpf:"generation"`
 	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
+	UnusedBytes    *ebpf.VariableSpec `ebpf:"unused_bytes"`
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
-	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.VariableSpec `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.VariableSpec `ebpf:"unused_io_total"`
@@ -251,6 +255,7 @@ func (o *portableObjects) Close() error {
 // It can be passed to loadPortableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type portableMaps struct {
 	Askers       *ebpf.Map `ebpf:"askers"`
+	BytesScratch *ebpf.Map `ebpf:"bytes_scratch"`
 	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
 	Claims       *ebpf.Map `ebpf:"claims"`
@@ -282,6 +287,7 @@ type portableMaps struct {
 func (m *portableMaps) Close() error {
 	return _PortableClose(
 		m.Askers,
+		m.BytesScratch,
 		m.CallScratch,
 		m.CallSpecs,
 		m.Claims,
@@ -317,9 +323,9 @@ func (m *portableMaps) Close() error {
 type portableVariables struct {
 	Generation     *ebpf.Variable `ebpf:"generation"`
 	PageSize       *ebpf.Variable `ebpf:"page_size"`
+	UnusedBytes    *ebpf.Variable `ebpf:"unused_bytes"`
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
-	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.Variable `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.Variable `ebpf:"unused_io_total"`
@@ -366,6 +372,7 @@ type portablePrograms struct {
 	OnSendmsg6    *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
+	OnTls         *ebpf.Program `ebpf:"on_tls"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
 	OnUnix        *ebpf.Program `ebpf:"on_unix"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
@@ -411,6 +418,7 @@ func (p *portablePrograms) Close() error {
 		p.OnSendmsg6,
 		p.OnSignal,
 		p.OnSysctl,
+		p.OnTls,
 		p.OnTruncate,
 		p.OnUnix,
 		p.OnUnlink,

@@ -22,7 +22,7 @@ func TestProbe(t *testing.T) {
 		t.Logf("%-20s %-5v %s", c.Name, c.OK, c.Detail)
 		want := c.Name != "lsm"
 		switch c.Name {
-		case "send-bytes", "receive-bytes", "dns":
+		case "send-bytes", "receive-bytes", "dns", "tls":
 			want = hasTracepoint(t, "sock_send_length")
 		case "file-bytes-mapped":
 			want = hasTracepoint(t, "mm_filemap_map_pages")

@@ -183,7 +183,7 @@ func (s *Sensor) fill(i int, h *head) error {
 
 func (s *Sensor) deliver(raw []byte, handle func(*event.Event)) {
 	e, err := s.decoder.decode(raw)
-	if errors.Is(err, errAgain) {
+	if errors.Is(err, errAgain) || errors.Is(err, errPart) {
 		s.counts.received[event.NetDNS].Add(1)
 		return
 	}

@@ -13,6 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type typedBytesRecord struct {
+	_     structs.HostLayout
+	N     typedNetRecord
+	Len   uint32
+	Whole uint32
+}
+
 type typedCallRecord struct {
 	_           structs.HostLayout
 	H           typedHeader
@@ -44,14 +51,6 @@ type typedCallSpec struct {
 	Memory  uint8
 	Text    [4]uint8
 	Pad     [4]uint8
-}
-
-type typedDnsRecord struct {
-	_    structs.HostLayout
-	N    typedNetRecord
-	Len  uint32
-	Pad  uint32
-	Data [1024]uint8
 }
 
 type typedFileRecord struct {
@@ -260,6 +259,7 @@ type typedUnixRepeat struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	typedMapAskers         = "askers"
+	typedMapBytesScratch   = "bytes_scratch"
 	typedMapCallScratch    = "call_scratch"
 	typedMapCallSpecs      = "call_specs"
 	typedMapClaims         = "claims"
@@ -322,6 +322,7 @@ const (
 	typedProgOnSendmsg6    = "on_sendmsg6"
 	typedProgOnSignal      = "on_signal"
 	typedProgOnSysctl      = "on_sysctl"
+	typedProgOnTls         = "on_tls"
 	typedProgOnTruncate    = "on_truncate"
 	typedProgOnUnix        = "on_unix"
 	typedProgOnUnlink      = "on_unlink"
@@ -330,9 +331,9 @@ const (
 	typedProgOnUringSubmit = "on_uring_submit"
 	typedVarGeneration     = "generation"
 	typedVarPageSize       = "page_size"
+	typedVarUnusedBytes    = "unused_bytes"
 	typedVarUnusedCall     = "unused_call"
 	typedVarUnusedCallSpec = "unused_call_spec"
-	typedVarUnusedDns      = "unused_dns"
 	typedVarUnusedFile     = "unused_file"
 	typedVarUnusedIoKey    = "unused_io_key"
 	typedVarUnusedIoTotal  = "unused_io_total"
@@ -418,6 +419,7 @@ type typedProgramSpecs struct {
 	OnSendmsg6    *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
+	OnTls         *ebpf.ProgramSpec `ebpf:"on_tls"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
 	OnUnix        *ebpf.ProgramSpec `ebpf:"on_unix"`
 	OnUnlink      *ebpf.ProgramSpec `ebpf:"on_unlink"`
@@ -431,6 +433,7 @@ type typedProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type typedMapSpecs struct {
 	Askers       *ebpf.MapSpec `ebpf:"askers"`
+	BytesScratch *ebpf.MapSpec `ebpf:"bytes_scratch"`
 	CallScratch  *ebpf.MapSpec `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.MapSpec `ebpf:"call_specs"`
 	Claims       *ebpf.MapSpec `ebpf:"claims"`
@@ -465,9 +468,9 @@ type typedMapSpecs struct {
 type typedVariableSpecs struct {
 	Generation     *ebpf.VariableSpec `ebpf:"generation"`
 	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
+	UnusedBytes    *ebpf.VariableSpec `ebpf:"unused_bytes"`
 	UnusedCall     *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.VariableSpec `ebpf:"unused_call_spec"`
-	UnusedDns      *ebpf.VariableSpec `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.VariableSpec `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.VariableSpec `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.VariableSpec `ebpf:"unused_io_total"`
@@ -496,6 +499,7 @@ func (o *typedObjects) Close() error {
 // It can be passed to loadTypedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type typedMaps struct {
 	Askers       *ebpf.Map `ebpf:"askers"`
+	BytesScratch *ebpf.Map `ebpf:"bytes_scratch"`
 	CallScratch  *ebpf.Map `ebpf:"call_scratch"`
 	CallSpecs    *ebpf.Map `ebpf:"call_specs"`
 	Claims       *ebpf.Map `ebpf:"claims"`
@@ -527,6 +531,7 @@ type typedMaps struct {
 func (m *typedMaps) Close() error {
 	return _TypedClose(
 		m.Askers,
+		m.BytesScratch,
 		m.CallScratch,
 		m.CallSpecs,
 		m.Claims,
@@ -562,9 +567,9 @@ func (m *typedMaps) Close() error {
 type typedVariables struct {
 	Generation     *ebpf.Variable `ebpf:"generation"`
 	PageSize       *ebpf.Variable `ebpf:"page_size"`
+	UnusedBytes    *ebpf.Variable `ebpf:"unused_bytes"`
 	UnusedCall     *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCallSpec *ebpf.Variable `ebpf:"unused_call_spec"`
-	UnusedDns      *ebpf.Variable `ebpf:"unused_dns"`
 	UnusedFile     *ebpf.Variable `ebpf:"unused_file"`
 	UnusedIoKey    *ebpf.Variable `ebpf:"unused_io_key"`
 	UnusedIoTotal  *ebpf.Variable `ebpf:"unused_io_total"`
@@ -612,6 +617,7 @@ type typedPrograms struct {
 	OnSendmsg6    *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
+	OnTls         *ebpf.Program `ebpf:"on_tls"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
 	OnUnix        *ebpf.Program `ebpf:"on_unix"`
 	OnUnlink      *ebpf.Program `ebpf:"on_unlink"`
@@ -658,6 +664,7 @@ func (p *typedPrograms) Close() error {
 		p.OnSendmsg6,
 		p.OnSignal,
 		p.OnSysctl,
+		p.OnTls,
 		p.OnTruncate,
 		p.OnUnix,
 		p.OnUnlink,

@@ -49,6 +49,7 @@ enum kind {
 	NET_RECEIVE = 27,
 	NET_BIND = 28,
 	NET_UNIX = 29,
+	NET_TLS = 30,
 	PROCESS_SIGNAL = 32,
 	PROCESS_TRACE = 33,
 	HOST_SYSCTL = 40,
@@ -207,7 +208,7 @@ const volatile u32 generation = 0;
 
 // Where a generation stands aside. The number is the same in each of them.
 enum hook { AT_EXIT, AT_EXEC, AT_FORK, AT_END, AT_SIGNAL, AT_SUBMIT, AT_COMPLETE, AT_COMPLETE_IO, AT_SEND, AT_RECEIVE, AT_DNS_SEND,
-	AT_DNS_RECEIVE, AT_CAPABLE, AT_SYSCTL, AT_MKDIR, AT_CONNECT4, AT_CONNECT6, AT_SENDMSG4, AT_SENDMSG6, AT_PAGES };
+	AT_DNS_RECEIVE, AT_CAPABLE, AT_SYSCTL, AT_MKDIR, AT_CONNECT4, AT_CONNECT6, AT_SENDMSG4, AT_SENDMSG6, AT_TLS, AT_PAGES };
 
 // What the old generation told of while the duty passes on, by thread and hook.
 struct {

@@ -12,6 +12,7 @@
 #include "host.h"
 #include "tally.h"
 #include "dns.h"
+#include "tls.h"
 #include "netcgroup.h"
 #include "unix.h"
 #include "receive.h"

@@ -316,6 +316,11 @@ struct sock {
 	struct pid *sk_peer_pid;
 };
 
+struct tcp_sock {
+	u64 bytes_acked;
+	u32 write_seq, snd_una;
+};
+
 struct unix_address {
 	int len;
 	char name[1];
