@@ -69,8 +69,8 @@ type Sensor struct {
 	paths    beginnings
 	sockets  beginnings
 	links    []link.Link
-	pins     *pins        // nil: they end with the process
-	hands    *ebpf.Memory // what the reader holds, for who comes after it
+	pins     *pins // nil: they end with the process
+	hands    hands
 	rings    [2]*ringbuf.Reader
 	wake     atomic.Pointer[waker] // of Run
 	caps     []event.Capability
@@ -140,8 +140,11 @@ func (s *Sensor) open(opts Options) error {
 		}
 	}
 	if s.pins != nil {
-		if err := s.countHands(); err != nil {
+		if s.pins.taken.Lost, err = s.hands.open(s.maps["hands"]); err != nil {
 			return err
+		}
+		for _, r := range s.rings {
+			s.pins.taken.Waiting += r.AvailableBytes()
 		}
 	}
 	s.decoder = newDecoder(s.host)
@@ -204,12 +207,31 @@ func (s *Sensor) configure(change func(*typedSettings)) error {
 
 // Close detaches everything. A Run that is under way must have ended.
 func (s *Sensor) Close() error {
+	return s.end(func() error {
+		if s.pins == nil {
+			return nil
+		}
+		return s.pins.remove()
+	})
+}
+
+// Leave ends the part of this process, and lets the programs of a sensor that is kept go on: the next
+// sensor of the same directory tells what happened meanwhile. Where none comes they go quiet.
+func (s *Sensor) Leave() error {
+	return s.end(func() error {
+		if s.pins == nil {
+			return nil
+		}
+		return s.configure(func(c *typedSettings) { c.Self = 0 }) // another process may get our number
+	})
+}
+
+// end gives back what this process has of the sensor, after it saw to its pins.
+func (s *Sensor) end(pins func() error) error {
 	var all []error
 	s.closed.Do(func() {
 		s.counts.unregister()
-		if s.pins != nil {
-			all = append(all, s.pins.remove())
-		}
+		all = append(all, pins())
 		if s.watcher != nil {
 			all = append(all, s.watcher.close())
 		}

@@ -51,7 +51,7 @@ func programs() (*ebpf.CollectionSpec, string, error) {
 		return nil, "", fmt.Errorf("count the processors: %w", err)
 	}
 	spec.Maps["exec_scratch"].MaxEntries = uint32(n)
-	spec.Maps["hands"] = &ebpf.MapSpec{Name: "hands", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 2, Flags: unix.BPF_F_MMAPABLE}
+	spec.Maps["hands"] = &ebpf.MapSpec{Name: "hands", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: slots, Flags: unix.BPF_F_MMAPABLE}
 	renameHooks(spec)
 	return spec, name, nil
 }
