@@ -40,6 +40,8 @@ type agent struct {
 	boot    string
 
 	sensor  *kernel.Sensor
+	final   func() bool // nobody comes after this agent
+	unkept  error       // why the sensor ends with this process
 	tracker *workload.Tracker
 	engine  *detect.Engine
 	stream  *stream.Agent
@@ -51,11 +53,10 @@ type agent struct {
 	lines     []byte // record being written, reused
 	rules     ruleState
 	asked     kernel.Demand // of the sensor
-	dropped   uint64
-	alive     *os.File  // tells the next agent until when this one saw all
-	last      time.Time // of the newest event since the last tick
-	mute      bool      // the alive file could not be written, and that was said
-	saved     time.Time // when half-seen sequences were last kept
+	alive     *os.File      // tells the next agent until when this one saw all
+	last      time.Time     // of the newest event since the last tick
+	mute      bool          // the alive file could not be written, and that was said
+	saved     time.Time     // when half-seen sequences were last kept
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -64,7 +65,7 @@ func RunAgent(ctx context.Context, cfg *Config, log *slog.Logger, reload <-chan 
 		return &Error{Err: errors.New("the agent needs root: it loads eBPF programs"), Hint: "run it with sudo", Code: ExitHost}
 	}
 	debug.SetMemoryLimit(agentMemory)
-	a := &agent{cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder()}
+	a := &agent{final: func() bool { return interrupted(ctx) }, cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder()}
 	undo := &cleanup{log: log}
 	defer undo.run()
 	if err := a.open(undo); err != nil {
@@ -94,7 +95,7 @@ func (a *agent) open(undo *cleanup) error {
 	}
 	a.stream, err = stream.NewAgent(b, stream.AgentOptions{
 		Log: a.log.With("component", "stream"), Registerer: a.reg,
-		Dir: filepath.Join(a.cfg.dir("agent"), "spool"), SpoolBytes: int64(a.cfg.Stream.Spool),
+		Dir: filepath.Join(a.cfg.dir("agent"), "spool"), SpoolBytes: int64(a.cfg.Stream.Spool), Kept: a.kept,
 	})
 	if err != nil {
 		return err
@@ -113,13 +114,10 @@ func (a *agent) open(undo *cleanup) error {
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
 	a.asked = a.demand()
-	a.sensor, err = kernel.Open(kernel.Options{
-		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.asked,
-	})
-	if err != nil {
+	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
 	}
-	undo.add("sensor", a.sensor.Close)
+	undo.add("sensor", a.endSensor)
 	undo.add("alive file", func() error {
 		if a.alive == nil {
 			return nil
@@ -281,6 +279,7 @@ func (a *agent) publish(f *event.Finding) {
 
 func (a *agent) send(e *event.Event) {
 	a.lines = append(e.AppendRecord(a.lines[:0]), '\n')
+	a.sensor.Hold(1)
 	a.stream.PublishEvents(a.lines, 1)
 }
 
@@ -294,13 +293,12 @@ func (a *agent) advance(now time.Time) {
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}
-	if drops := a.sensor.Dropped(); drops > a.dropped {
-		e := &event.Event{
+	if drops, told := a.sensor.Dropped(), a.sensor.Told(); drops > told {
+		a.send(&event.Event{
 			Kind: event.SensorHealth, Time: now, Host: a.cfg.Host,
-			Message: fmt.Sprintf("the sensor lost %d events in the last second: what it did not see in that time is not known", drops-a.dropped),
-		}
-		a.dropped = drops
-		a.send(e)
+			Message: fmt.Sprintf("the sensor lost %d events in the last second: what it did not see in that time is not known", drops-told),
+		})
+		a.sensor.Tell(drops)
 	}
 	a.saveSequences(now)
 	a.saveAlive(now)
@@ -319,7 +317,7 @@ func (a *agent) heartbeat() {
 	}
 	a.stream.Heartbeat(event.Heartbeat{
 		Host: a.cfg.Host, Time: time.Now(), Version: Version, Kernel: kernelRelease(), Boot: a.boot, Started: a.started,
-		Capabilities: a.sensor.Capabilities(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
+		Capabilities: a.capabilities(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
 		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(),
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -66,8 +67,37 @@ func PinDir(data string) (string, error) {
 	if err := haveBPF(bpfFS); err != nil {
 		return "", fmt.Errorf("%s: %w: what happens while the agent restarts is not seen; mount a bpf file system there", bpfFS, err)
 	}
+	root := filepath.Join(bpfFS, "picket")
+	if err := ownDir(root); err != nil {
+		return "", fmt.Errorf("keep the sensor: %w", err)
+	}
 	sum := sha256.Sum256([]byte(filepath.Clean(data)))
-	return filepath.Join(bpfFS, "picket", fmt.Sprintf("%x", sum[:6])), nil
+	return filepath.Join(root, fmt.Sprintf("%x", sum[:6])), nil
+}
+
+// ownDir makes a directory that only root can look into. A bpf file system may be open to all: what
+// another user put in its place goes.
+func ownDir(name string) error {
+	for range 3 {
+		if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		info, err := os.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) { // another agent that ended took it away
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if ok && info.IsDir() && st.Uid == 0 {
+			return os.Chmod(name, 0o700)
+		}
+		if err := os.RemoveAll(name); err != nil {
+			return fmt.Errorf("remove what another user put there: %w", err)
+		}
+	}
+	return fmt.Errorf("%s is replaced again and again by somebody else", name)
 }
 
 func haveBPF(dir string) error {
