@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -69,7 +70,8 @@ type Sensor struct {
 	paths    beginnings
 	sockets  beginnings
 	links    []link.Link
-	pins     *pins // nil: they end with the process
+	linked   []string // programs of links
+	pins     *pins    // nil: they end with the process
 	hands    hands
 	rings    [2]*ringbuf.Reader
 	wake     atomic.Pointer[waker] // of Run
@@ -81,6 +83,9 @@ type Sensor struct {
 	seenEnd uint64
 
 	decoder  decoder
+	own      own
+	made     []table  // what the programs read, as it was made
+	tampered []string // what Check is to say
 	watcher  *watcher
 	witness  atomic.Pointer[witness]
 	prefixes atomic.Pointer[[]string] // of Demand.Paths
@@ -148,6 +153,7 @@ func (s *Sensor) open(opts Options) error {
 		}
 	}
 	s.decoder = newDecoder(s.host)
+	s.decoder.own = &s.own
 	s.watcher = newWatcher(s)
 	iter, err := s.attach(spec, opts.Demand)
 	if err != nil {
@@ -157,6 +163,7 @@ func (s *Sensor) open(opts Options) error {
 		return err
 	}
 	s.list(iter)
+	s.own.look()
 	s.counts.register(opts.Registerer, s)
 	for _, c := range s.caps {
 		if !c.OK {
@@ -194,6 +201,9 @@ func (s *Sensor) Capabilities() []event.Capability { return s.caps }
 func (s *Sensor) configure(change func(*typedSettings)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if said := s.changed(); said != "" && !slices.Contains(s.tampered, said) {
+		s.tampered = append(s.tampered, said)
+	}
 	change(&s.settings)
 	s.settings.Lease = math.MaxUint64
 	if s.pins != nil {

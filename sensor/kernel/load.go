@@ -332,6 +332,9 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 		}
 		s.running["dispatch"] = true
 	}
+	if err := s.remember(); err != nil {
+		return nil, err
+	}
 	return iter, nil
 }
 

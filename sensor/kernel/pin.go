@@ -297,7 +297,7 @@ func (p *pins) keepMaps(maps map[string]*ebpf.Map) error {
 
 // keep adds a link to those that outlive the agent.
 func (s *Sensor) keep(program string, l link.Link) error {
-	s.links = append(s.links, l)
+	s.links, s.linked = append(s.links, l), append(s.linked, program)
 	if s.pins == nil {
 		return nil
 	}
