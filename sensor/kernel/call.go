@@ -137,7 +137,7 @@ func (d *decoder) call(raw []byte) error {
 	if call.Name = c.name; c.say != nil {
 		c.say(call, &said)
 	}
-	if d.own != nil && d.e.Kind == event.HostBPF {
+	if d.e.Kind == event.HostBPF {
 		d.own.ofBPF(call, &said, r.H.Tgid)
 	}
 	return nil

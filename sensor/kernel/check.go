@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // table is a map that the programs read and only this process writes, as it was made.
@@ -37,6 +39,18 @@ func (s *Sensor) remember() error {
 // rowsOf reads a table; a place of a program is its number.
 func rowsOf(m *ebpf.Map) (map[uint32][]byte, error) {
 	rows := map[uint32][]byte{}
+	if m.Type() == ebpf.Array && m.ValueSize() == 4 { // the large one: in one call
+		keys, values := make([]uint32, m.MaxEntries()), make([]uint32, m.MaxEntries())
+		var at ebpf.MapBatchCursor
+		n, err := m.BatchLookup(&at, keys, values, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil, err
+		}
+		for i := range n {
+			rows[keys[i]] = binary.NativeEndian.AppendUint32(nil, values[i])
+		}
+		return rows, nil
+	}
 	for key := range m.MaxEntries() {
 		row, err := m.LookupBytes(key)
 		if err != nil {
@@ -53,10 +67,9 @@ func rowsOf(m *ebpf.Map) (map[uint32][]byte, error) {
 // its programs read. It mends what it can and says in a sentence each what somebody had changed.
 // It is called by one goroutine at a time, the one that calls Follow.
 func (s *Sensor) Check() (found []string) {
-	s.own.look()
 	for i := range s.links {
 		if what, mend := s.checkLink(i); what != "" {
-			found = append(found, fmt.Sprintf("the link of %s %s", s.linked[i], mended(what, mend)))
+			found = append(found, fmt.Sprintf("the link of %s %s", s.linked[i].name, mended(what, mend)))
 		}
 	}
 	if s.pins != nil {
@@ -101,49 +114,44 @@ func mended(what string, mend func() error) string {
 	return what + "; it is mended"
 }
 
-// checkLink says what became of a link, "" where it is well. Those of tracepoints cannot be taken off
-// by anybody.
+// linked is what stands behind a link.
+type linked struct {
+	name    string // of the program
+	program ebpf.ProgramID
+	onGroup bool
+	pin     uint64 // inode of its pin
+}
+
+// checkLink says what became of a link, "" where it is well. Those of tracepoints can neither be taken
+// off nor led elsewhere.
 func (s *Sensor) checkLink(i int) (what string, mend func() error) {
-	name := s.linked[i]
-	prog, err := s.program(name)
-	if err != nil {
+	l := &s.linked[i]
+	if !l.onGroup {
 		return "", nil
 	}
-	broken := func() error { return errors.New("start the agent anew") }
 	info, err := s.links[i].Info()
-	if err != nil {
-		return "is gone (" + err.Error() + ")", broken
-	}
-	if at := info.Cgroup(); at != nil && at.CgroupId == 0 {
-		return "was detached", func() error { return s.attachAgain(i, prog) }
-	}
-	want, err := prog.Info()
-	if err != nil {
-		return "", nil
-	}
-	if id, ok := want.ID(); ok && info.Program != id {
-		return "leads to another program", func() error { return s.links[i].Update(prog) }
+	switch {
+	case err != nil:
+		return "is gone (" + err.Error() + ")", func() error { return s.attachAgain(i) }
+	case info.Cgroup() != nil && info.Cgroup().CgroupId == 0:
+		return "was detached", func() error { return s.attachAgain(i) }
+	case info.Program != l.program:
+		return "leads to another program", func() error { return s.links[i].Update(s.program(l.name)) }
 	}
 	return "", nil
 }
 
-func (s *Sensor) program(name string) (*ebpf.Program, error) {
-	for i, p := range s.programs {
-		if s.names[i] == name {
-			return p, nil
-		}
-	}
-	return nil, errors.New("no such program")
-}
+// program returns a program by its name: who asks knows that it runs.
+func (s *Sensor) program(name string) *ebpf.Program { return s.programs[slices.Index(s.names, name)] }
 
 // attachAgain puts a program of control groups back and lets go of the link that was detached.
-func (s *Sensor) attachAgain(i int, prog *ebpf.Program) error {
+func (s *Sensor) attachAgain(i int) error {
 	spec, _, err := programs()
 	if err != nil {
 		return err
 	}
-	name := s.linked[i]
-	l, err := link.AttachCgroup(link.CgroupOptions{Path: s.decoder.cgroups.root, Attach: spec.Programs[name].AttachType, Program: prog})
+	name := s.linked[i].name
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: s.decoder.cgroups.root, Attach: spec.Programs[name].AttachType, Program: s.program(name)})
 	if err != nil {
 		return err
 	}
@@ -153,7 +161,7 @@ func (s *Sensor) attachAgain(i int, prog *ebpf.Program) error {
 	if s.pins == nil {
 		return nil
 	}
-	return l.Pin(filepath.Join(s.pins.own(), name))
+	return s.pinLink(i)
 }
 
 // checkPins finds pins that were removed or lead elsewhere, and puts them back.
@@ -163,71 +171,36 @@ func (s *Sensor) checkPins() (found []string) {
 			return []string{"the sensor cannot be kept any more: " + err.Error()}
 		}
 	}
-	for i, l := range s.links {
-		name := filepath.Join(s.pins.own(), s.linked[i])
-		if pinnedLink(name, l) {
-			continue
+	for i := range s.links {
+		name := filepath.Join(s.pins.own(), s.linked[i].name)
+		if inode(name) != s.linked[i].pin {
+			found = append(found, fmt.Sprintf("the pin of %s %s", s.linked[i].name, mended("was taken away", func() error {
+				return errors.Join(clearPin(s.links[i], name), s.pinLink(i))
+			})))
 		}
-		found = append(found, fmt.Sprintf("the pin of %s %s", s.linked[i], mended("was taken away", func() error { return pinAgain(l, name) })))
 	}
-	for _, at := range s.pinnedMaps() {
-		m := s.maps[filepath.Base(at)]
-		if pinnedMap(at, m) {
-			continue
+	for name, at := range s.pins.maps {
+		if inode(at.path) != at.pin {
+			found = append(found, fmt.Sprintf("the pin of map %s %s", name, mended("was taken away", func() error {
+				return errors.Join(clearPin(s.maps[name], at.path), s.pins.pinMap(name, at.path, s.maps[name]))
+			})))
 		}
-		found = append(found, fmt.Sprintf("the pin of map %s %s", filepath.Base(at), mended("was taken away", func() error { return pinAgain(m, at) })))
 	}
 	return found
 }
 
-// pinnedMaps lists where the maps lie that outlive this process.
-func (s *Sensor) pinnedMaps() []string {
-	all := []string{filepath.Join(s.pins.own(), "handlers")}
-	for _, name := range shared {
-		all = append(all, filepath.Join(s.pins.layout, name))
+// inode returns the number of a pin, 0 where there is none. Another object has another.
+func inode(name string) uint64 {
+	var st unix.Stat_t
+	if unix.Lstat(name, &st) != nil {
+		return 0
 	}
-	return all
+	return st.Ino
 }
 
-func pinnedLink(name string, l link.Link) bool {
-	there, err := link.LoadPinnedLink(name, nil)
-	if err != nil {
-		return false
-	}
-	defer there.Close() //nolint:errcheck // it was only looked at
-	is, err1 := there.Info()
-	want, err2 := l.Info()
-	return err1 == nil && err2 == nil && is.ID == want.ID
-}
-
-func pinnedMap(name string, m *ebpf.Map) bool {
-	there, err := ebpf.LoadPinnedMap(name, nil)
-	if err != nil {
-		return false
-	}
-	defer there.Close() //nolint:errcheck // it was only looked at
-	is, err1 := there.Info()
-	want, err2 := m.Info()
-	if err1 != nil || err2 != nil {
-		return false
-	}
-	a, _ := is.ID()
-	b, ok := want.ID()
-	return ok && a == b
-}
-
-func pinAgain(what interface {
-	Unpin() error
-	Pin(string) error
-}, name string,
-) error {
-	if err := what.Unpin(); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(name); err != nil { // what somebody put there instead
-		return err
-	}
-	return what.Pin(name)
+// clearPin makes room for a pin: what somebody put there goes.
+func clearPin(what interface{ Unpin() error }, name string) error {
+	return errors.Join(what.Unpin(), os.RemoveAll(name))
 }
 
 // checkTables compares what the programs read with what it was, and writes it again.
@@ -263,17 +236,18 @@ func (s *Sensor) putRow(m *ebpf.Map, key uint32, row []byte) error {
 		return m.Delete(key)
 	}
 	for _, p := range s.programs {
-		info, err := p.Info()
-		if err != nil {
-			return err
-		}
-		if id, ok := info.ID(); ok && bytes.Equal(row, idBytes(id)) {
+		if id, err := programID(p); err == nil && bytes.Equal(row, binary.NativeEndian.AppendUint32(nil, uint32(id))) {
 			return m.Put(key, p)
 		}
 	}
 	return fmt.Errorf("handler %d is none of ours", key)
 }
 
-func idBytes(id ebpf.ProgramID) []byte {
-	return binary.NativeEndian.AppendUint32(nil, uint32(id))
+func programID(p *ebpf.Program) (ebpf.ProgramID, error) {
+	info, err := p.Info()
+	if err != nil {
+		return 0, fmt.Errorf("ask for a program's number: %w", err)
+	}
+	id, _ := info.ID() // there is one from 4.13 on
+	return id, nil
 }

@@ -123,7 +123,7 @@ func TestForeignHands(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if r.own.has(object{"map", 1 << 30}) {
+	if foreign := (own{}); foreign.has(object{"map", 1 << 30}) {
 		t.Error("a map that there is not is Picket's")
 	}
 	at, err := r.programs[0].Info()
@@ -139,7 +139,7 @@ func TestForeignHands(t *testing.T) {
 	e = r.byCall(t, event.HostBPF, os.Getpid(), "bpf", func(e *event.Event) bool { return e.Call.Request == "BPF_PROG_GET_FD_BY_ID" })
 	expect(t, e, map[string]string{"call.object": object{"program", uint32(pid)}.String() + " of Picket"}, "event.errno")
 	for i, l := range r.links {
-		if r.linked[i] != "on_connect4" {
+		if r.linked[i].name != "on_connect4" {
 			continue
 		}
 		if err := l.Detach(); err != nil {

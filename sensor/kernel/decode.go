@@ -50,7 +50,7 @@ type decoder struct {
 	texts   *texts
 
 	hostSpaces map[uint32]bool
-	own        *own
+	own        own
 }
 
 func newDecoder(host string) decoder {

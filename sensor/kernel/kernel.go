@@ -70,7 +70,7 @@ type Sensor struct {
 	paths    beginnings
 	sockets  beginnings
 	links    []link.Link
-	linked   []string // programs of links
+	linked   []linked // what they lead to
 	pins     *pins    // nil: they end with the process
 	hands    hands
 	rings    [2]*ringbuf.Reader
@@ -83,7 +83,6 @@ type Sensor struct {
 	seenEnd uint64
 
 	decoder  decoder
-	own      own
 	made     []table  // what the programs read, as it was made
 	tampered []string // what Check is to say
 	watcher  *watcher
@@ -153,7 +152,6 @@ func (s *Sensor) open(opts Options) error {
 		}
 	}
 	s.decoder = newDecoder(s.host)
-	s.decoder.own = &s.own
 	s.watcher = newWatcher(s)
 	iter, err := s.attach(spec, opts.Demand)
 	if err != nil {
@@ -163,7 +161,6 @@ func (s *Sensor) open(opts Options) error {
 		return err
 	}
 	s.list(iter)
-	s.own.look()
 	s.counts.register(opts.Registerer, s)
 	for _, c := range s.caps {
 		if !c.OK {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"time"
 
 	"picket/event"
 )
@@ -19,18 +19,18 @@ type object struct {
 
 func (o object) String() string { return fmt.Sprint(o.what, " ", o.id) }
 
-// own are the objects of this process, also those of others than the sensor.
-type own struct{ all atomic.Pointer[map[object]bool] }
-
-// look finds them anew: there may be more, or others.
-func (o *own) look() {
-	all := objects("self")
-	o.all.Store(&all)
+// own are the objects of this process, also those of others than the sensor. They are looked for when
+// somebody asks, once a second at most.
+type own struct {
+	all  map[object]bool
+	next uint64 // boot time of the next look
 }
 
 func (o *own) has(x object) bool {
-	all := o.all.Load()
-	return all != nil && (*all)[x]
+	if now := bootNow(); now >= o.next {
+		o.all, o.next = objects("self"), now+uint64(time.Second)
+	}
+	return o.all[x]
 }
 
 // objects lists what a process has descriptors of. Of one that ended it is nothing.

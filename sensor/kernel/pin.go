@@ -59,6 +59,7 @@ type pins struct {
 	duty        uint32   // of the generation before
 	old         []string // directories to remove
 	taken       Taken
+	maps        map[string]pinned
 }
 
 // PinDir returns where the sensor of an agent is kept, by the directory of that agent's data. It
@@ -280,30 +281,54 @@ func (p *pins) keepMaps(maps map[string]*ebpf.Map) error {
 	if err := os.MkdirAll(p.own(), 0o700); err != nil {
 		return fmt.Errorf("keep the sensor: %w", err)
 	}
+	p.maps = map[string]pinned{}
 	for _, name := range shared {
+		at := filepath.Join(p.layout, name)
 		if p.same {
-			break
-		}
-		if err := maps[name].Pin(filepath.Join(p.layout, name)); err != nil {
-			return fmt.Errorf("keep map %s: %w", name, err)
+			p.maps[name] = pinned{at, inode(at)}
+		} else if err := p.pinMap(name, at, maps[name]); err != nil {
+			return err
 		}
 	}
 	// Without a name of it this one is emptied when the agent ends.
-	if err := maps["handlers"].Pin(filepath.Join(p.own(), "handlers")); err != nil {
-		return fmt.Errorf("keep the handlers: %w", err)
-	}
-	return nil
+	return p.pinMap("handlers", filepath.Join(p.own(), "handlers"), maps["handlers"])
 }
 
 // keep adds a link to those that outlive the agent.
 func (s *Sensor) keep(program string, l link.Link) error {
-	s.links, s.linked = append(s.links, l), append(s.linked, program)
+	p := s.program(program)
+	id, err := programID(p)
+	if err != nil {
+		return err
+	}
+	s.links = append(s.links, l)
+	s.linked = append(s.linked, linked{name: program, program: id, onGroup: p.Type() != ebpf.Tracing})
 	if s.pins == nil {
 		return nil
 	}
-	if err := l.Pin(filepath.Join(s.pins.own(), program)); err != nil {
-		return fmt.Errorf("keep %s: %w", program, err)
+	return s.pinLink(len(s.links) - 1)
+}
+
+func (s *Sensor) pinLink(i int) error {
+	name := filepath.Join(s.pins.own(), s.linked[i].name)
+	if err := s.links[i].Pin(name); err != nil {
+		return fmt.Errorf("keep %s: %w", s.linked[i].name, err)
 	}
+	s.linked[i].pin = inode(name)
+	return nil
+}
+
+// pinned is a map's pin and its inode.
+type pinned struct {
+	path string
+	pin  uint64
+}
+
+func (p *pins) pinMap(name, path string, m *ebpf.Map) error {
+	if err := m.Pin(path); err != nil {
+		return fmt.Errorf("keep map %s: %w", name, err)
+	}
+	p.maps[name] = pinned{path, inode(path)}
 	return nil
 }
 
