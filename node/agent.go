@@ -40,6 +40,7 @@ type agent struct {
 	boot    string
 
 	sensor  *kernel.Sensor
+	guard   guard
 	final   func() bool // nobody comes after this agent
 	unkept  error       // why the sensor ends with this process
 	tracker *workload.Tracker
@@ -201,6 +202,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	ask, done := make(chan struct{}, 1), make(chan reloaded)
 	changed := watchRules(ctx, a.cfg, a.log)
 	go a.reloading(ctx, a.rules.mistakes, ask, done)
+	a.guard.limits = limits()
 	a.heartbeat()
 	defer a.keepSequences() // the sensor has ended then
 	for {
@@ -227,6 +229,9 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			if changed == nil {
 				a.askIfChanged(ask)
 			}
+			<-events
+			a.watchSelf(time.Now())
+			events <- struct{}{}
 			a.heartbeat()
 		case <-ctx.Done():
 			<-enforced
@@ -239,6 +244,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 func (a *agent) handle(e *event.Event) {
 	a.last = e.Time
 	a.tracker.Stamp(e)
+	a.guard.countBusy(e)
 	if e.Kind != event.ProcessExit && e.Kind != event.ProcessFork {
 		a.policies.meet(e.Process)
 	}
@@ -285,6 +291,7 @@ func (a *agent) send(e *event.Event) {
 
 // advance tells the stages that time went on where nothing happened.
 func (a *agent) advance(now time.Time) {
+	a.noteTick(now)
 	for _, f := range a.engine.Advance(now) {
 		a.publish(&f)
 	}
@@ -293,13 +300,7 @@ func (a *agent) advance(now time.Time) {
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}
-	if drops, told := a.sensor.Dropped(), a.sensor.Told(); drops > told {
-		a.send(&event.Event{
-			Kind: event.SensorHealth, Time: now, Host: a.cfg.Host,
-			Message: fmt.Sprintf("the sensor lost %d events in the last second: what it did not see in that time is not known", drops-told),
-		})
-		a.sensor.Tell(drops)
-	}
+	a.tellLost(now)
 	a.saveSequences(now)
 	a.saveAlive(now)
 }
