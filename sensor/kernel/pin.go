@@ -10,14 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 
 	"picket/event"
 )
@@ -26,10 +24,7 @@ import (
 // minute; by then the rings of a busy host are long full, and each call would only cost.
 const lease = 5 * time.Minute
 
-const (
-	bpfFS      = "/sys/fs/bpf"
-	generation = 62 // numbers of generations, from 0 on; 63 is that of none
-)
+const generation = 62 // numbers of generations, from 0 on; 63 is that of none
 
 // Phases of the duty of telling, as record.h has them.
 const (
@@ -60,59 +55,6 @@ type pins struct {
 	old         []string // directories to remove
 	taken       Taken
 	maps        map[string]pinned
-}
-
-// PinDir returns where the sensor of an agent is kept, by the directory of that agent's data. It
-// mounts a bpf file system where there is none.
-func PinDir(data string) (string, error) {
-	if err := haveBPF(bpfFS); err != nil {
-		return "", fmt.Errorf("%s: %w: what happens while the agent restarts is not seen; mount a bpf file system there", bpfFS, err)
-	}
-	root := filepath.Join(bpfFS, "picket")
-	if err := ownDir(root); err != nil {
-		return "", fmt.Errorf("keep the sensor: %w", err)
-	}
-	sum := sha256.Sum256([]byte(filepath.Clean(data)))
-	return filepath.Join(root, fmt.Sprintf("%x", sum[:6])), nil
-}
-
-// ownDir makes a directory that only root can look into. A bpf file system may be open to all: what
-// another user put in its place goes.
-func ownDir(name string) error {
-	for range 3 {
-		if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		info, err := os.Lstat(name)
-		if errors.Is(err, fs.ErrNotExist) { // another agent that ended took it away
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		st, ok := info.Sys().(*syscall.Stat_t)
-		if ok && info.IsDir() && st.Uid == 0 {
-			return os.Chmod(name, 0o700)
-		}
-		if err := os.RemoveAll(name); err != nil {
-			return fmt.Errorf("remove what another user put there: %w", err)
-		}
-	}
-	return fmt.Errorf("%s is replaced again and again by somebody else", name)
-}
-
-func haveBPF(dir string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return err
-	}
-	if st.Type == unix.BPF_FS_MAGIC {
-		return nil
-	}
-	if err := unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
-		return fmt.Errorf("no bpf file system, and none can be mounted: %w", err)
-	}
-	return nil
 }
 
 // layoutOf names the layout of maps and records: programs of the same can share them.

@@ -3,6 +3,7 @@ package kernel
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -242,6 +244,34 @@ func killedSensor(t *testing.T, kills int, pause, reader time.Duration) (dropped
 	}
 	nothingLeft(t, dir, before)
 	return dropped
+}
+
+// What another user put where pins are to lie is replaced: a bpf file system may be open to all.
+func TestOwnDir(t *testing.T) {
+	root := filepath.Dir(filepath.Dir(bpfDir(t)))
+	for name, make := range map[string]func(string) error{
+		"nothing":     func(string) error { return nil },
+		"a directory": func(at string) error { return errors.Join(os.Mkdir(at, 0o777), os.Chown(at, 65534, 65534)) },
+		"a link":      func(at string) error { return os.Symlink("/etc", at) },
+		"our own":     func(at string) error { return os.Mkdir(at, 0o755) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := filepath.Join(root, "picket")
+			if err := make(at); err != nil {
+				t.Fatal(err)
+			}
+			if err := ownDir(at); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Lstat(at)
+			if err != nil || info.Mode() != os.ModeDir|0o700 || info.Sys().(*syscall.Stat_t).Uid != 0 {
+				t.Errorf("there is %v, %v", info.Mode(), err)
+			}
+			if err := os.Remove(at); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // loaded lists the programs that the kernel holds.
