@@ -40,6 +40,9 @@ type agent struct {
 	boot    string
 
 	sensor  *kernel.Sensor
+	guard   guard
+	final   func() bool // nobody comes after this agent
+	unkept  error       // why the sensor ends with this process
 	tracker *workload.Tracker
 	engine  *detect.Engine
 	stream  *stream.Agent
@@ -51,11 +54,10 @@ type agent struct {
 	lines     []byte // record being written, reused
 	rules     ruleState
 	asked     kernel.Demand // of the sensor
-	dropped   uint64
-	alive     *os.File  // tells the next agent until when this one saw all
-	last      time.Time // of the newest event since the last tick
-	mute      bool      // the alive file could not be written, and that was said
-	saved     time.Time // when half-seen sequences were last kept
+	alive     *os.File      // tells the next agent until when this one saw all
+	last      time.Time     // of the newest event since the last tick
+	mute      bool          // the alive file could not be written, and that was said
+	saved     time.Time     // when half-seen sequences were last kept
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -64,7 +66,7 @@ func RunAgent(ctx context.Context, cfg *Config, log *slog.Logger, reload <-chan 
 		return &Error{Err: errors.New("the agent needs root: it loads eBPF programs"), Hint: "run it with sudo", Code: ExitHost}
 	}
 	debug.SetMemoryLimit(agentMemory)
-	a := &agent{cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder()}
+	a := &agent{final: func() bool { return interrupted(ctx) }, cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder()}
 	undo := &cleanup{log: log}
 	defer undo.run()
 	if err := a.open(undo); err != nil {
@@ -94,7 +96,7 @@ func (a *agent) open(undo *cleanup) error {
 	}
 	a.stream, err = stream.NewAgent(b, stream.AgentOptions{
 		Log: a.log.With("component", "stream"), Registerer: a.reg,
-		Dir: filepath.Join(a.cfg.dir("agent"), "spool"), SpoolBytes: int64(a.cfg.Stream.Spool),
+		Dir: filepath.Join(a.cfg.dir("agent"), "spool"), SpoolBytes: int64(a.cfg.Stream.Spool), Kept: a.kept,
 	})
 	if err != nil {
 		return err
@@ -113,13 +115,10 @@ func (a *agent) open(undo *cleanup) error {
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
 	a.asked = a.demand()
-	a.sensor, err = kernel.Open(kernel.Options{
-		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.asked,
-	})
-	if err != nil {
+	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
 	}
-	undo.add("sensor", a.sensor.Close)
+	undo.add("sensor", a.endSensor)
 	undo.add("alive file", func() error {
 		if a.alive == nil {
 			return nil
@@ -204,6 +203,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	ask, done := make(chan struct{}, 1), make(chan reloaded)
 	changed := watchRules(ctx, a.cfg, a.log)
 	go a.reloading(ctx, a.rules.mistakes, ask, done)
+	a.guard.limits = limits()
 	a.heartbeat()
 	defer a.keepSequences() // the sensor has ended then
 	for {
@@ -230,6 +230,9 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			if changed == nil {
 				a.askIfChanged(ask)
 			}
+			<-events
+			a.watchSelf(time.Now())
+			events <- struct{}{}
 			a.heartbeat()
 		case <-ctx.Done():
 			<-enforced
@@ -242,6 +245,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 func (a *agent) handle(e *event.Event) {
 	a.last = e.Time
 	a.tracker.Stamp(e)
+	a.guard.countBusy(e)
 	if e.Kind != event.ProcessExit && e.Kind != event.ProcessFork {
 		a.policies.meet(e.Process)
 	}
@@ -282,11 +286,13 @@ func (a *agent) publish(f *event.Finding) {
 
 func (a *agent) send(e *event.Event) {
 	a.lines = append(e.AppendRecord(a.lines[:0]), '\n')
+	a.sensor.Hold(1)
 	a.stream.PublishEvents(a.lines, 1)
 }
 
 // advance tells the stages that time went on where nothing happened.
 func (a *agent) advance(now time.Time) {
+	a.noteTick(now)
 	for _, f := range a.engine.Advance(now) {
 		a.publish(&f)
 	}
@@ -295,14 +301,7 @@ func (a *agent) advance(now time.Time) {
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}
-	if drops := a.sensor.Dropped(); drops > a.dropped {
-		e := &event.Event{
-			Kind: event.SensorHealth, Time: now, Host: a.cfg.Host,
-			Message: fmt.Sprintf("the sensor lost %d events in the last second: what it did not see in that time is not known", drops-a.dropped),
-		}
-		a.dropped = drops
-		a.send(e)
-	}
+	a.tellLost(now)
 	a.saveSequences(now)
 	a.saveAlive(now)
 }
@@ -320,7 +319,7 @@ func (a *agent) heartbeat() {
 	}
 	a.stream.Heartbeat(event.Heartbeat{
 		Host: a.cfg.Host, Time: time.Now(), Version: Version, Kernel: kernelRelease(), Boot: a.boot, Started: a.started,
-		Capabilities: a.sensor.Capabilities(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
+		Capabilities: a.capabilities(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
 		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(),
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,20 +15,14 @@ import (
 	"picket/event"
 )
 
-// canary is a command that the canary rule finds.
-type canary struct {
-	name       string
-	start, end time.Time
-}
-
 // canaries runs commands at a steady rate, and watches the stream for their findings.
 type canaries struct {
 	p      *program
 	prefix string
 
 	mu    sync.Mutex
-	ran   []canary
-	blind [][2]time.Time // when no agent ran, set before check: what ran then may have been seen or not
+	ran   []string
+	lost  int            // what agents said to have lost at most, set before check
 	shown map[string]int // by finding id: how often the stream told of it
 }
 
@@ -52,14 +47,12 @@ func newCanaries(t *testing.T, p *program, prefix string, every time.Duration) *
 }
 
 func (c *canaries) run(name string) {
-	one := canary{name: name, start: time.Now()}
 	if err := exec.Command("/bin/true", name).Run(); err != nil {
 		c.p.t.Error(err)
 	}
-	one.end = time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ran = append(c.ran, one)
+	c.ran = append(c.ran, name)
 }
 
 // follow counts what the stream shows, over all its connections.
@@ -78,22 +71,6 @@ func (c *canaries) follow(ctx context.Context) {
 			return nil
 		})
 	}
-}
-
-// expected lists the canaries that an agent must have seen, with the number of all.
-func (c *canaries) expected() (names []string, ran int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, one := range c.ran {
-		seen := true
-		for _, b := range c.blind {
-			seen = seen && (one.end.Before(b[0]) || one.start.After(b[1]))
-		}
-		if seen {
-			names = append(names, one.name)
-		}
-	}
-	return names, len(c.ran)
 }
 
 var canaryName = regexp.MustCompile(`canary-\d+-[a-z]+-\d+\.`)
@@ -129,10 +106,12 @@ func (c *canaries) count() (findings, events, ids map[string]int, err error) {
 	}
 }
 
-// check waits until every canary arrived, and fails where one is lost or came twice.
+// check waits until every canary arrived, and fails where one is lost that no agent told of, or came twice.
 func (c *canaries) check(t *testing.T) {
 	t.Helper()
-	names, ran := c.expected()
+	c.mu.Lock()
+	names := slices.Clone(c.ran)
+	c.mu.Unlock()
 	var findings, events, ids map[string]int
 	var lost []string
 	for end := time.Now().Add(40 * time.Second); ; time.Sleep(500 * time.Millisecond) {
@@ -144,7 +123,7 @@ func (c *canaries) check(t *testing.T) {
 				lost = append(lost, fmt.Sprintf("%s(findings %d, events %d)", n, findings[n], events[n]))
 			}
 		}
-		if err == nil && len(lost) == 0 {
+		if err == nil && len(lost) <= c.lost {
 			break
 		}
 		if time.Now().After(end) {
@@ -163,5 +142,5 @@ func (c *canaries) check(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%s: %d canaries ran, %d had to be seen, %d lost, %d twice, %d streamed", c.prefix, ran, len(names), len(lost), twice, len(c.shown))
+	t.Logf("%s: %d canaries ran, %d lost of %d that were counted, %d twice, %d streamed", c.prefix, len(names), len(lost), c.lost, twice, len(c.shown))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"picket/event"
+	"picket/sensor/kernel"
 )
 
 // aliveFile holds when the agent last ran, and in which boot.
@@ -48,8 +49,13 @@ func (a *agent) writeAlive(line []byte) error {
 	return err
 }
 
-// declareGap tells of the time between the last agent's end and now, in which nothing was seen.
+// declareGap tells of the time between the last agent's end and now: what its sensor, which went on,
+// kept of it, and what is lost.
 func (a *agent) declareGap(now time.Time) {
+	taken := a.sensor.Taken()
+	drops := a.sensor.Dropped()
+	lacking := drops - a.sensor.Told() - taken.Lost
+	a.sensor.Tell(drops)
 	b, err := os.ReadFile(a.aliveFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return // the first start
@@ -59,11 +65,14 @@ func (a *agent) declareGap(now time.Time) {
 		a.log.Warn("it is not known when the last agent ended", "error", err)
 		return
 	}
+	message += meanwhile(taken, lacking)
 	a.log.Warn("there is a gap in what was seen", "gap", message)
 	a.send(&event.Event{Kind: event.SensorHealth, Time: now, Host: a.cfg.Host, Message: message})
 }
 
-// gap says in a sentence what was not seen since the time that an alive file holds.
+const clockTime = "2006-01-02 15:04:05.000 MST"
+
+// gap says in half a sentence since when no agent ran, as an alive file holds it.
 func gap(alive, boot string, now time.Time) (string, error) {
 	line, _, _ := strings.Cut(alive, "\n")
 	at, oldBoot, _ := strings.Cut(line, " ")
@@ -71,13 +80,24 @@ func gap(alive, boot string, now time.Time) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("last time: %w", err)
 	}
-	const clock = "2006-01-02 15:04:05.000 MST"
-	from, to := last.UTC().Format(clock), now.UTC().Format(clock)
+	from, to := last.UTC().Format(clockTime), now.UTC().Format(clockTime)
 	switch {
 	case oldBoot != boot:
-		return fmt.Sprintf("the agent did not run from %s to %s, and the host was started anew: what happened in that time was not seen", from, to), nil
+		return fmt.Sprintf("the agent did not run from %s to %s, and the host was started anew: ", from, to), nil
 	case now.Before(last):
-		return fmt.Sprintf("the agent did not run for a while, and the clock went back from %s to %s: what happened in that time was not seen", from, to), nil
+		return fmt.Sprintf("the agent did not run for a while, and the clock went back from %s to %s: ", from, to), nil
 	}
-	return fmt.Sprintf("the agent did not run from %s to %s: what happened in that time was not seen", from, to), nil
+	return fmt.Sprintf("the agent did not run from %s to %s: ", from, to), nil
+}
+
+// meanwhile says the rest: what a sensor that was kept saw without an agent, and what had no room.
+func meanwhile(t kernel.Taken, lacking uint64) string {
+	if !t.Over {
+		return "what happened in that time was not seen"
+	}
+	said := fmt.Sprintf("its sensor went on, and %d KiB of what it saw are told of now", (t.Waiting+1023)>>10)
+	if !t.Quiet.IsZero() {
+		said = fmt.Sprintf("its sensor went on until %s, when nobody had come for it: what happened from then on was not seen", t.Quiet.UTC().Format(clockTime))
+	}
+	return fmt.Sprintf("%s; %d events at most were with the agent that ended and are lost, and %d had no room", said, t.Lost, lacking)
 }

@@ -19,6 +19,7 @@ import (
 	"picket/api/client"
 	"picket/event"
 	"picket/node"
+	"picket/sensor/kernel"
 )
 
 var built string // the directory of the program that build made
@@ -189,8 +190,23 @@ func (p *program) start() {
 	}
 	p.cmd, p.ended = cmd, ended
 	go func() { ended <- cmd.Wait(); close(ended) }()
-	p.t.Cleanup(func() { p.stop(syscall.SIGINT) })
+	p.t.Cleanup(func() {
+		p.stop(syscall.SIGINT)
+		if err := os.RemoveAll(p.pins()); err != nil { // of an end without Ctrl-C
+			p.t.Error(err)
+		}
+	})
 	p.until(30*time.Second, "the agent watches", func() bool { return p.watchedSince(began) })
+}
+
+// pins is where the program's sensor is kept.
+func (p *program) pins() string {
+	p.t.Helper()
+	dir, err := kernel.PinDir(p.cfg.Data)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return dir
 }
 
 // stop ends the program and returns how, and how long that took.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"picket/event"
 	"picket/node"
 )
 
@@ -135,6 +137,20 @@ func TestLifeOfAProgram(t *testing.T) {
 			t.Errorf("exit code %d: %s", code, said)
 		}
 	})
+	t.Run("SIGTERM ends all but the sensor", func(t *testing.T) {
+		p.endsCleanly(t, syscall.SIGTERM)
+		if left, err := filepath.Glob(p.pins() + "/layout-*/*/on_exec"); len(left) != 1 {
+			t.Errorf("the sensor is not kept: %v, %v", left, err)
+		}
+		if err := exec.Command("/bin/true", mark+"between").Run(); err != nil {
+			t.Fatal(err)
+		}
+		p.start()
+		p.until(10*time.Second, "the finding of what happened between", func() bool {
+			all, err := p.findings("canary")
+			return err == nil && slices.ContainsFunc(all, func(f event.Finding) bool { return strings.HasSuffix(f.Processes[0].Cmdline, mark+"between") })
+		})
+	})
 	t.Run("a broken threat leaves the others in use", func(t *testing.T) {
 		b := p.heartbeat()
 		if all := strings.Join(b.RuleErrors, "\n"); !strings.Contains(all, "broken.yml:") {
@@ -153,9 +169,12 @@ func TestLifeOfAProgram(t *testing.T) {
 		}
 		p.sees(t, "two")
 	})
-	t.Run("Ctrl-C ends all", func(t *testing.T) { p.endsCleanly(t, syscall.SIGINT) })
-	p.start()
-	t.Run("SIGTERM ends all", func(t *testing.T) { p.endsCleanly(t, syscall.SIGTERM) })
+	t.Run("Ctrl-C ends all", func(t *testing.T) {
+		p.endsCleanly(t, syscall.SIGINT)
+		if _, err := os.Stat(p.pins()); !os.IsNotExist(err) {
+			t.Errorf("the sensor is left in the kernel: %v", err)
+		}
+	})
 }
 
 // sees checks that a command is found.

@@ -67,6 +67,7 @@ type Supervisor struct {
 
 	mu     sync.Mutex
 	status Status
+	final  bool // this is the end: nobody starts the agent again
 }
 
 // NewSupervisor prepares the data directory and takes its lock.
@@ -182,6 +183,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-dead:
 	}
+	s.final = err != nil || interrupted(ctx)
 	for i := range slices.Backward(roles) {
 		stop[i]()
 		<-done[i]
@@ -240,7 +242,11 @@ func (s *Supervisor) runOnce(ctx context.Context, role string) (code int, err er
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		_ = cmd.Process.Signal(syscall.SIGTERM) // gone already is as good
+		end := syscall.SIGTERM
+		if s.final && role == "agent" {
+			end = syscall.SIGINT
+		}
+		_ = cmd.Process.Signal(end) // gone already is as good
 		select {
 		case err = <-ended:
 		case <-time.After(20 * time.Second):

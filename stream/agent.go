@@ -30,6 +30,8 @@ type AgentOptions struct {
 	Dir          string                // of the spool
 	SpoolBytes   int64                 // most bytes of events on disk, the oldest go first; 0: 256 MiB
 	FindingBytes int64                 // the same for findings; 0: 64 MiB
+	// Kept is called when n events outlive the end of this process, or were dropped and counted.
+	Kept func(n int)
 }
 
 // Agent sends what a host's agent sees to the hub. Its methods are safe for concurrent use, and
@@ -62,6 +64,9 @@ func NewAgent(b Bundle, o AgentOptions) (*Agent, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Kept == nil {
+		o.Kept = func(int) {}
 	}
 	if o.SpoolBytes <= 0 {
 		o.SpoolBytes = 256 << 20
@@ -162,13 +167,13 @@ func (a *Agent) connected(nc *nats.Conn) {
 // Where more come than the disk takes, the newest are dropped and counted.
 func (a *Agent) PublishEvents(lines []byte, n int) {
 	if len(lines) > MaxPayload-batchBytes {
-		a.m.droppedEvents.Add(float64(n))
+		a.dropped(n)
 		return
 	}
 	a.mu.Lock()
 	if a.closed || a.queued+len(lines) > queueBytes {
 		a.mu.Unlock()
-		a.m.droppedEvents.Add(float64(n))
+		a.dropped(n)
 		return
 	}
 	first := len(a.batch) == 0
@@ -189,6 +194,11 @@ func (a *Agent) PublishEvents(lines []byte, n int) {
 	} else if first {
 		signal(a.some)
 	}
+}
+
+func (a *Agent) dropped(n int) {
+	a.m.droppedEvents.Add(float64(n))
+	a.o.Kept(n)
 }
 
 // cut ends the batch.
@@ -235,6 +245,7 @@ func (a *Agent) spoolEvents(all bool) {
 			a.m.droppedEvents.Add(float64(r.count))
 			a.o.Log.Error("events are dropped", "count", r.count, "error", err)
 		}
+		a.o.Kept(int(r.count))
 	}
 	a.mu.Lock()
 	a.queued = max(a.queued-size, 0)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -400,7 +401,8 @@ func TestPortTaken(t *testing.T) {
 
 func TestHubAway(t *testing.T) {
 	s := newSite(t)
-	a := s.agent("gpu-1", AgentOptions{}) // there is no hub at all yet
+	var kept atomic.Int64
+	a := s.agent("gpu-1", AgentOptions{Kept: func(n int) { kept.Add(int64(n)) }}) // there is no hub at all yet
 	for n := range 5000 {
 		a.PublishEvents(line(n), 1)
 	}
@@ -409,6 +411,9 @@ func TestHubAway(t *testing.T) {
 	}
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if n := kept.Load(); n != 5000 {
+		t.Errorf("%d of 5000 are said to be kept", n)
 	}
 	a = s.agent("gpu-1", AgentOptions{})
 	defer a.Close()

@@ -115,7 +115,7 @@ func (p *Picket) watched() error {
 func (p *Picket) Stop() error { return errors.Join(p.end(), os.RemoveAll(p.Dir)) }
 
 func (p *Picket) end() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil { // and no sensor goes on
 		return err
 	}
 	return <-p.ended

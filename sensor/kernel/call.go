@@ -137,6 +137,9 @@ func (d *decoder) call(raw []byte) error {
 	if call.Name = c.name; c.say != nil {
 		c.say(call, &said)
 	}
+	if d.e.Kind == event.HostBPF {
+		d.own.ofBPF(call, &said, r.H.Tgid)
+	}
 	return nil
 }
 

@@ -78,7 +78,7 @@ var namedCalls = []namedCall{
 
 	{
 		name: "bpf", kind: event.HostBPF, amd64: 321, i386: 357, arm64: 280, arm32: 386, only: onlyOneOf, onlyArg: 1, memory: 2,
-		mask: 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<9 | 1<<17 | 1<<28 | 1<<29 | 1<<34, say: sayBPF,
+		mask: 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<9 | 1<<13 | 1<<14 | 1<<17 | 1<<28 | 1<<29 | 1<<30 | 1<<34, say: sayBPF,
 	},
 
 	// A signal that arrives is told of by on_signal.

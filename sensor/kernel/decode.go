@@ -52,6 +52,7 @@ type decoder struct {
 	texts    *texts
 
 	hostSpaces map[uint32]bool
+	own        own
 }
 
 func newDecoder(host string) decoder {

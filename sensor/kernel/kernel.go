@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -69,8 +70,9 @@ type Sensor struct {
 	paths    beginnings
 	sockets  beginnings
 	links    []link.Link
-	pins     *pins        // nil: they end with the process
-	hands    *ebpf.Memory // what the reader holds, for who comes after it
+	linked   []linked // what they lead to
+	pins     *pins    // nil: they end with the process
+	hands    hands
 	rings    [2]*ringbuf.Reader
 	wake     atomic.Pointer[waker] // of Run
 	caps     []event.Capability
@@ -81,6 +83,8 @@ type Sensor struct {
 	seenEnd uint64
 
 	decoder  decoder
+	made     []table  // what the programs read, as it was made
+	tampered []string // what Check is to say
 	watcher  *watcher
 	witness  atomic.Pointer[witness]
 	prefixes atomic.Pointer[[]string] // of Demand.Paths
@@ -140,8 +144,11 @@ func (s *Sensor) open(opts Options) error {
 		}
 	}
 	if s.pins != nil {
-		if err := s.countHands(); err != nil {
+		if s.pins.taken.Lost, err = s.hands.open(s.maps["hands"]); err != nil {
 			return err
+		}
+		for _, r := range s.rings {
+			s.pins.taken.Waiting += r.AvailableBytes()
 		}
 	}
 	s.decoder = newDecoder(s.host)
@@ -194,6 +201,9 @@ func (s *Sensor) Capabilities() []event.Capability { return s.caps }
 func (s *Sensor) configure(change func(*typedSettings)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if said := s.changed(); said != "" && !slices.Contains(s.tampered, said) {
+		s.tampered = append(s.tampered, said)
+	}
 	change(&s.settings)
 	s.settings.Lease = math.MaxUint64
 	if s.pins != nil {
@@ -207,12 +217,31 @@ func (s *Sensor) configure(change func(*typedSettings)) error {
 
 // Close detaches everything. A Run that is under way must have ended.
 func (s *Sensor) Close() error {
+	return s.end(func() error {
+		if s.pins == nil {
+			return nil
+		}
+		return s.pins.remove()
+	})
+}
+
+// Leave ends the part of this process, and lets the programs of a sensor that is kept go on: the next
+// sensor of the same directory tells what happened meanwhile. Where none comes they go quiet.
+func (s *Sensor) Leave() error {
+	return s.end(func() error {
+		if s.pins == nil {
+			return nil
+		}
+		return s.configure(func(c *typedSettings) { c.Self = 0 }) // another process may get our number
+	})
+}
+
+// end gives back what this process has of the sensor, after it saw to its pins.
+func (s *Sensor) end(pins func() error) error {
 	var all []error
 	s.closed.Do(func() {
 		s.counts.unregister()
-		if s.pins != nil {
-			all = append(all, s.pins.remove())
-		}
+		all = append(all, pins())
 		if s.watcher != nil {
 			all = append(all, s.watcher.close())
 		}

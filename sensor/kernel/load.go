@@ -51,7 +51,7 @@ func programs() (*ebpf.CollectionSpec, string, error) {
 		return nil, "", fmt.Errorf("count the processors: %w", err)
 	}
 	spec.Maps["exec_scratch"].MaxEntries = uint32(n)
-	spec.Maps["hands"] = &ebpf.MapSpec{Name: "hands", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 2, Flags: unix.BPF_F_MMAPABLE}
+	spec.Maps["hands"] = &ebpf.MapSpec{Name: "hands", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: slots, Flags: unix.BPF_F_MMAPABLE}
 	renameHooks(spec)
 	return spec, name, nil
 }
@@ -341,6 +341,9 @@ func (s *Sensor) attach(spec *ebpf.CollectionSpec, d Demand) (iter *ebpf.Program
 			return nil, refused("attach to the exit of system calls", err)
 		}
 		s.running["dispatch"] = true
+	}
+	if err := s.remember(); err != nil {
+		return nil, err
 	}
 	return iter, nil
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 
 	"picket/event"
 )
@@ -25,10 +24,7 @@ import (
 // minute; by then the rings of a busy host are long full, and each call would only cost.
 const lease = 5 * time.Minute
 
-const (
-	bpfFS      = "/sys/fs/bpf"
-	generation = 62 // numbers of generations, from 0 on; 63 is that of none
-)
+const generation = 62 // numbers of generations, from 0 on; 63 is that of none
 
 // Phases of the duty of telling, as record.h has them.
 const (
@@ -44,10 +40,10 @@ var shared = []string{
 
 // Taken says what a sensor took over from one that was killed.
 type Taken struct {
-	Over    bool   // there was something to take over
-	Waiting int    // bytes of records that wait in the rings: they are told of
-	Lost    uint64 // records that were in the hands of the killed reader, or of another layout
-	Quiet   bool   // the programs had gone quiet: nobody came for them in time
+	Over    bool      // there was something to take over
+	Waiting int       // bytes of records that wait in the rings: they are told of
+	Lost    uint64    // records that were in the hands of the killed agent, or of another layout
+	Quiet   time.Time // when the programs went quiet, where nobody came for them in time
 }
 
 // pins is a directory of a bpf file system, where maps and links outlive the agent.
@@ -58,30 +54,7 @@ type pins struct {
 	duty        uint32   // of the generation before
 	old         []string // directories to remove
 	taken       Taken
-}
-
-// PinDir returns where the sensor of an agent is kept, by the directory of that agent's data. It
-// mounts a bpf file system where there is none.
-func PinDir(data string) (string, error) {
-	if err := haveBPF(bpfFS); err != nil {
-		return "", fmt.Errorf("%s: %w: what happens while the agent restarts is not seen; mount a bpf file system there", bpfFS, err)
-	}
-	sum := sha256.Sum256([]byte(filepath.Clean(data)))
-	return filepath.Join(bpfFS, "picket", fmt.Sprintf("%x", sum[:6])), nil
-}
-
-func haveBPF(dir string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return err
-	}
-	if st.Type == unix.BPF_FS_MAGIC {
-		return nil
-	}
-	if err := unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
-		return fmt.Errorf("no bpf file system, and none can be mounted: %w", err)
-	}
-	return nil
+	maps        map[string]pinned
 }
 
 // layoutOf names the layout of maps and records: programs of the same can share them.
@@ -156,6 +129,26 @@ func (p *pins) refuse(name string) error {
 	return nil
 }
 
+// lostWith counts what is lost with the maps of another layout: what waits in the rings, what was
+// with the agent, and what had no room.
+func lostWith(dir string) (n uint64) {
+	for _, ring := range [...]string{"priority", "volume"} {
+		n += waiting(filepath.Join(dir, ring))
+	}
+	if m, err := ebpf.LoadPinnedMap(filepath.Join(dir, "hands"), nil); err == nil {
+		var held, lost uint64
+		if m.ValueSize() == 8 && m.Lookup(uint32(slotHeld), &held) == nil && m.Lookup(uint32(slotLost), &lost) == nil {
+			n += held + lost
+		}
+		_ = m.Close()
+	}
+	if m, err := ebpf.LoadPinnedMap(filepath.Join(dir, "dropped"), nil); err == nil {
+		n += sumOf(m, event.KindNone)
+		_ = m.Close()
+	}
+	return n
+}
+
 // waiting counts the records of a ring that nobody will read.
 func waiting(name string) (n uint64) {
 	m, err := ebpf.LoadPinnedMap(name, nil)
@@ -200,20 +193,27 @@ func (p *pins) meet(maps map[string]*ebpf.Map) error {
 	if err != nil {
 		return fmt.Errorf("look for an earlier sensor: %w", err)
 	}
+	used := map[string]bool{}
 	for _, d := range all {
-		if n, err := strconv.ParseUint(d.Name(), 10, 32); err == nil {
-			p.old = append(p.old, filepath.Join(p.layout, d.Name()))
-			p.number = max(p.number, uint32(n)+1)
+		if _, err := strconv.ParseUint(d.Name(), 10, 32); err == nil {
+			p.old, used[d.Name()] = append(p.old, filepath.Join(p.layout, d.Name())), true
 		}
 	}
-	p.number %= generation
+	for p.number = (s.Duty>>2 + 1) % generation; used[p.generation(p.number)]; {
+		p.number = (p.number + 1) % generation
+	}
 	p.duty, p.same = s.Duty, true
-	p.taken.Over, p.taken.Quiet = true, s.Duty>>2 > generation
+	p.taken.Over = true
+	if s.Duty>>2 > generation {
+		p.taken.Quiet = time.Now().Add(-time.Duration(monotonicNow() - s.Lease))
+	}
 	return nil
 }
 
+func (p *pins) generation(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
 // own is the directory of what belongs to this generation only.
-func (p *pins) own() string { return filepath.Join(p.layout, strconv.FormatUint(uint64(p.number), 10)) }
+func (p *pins) own() string { return filepath.Join(p.layout, p.generation(p.number)) }
 
 // keepMaps pins the maps, of which those that were taken over lie there already.
 func (p *pins) keepMaps(maps map[string]*ebpf.Map) error {
@@ -223,29 +223,69 @@ func (p *pins) keepMaps(maps map[string]*ebpf.Map) error {
 	if err := os.MkdirAll(p.own(), 0o700); err != nil {
 		return fmt.Errorf("keep the sensor: %w", err)
 	}
+	p.maps = map[string]pinned{}
 	for _, name := range shared {
+		at := filepath.Join(p.layout, name)
 		if p.same {
-			break
-		}
-		if err := maps[name].Pin(filepath.Join(p.layout, name)); err != nil {
-			return fmt.Errorf("keep map %s: %w", name, err)
+			p.maps[name] = pinned{at, inode(at)}
+		} else if err := p.pinMap(name, at, maps[name]); err != nil {
+			return err
 		}
 	}
 	// Without a name of it this one is emptied when the agent ends.
-	if err := maps["handlers"].Pin(filepath.Join(p.own(), "handlers")); err != nil {
-		return fmt.Errorf("keep the handlers: %w", err)
-	}
-	return nil
+	return p.pinMap("handlers", filepath.Join(p.own(), "handlers"), maps["handlers"])
 }
 
 // keep adds a link to those that outlive the agent.
 func (s *Sensor) keep(program string, l link.Link) error {
+	p := s.program(program)
+	id, err := programID(p)
+	if err != nil {
+		return err
+	}
 	s.links = append(s.links, l)
+	s.linked = append(s.linked, linked{name: program, program: id, onGroup: p.Type() != ebpf.Tracing})
 	if s.pins == nil {
 		return nil
 	}
-	if err := l.Pin(filepath.Join(s.pins.own(), program)); err != nil {
-		return fmt.Errorf("keep %s: %w", program, err)
+	return s.pinLink(len(s.links) - 1)
+}
+
+func (s *Sensor) pinLink(i int) error {
+	name := filepath.Join(s.pins.own(), s.linked[i].name)
+	if err := s.links[i].Pin(name); err != nil {
+		return fmt.Errorf("keep %s: %w", s.linked[i].name, err)
+	}
+	s.linked[i].pin = inode(name)
+	return nil
+}
+
+// pinned is a map's pin and its inode.
+type pinned struct {
+	path string
+	pin  uint64
+}
+
+func (p *pins) pinMap(name, path string, m *ebpf.Map) error {
+	if err := m.Pin(path); err != nil {
+		return fmt.Errorf("keep map %s: %w", name, err)
+	}
+	p.maps[name] = pinned{path, inode(path)}
+	return nil
+}
+
+// dismiss takes out the generations of starts that were killed before they were on duty: they would
+// take claims for theirs.
+func (p *pins) dismiss(duty uint32) error {
+	for i, dir := range p.old {
+		name := filepath.Base(dir)
+		if filepath.Dir(dir) != p.layout || name == p.generation(duty) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("detach the programs of a start that failed: %w", err)
+		}
+		p.old[i] = "" // nothing is left to remove
 	}
 	return nil
 }
@@ -257,6 +297,9 @@ func (s *Sensor) relieve() error {
 		return nil
 	}
 	duty := p.number << 2
+	if err := p.dismiss(s.settings.Duty >> 2); err != nil {
+		return err
+	}
 	if before := s.settings.Duty &^ 3; p.taken.Over && before != duty && before>>2 <= generation {
 		for _, step := range []uint32{before | dutyClaim, duty | dutySwitch} {
 			if err := s.configure(func(c *typedSettings) { c.Duty = step }); err != nil {
@@ -269,8 +312,13 @@ func (s *Sensor) relieve() error {
 		return err
 	}
 	for _, dir := range p.old {
-		for _, ring := range [...]string{"priority", "volume"} { // of another layout
-			p.taken.Lost += waiting(filepath.Join(dir, ring))
+		if filepath.Dir(dir) == p.dir {
+			lost := lostWith(dir)
+			p.taken.Lost += lost
+			s.hands.lose(lost)
+		}
+		if dir == "" {
+			continue
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("detach the programs of the earlier sensor: %w", err)
@@ -285,33 +333,6 @@ func (s *Sensor) Taken() Taken {
 		return Taken{}
 	}
 	return s.pins.taken
-}
-
-// hold notes what the reader has taken off a ring and not told of yet, where the next sensor finds it.
-func (s *Sensor) hold(i int, k event.Kind) {
-	if s.hands != nil {
-		_, _ = s.hands.WriteAt([]byte{byte(k)}, int64(i)*8) // within the map's bounds
-	}
-}
-
-// countHands counts what the killed reader had taken and not told of.
-func (s *Sensor) countHands() error {
-	var err error
-	if s.hands, err = s.maps["hands"].Memory(); err != nil {
-		return fmt.Errorf("map what the reader holds: %w", err)
-	}
-	held := make([]byte, 16)
-	if _, err := s.hands.ReadAt(held, 0); err != nil {
-		return fmt.Errorf("read what the last reader held: %w", err)
-	}
-	for i := range s.rings {
-		if k := event.Kind(held[i*8]); k != 0 {
-			s.pins.taken.Lost++
-			s.hold(i, 0)
-		}
-		s.pins.taken.Waiting += s.rings[i].AvailableBytes()
-	}
-	return nil
 }
 
 // giveUp takes back a start that failed: what was there before goes on.

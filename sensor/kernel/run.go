@@ -2,14 +2,12 @@ package kernel
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -38,7 +36,8 @@ type head struct {
 }
 
 // Run calls handle for each process that ran before, parents first, and then for what happens, in
-// the order of time over both rings, until ctx ends. The event is reused between calls.
+// the order of time over both rings, until ctx ends and what happened before was told of. The event
+// is reused between calls.
 func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	wake, err := newWaker(s)
 	if err != nil {
@@ -96,6 +95,23 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 			}
 		}
 	}
+	return s.finish(&heads, handle)
+}
+
+// finish tells of what waits in the rings as the reader ends.
+func (s *Sensor) finish(heads *[2]head, handle func(*event.Event)) error {
+	cut := bootNow()
+	for n := turn; n == turn; {
+		var err error
+		if n, err = s.drainTo(cut, heads, handle); err != nil {
+			return err
+		}
+	}
+	for i := range heads { // younger by a hair: it is off its ring
+		if heads[i].full {
+			s.take(&heads[i], handle)
+		}
+	}
 	return nil
 }
 
@@ -129,13 +145,21 @@ func (s *Sensor) deliverSeen(ctx context.Context, handle func(*event.Event)) {
 
 // drain delivers what is old enough, the older of the two heads first, and returns how many.
 func (s *Sensor) drain(ctx context.Context, heads *[2]head, handle func(*event.Event)) (n int, err error) {
-	now := bootNow()
-	cut := now - uint64(settle)
-	s.decoder.clock.refresh(now)
-	for ; ctx.Err() == nil; n++ {
-		if n%1024 == 1023 {
-			cut = bootNow() - uint64(settle)
+	for more := turn; more == turn && ctx.Err() == nil; n += more {
+		if more, err = s.drainTo(bootNow()-uint64(settle), heads, handle); err != nil {
+			return n, err
 		}
+	}
+	return n, nil
+}
+
+// turn is how many records are told of between two looks at the clock.
+const turn = 1024
+
+// drainTo delivers at most a turn of what is no younger than cut.
+func (s *Sensor) drainTo(cut uint64, heads *[2]head, handle func(*event.Event)) (n int, err error) {
+	s.decoder.clock.refresh(bootNow())
+	for ; n < turn; n++ {
 		for i := range heads {
 			if err := s.fill(i, &heads[i]); err != nil {
 				return n, err
@@ -145,22 +169,30 @@ func (s *Sensor) drain(ctx context.Context, heads *[2]head, handle func(*event.E
 		if !heads[0].full || heads[1].full && heads[1].time < heads[0].time {
 			i = 1
 		}
-		h := &heads[i]
-		if !h.full || h.time > cut {
+		if h := &heads[i]; !h.full || h.time > cut {
 			return n, nil
 		}
-		h.full = false
-		s.deliver(h.rec.RawSample, handle)
-		s.hold(i, 0)
+		s.take(&heads[i], handle)
 	}
 	return n, nil
+}
+
+// take delivers the record of a head.
+func (s *Sensor) take(h *head, handle func(*event.Event)) {
+	h.full = false
+	s.deliver(h.rec.RawSample, handle)
+	s.hands.hold(-1)
 }
 
 // fill takes the next record of a ring, if there is one and no other waits.
 func (s *Sensor) fill(i int, h *head) error {
 	// Where the kernel writes is asked once for all that stands there: it is on another processor.
 	for !h.full && (h.more || s.rings[i].AvailableBytes() > 0) {
+		s.hands.hold(1) // before it is off the ring, so that it is never nowhere
 		err := s.rings[i].ReadInto(&h.rec)
+		if err != nil {
+			s.hands.hold(-1)
+		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			h.more = false
 			return nil
@@ -173,10 +205,10 @@ func (s *Sensor) fill(i int, h *head) error {
 		var ok bool
 		if h.time, ok = recordTime(h.rec.RawSample); !ok {
 			s.counts.malformed.Add(1)
+			s.hands.hold(-1)
 			continue
 		}
 		h.full = true
-		s.hold(i, event.Kind(binary.NativeEndian.Uint16(h.rec.RawSample[kindAt:])))
 	}
 	return nil
 }
@@ -276,8 +308,6 @@ func (w *waker) rest(s *Sensor, most time.Duration) error {
 func (s *Sensor) waiting() bool {
 	return s.rings[0].AvailableBytes() > 0 || s.rings[1].AvailableBytes() > 0
 }
-
-const kindAt = unsafe.Offsetof(typedHeader{}.Kind)
 
 func bootNow() uint64 { return clockNow(unix.CLOCK_BOOTTIME) }
 
