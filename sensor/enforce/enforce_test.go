@@ -75,7 +75,7 @@ func play(role string, args []string) error {
 			return err
 		}
 		fmt.Println("frozen")
-		select {}
+		time.Sleep(time.Hour) // where nothing sleeps Go takes it for a deadlock and ends the process
 	case "hold":
 		return holdConnections(args)
 	case "protected":
