@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,7 +163,7 @@ func rulesOf(pol *policy.Policy, set policy.Set) enforce.Rules {
 		}
 	}
 	if pol.Devices != nil {
-		r.Devices = enforce.DevicesOf(pol.Devices.Allow)
+		r.Devices, _ = enforce.DevicesOf(pol.Devices.Allow) // what is missing apply says
 	}
 	if pol.Models != nil && pol.Models.ReadOnly {
 		r.Models = pol.Models.Paths
@@ -189,6 +190,11 @@ func (p *policies) apply() {
 			continue
 		}
 		rules, err := p.rules(pol, over, now)
+		if pol.Devices != nil {
+			if _, missing := enforce.DevicesOf(pol.Devices.Allow); len(missing) > 0 {
+				p.refuse(fmt.Sprintf("policy %s: %s: no such GPU is here now: nothing is allowed by it", name, strings.Join(missing, ", ")))
+			}
+		}
 		if err == nil {
 			if was, ok := p.applied[name]; ok && reflect.DeepEqual(was, rules) {
 				continue
