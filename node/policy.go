@@ -33,6 +33,7 @@ type policies struct {
 
 	mu       sync.Mutex
 	enforcer *enforce.Enforcer // nil until there is a policy
+	top      uint64            // id of the root of cgroup v2
 	lacks    []event.Capability
 	loaded   map[string]*policy.Policy
 	applied  map[string]enforce.Rules
@@ -112,10 +113,14 @@ func (p *policies) open(needed bool) error {
 	if err != nil {
 		return err
 	}
+	top, err := e.ID("")
+	if err != nil {
+		return errors.Join(err, e.Close())
+	}
 	p.lacks = enforce.Probe()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.enforcer = e
+	p.enforcer, p.top = e, top
 	return nil
 }
 
