@@ -78,7 +78,7 @@ var features = []feature{
 		[]rung{{"file_open", "file_open, inode_create, inode_rename… (LSM): changing a model directory gets EPERM", true, append(
 			each("on_open", "on_create", "on_mkdir", "on_mknod", "on_symlink", "on_unlink", "on_rmdir", "on_link", "on_rename", "on_setxattr", "on_removexattr", "on_opened"),
 			[]string{"on_setattr_mapped", "on_setattr"}, []string{"on_set_acl", ""}, []string{"on_remove_acl", ""},
-		)}, {sealedBy, "mount_setattr: a read-only mount in a container, in which changing gets EROFS; workloads with the host's mounts are refused", false, nil}},
+		)}, {sealedBy, "mount_setattr: a read-only mount in a container, in which changing gets EROFS; workloads with the host's mounts are refused", false, each("on_refused", "on_opened")}},
 		"writing in a model directory is seen and not stopped",
 		func(r *Rules) bool { return r.Enforce && len(r.Models) > 0 },
 	},
@@ -219,7 +219,9 @@ func (e *Enforcer) tryRung(r *rung, do func(program string) error) error {
 		}
 	}
 	if r.name == sealedBy {
-		return trySeal()
+		if err := trySeal(); err != nil {
+			return err
+		}
 	}
 	for _, names := range r.programs {
 		var err error

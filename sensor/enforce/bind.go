@@ -119,7 +119,7 @@ func (e *Enforcer) Bind(t Target, name string) error {
 	}
 	b := &binding{target: t, name: name, dir: dir}
 	if old := e.bound[id]; old != nil {
-		b.programs, b.scripts, b.trees, b.sealed = old.programs, old.scripts, old.trees, old.sealed
+		b.programs, b.scripts, b.trees, b.sealed, b.mounts = old.programs, old.scripts, old.trees, old.sealed, old.mounts
 		_ = unix.Close(old.dir)
 	}
 	e.bound[id] = b
@@ -160,7 +160,7 @@ func (e *Enforcer) keep(id uint64, b *binding, paths []string) error {
 	case len(paths) == 0:
 		return errors.Join(e.plant(id, b, nil), e.seal(b, nil))
 	case r != nil && r.name == sealedBy:
-		return e.seal(b, paths)
+		return errors.Join(e.plant(id, b, paths), e.seal(b, paths)) // by the trees it is told what the mount refused
 	}
 	return e.plant(id, b, paths)
 }

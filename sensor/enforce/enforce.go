@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -104,6 +105,8 @@ type Enforcer struct {
 	bound    map[uint64]*binding
 	isolated map[uint64]time.Time
 	slot     uint32
+
+	refusals atomic.Uint64 // of read-only mounts
 }
 
 type attached struct {
@@ -127,7 +130,8 @@ type binding struct {
 	programs map[bpfProgramKey]uint32
 	scripts  map[bpfScriptKey]bool
 	trees    []tree
-	sealed   []string // paths under a mount that is read-only
+	sealed   []string        // paths under a mount that is read-only
+	mounts   map[uint64]bool // those mounts
 }
 
 // Why an Enforcer cannot open at all.
@@ -172,7 +176,6 @@ func (e *Enforcer) open(opts Options) (err error) {
 	}
 	only := e.spec.Copy()
 	only.Programs = nil
-	only.Maps["trees"] = e.lsm.Maps["trees"]
 	coll, err := ebpf.NewCollection(only)
 	if err != nil {
 		return fmt.Errorf("create the policies' eBPF maps: %w", err)
@@ -182,6 +185,9 @@ func (e *Enforcer) open(opts Options) (err error) {
 	e.self.Self = uint32(opts.SelfPID)
 	if err := e.maps["current"].Put(uint32(0), e.self); err != nil {
 		return fmt.Errorf("write the enforcer's settings: %w", err)
+	}
+	if err := e.listChanging(); err != nil {
+		return err
 	}
 	if e.ring, err = ringbuf.NewReader(e.maps["violations"]); err != nil {
 		return fmt.Errorf("read the violations' ring: %w", err)

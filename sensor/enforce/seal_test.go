@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"picket/event"
 )
 
 // withoutLSM skips a test of what is used where there is no LSM.
@@ -35,7 +37,7 @@ func newSealed(t *testing.T) *sealedBox {
 	require(t, "runc", err == nil, "needs busybox: apt install busybox-static")
 	bundle := t.TempDir()
 	b := &sealedBox{id: fmt.Sprintf("picket-seal-%d", os.Getpid()), state: bundle + "/state", volume: bundle + "/volume"}
-	for _, d := range []string{b.volume, bundle + "/rootfs/bin", bundle + "/rootfs/proc", bundle + "/rootfs/models", bundle + "/rootfs/own"} {
+	for _, d := range []string{b.volume, bundle + "/rootfs/bin", bundle + "/rootfs/proc", bundle + "/rootfs/models", bundle + "/rootfs/own", bundle + "/rootfs/fixed"} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -57,6 +59,7 @@ func newSealed(t *testing.T) *sealedBox {
 		"mounts": []map[string]any{
 			{"destination": "/proc", "type": "proc", "source": "proc"},
 			{"destination": "/models", "type": "bind", "source": b.volume, "options": []string{"bind", "rw"}},
+			{"destination": "/fixed", "type": "bind", "source": b.volume, "options": []string{"bind", "ro"}},
 		},
 		"linux": map[string]any{"namespaces": []map[string]string{{"type": "mount"}, {"type": "pid"}}},
 	}
@@ -149,6 +152,7 @@ func TestModelsOfAContainerAreSealed(t *testing.T) {
 	if got := b.sh(t, tries); got != "beside" {
 		t.Errorf("sealed: %s", got)
 	}
+	b.toldOf(t, r)
 	if d := cmp.Diff(before, picture(t, b.volume)); d != "" {
 		t.Errorf("the volume changed:\n%s", d)
 	}
@@ -175,6 +179,35 @@ func TestModelsOfAContainerAreSealed(t *testing.T) {
 	}
 	if got := b.sh(t, tries); !strings.Contains(got, "/models written") || !strings.Contains(got, "/own removed") || strings.Count(got, "\n") < 15 {
 		t.Errorf("released: %s", got)
+	}
+}
+
+// toldOf checks what is told of a directory that is sealed, by whatever way it is reached, and that
+// what another read-only mount refuses is not told.
+func (b *sealedBox) toldOf(t *testing.T, r *told) {
+	t.Helper()
+	_ = b.sh(t, "cd /models; (echo evil >relative) 2>/dev/null; ln -s /models /other; (echo evil >/other/link) 2>/dev/null; rm /other; (echo evil >/fixed/x) 2>/dev/null; cd /; mkdir models/below 2>/dev/null; true")
+	for _, file := range []string{"/models/weights", "/models/new", "/models/dir", "/own/new", "/models/relative", "/models/link", "/models/below"} {
+		e := r.wait(t, file, func(e *event.Event) bool {
+			return e.File.Path == file || e.File.Path == "/other/link" && file == "/models/link"
+		})
+		if d := cmp.Diff(&event.Policy{Name: "box", Rule: "models", Action: "denied", Rung: "mount_setattr"}, e.Policy); d != "" {
+			t.Errorf("%s: %s", file, d)
+		}
+		if e.Process.PID == 0 || e.Process.StartBoot == 0 || e.Process.CgroupID == 0 {
+			t.Errorf("%s by %+v", file, e.Process)
+		}
+	}
+	if r.Counts()["mount_setattr denied"] == 0 {
+		t.Errorf("counts %v", r.Counts())
+	}
+	r.number()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if strings.HasPrefix(e.File.Path, "/fixed") {
+			t.Errorf("another read-only mount is told as ours: %+v", e.File)
+		}
 	}
 }
 
