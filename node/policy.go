@@ -173,6 +173,9 @@ func rulesOf(pol *policy.Policy, set policy.Set) enforce.Rules {
 	if pol.Models != nil && pol.Models.ReadOnly {
 		r.Models = pol.Models.Paths
 	}
+	if pol.Models != nil && pol.Models.Private {
+		r.Private = pol.Models.Paths
+	}
 	return r
 }
 

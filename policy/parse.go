@@ -260,14 +260,20 @@ func (p *parser) models(n *yaml.Node) *Models {
 				m.Paths = append(m.Paths, c.Value)
 			})
 		},
-		"read-only": func(v *yaml.Node) {
-			if v.Value != "true" && v.Value != "false" {
-				p.fail(v, "models.read-only: want true or false", "")
-			}
-			m.ReadOnly = v.Value == "true"
-		},
+		"read-only": func(v *yaml.Node) { m.ReadOnly = p.truth(v, "models.read-only") },
+		"private":   func(v *yaml.Node) { m.Private = p.truth(v, "models.private") },
 	})
+	if len(m.Paths) == 0 || !m.ReadOnly && !m.Private {
+		p.fail(n, "models: limits nothing", "add paths: [/models], and read-only: true, private: true or both")
+	}
 	return m
+}
+
+func (p *parser) truth(n *yaml.Node, what string) bool {
+	if n.Value != "true" && n.Value != "false" {
+		p.fail(n, what+": want true or false", "")
+	}
+	return n.Value == "true"
 }
 
 func (p *parser) expires(n *yaml.Node) time.Time {

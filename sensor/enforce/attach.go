@@ -83,6 +83,12 @@ var features = []feature{
 		func(r *Rules) bool { return r.Enforce && len(r.Models) > 0 },
 	},
 	{
+		"enforce-private",
+		[]rung{{gatedBy, "fanotify: who is not of the workload gets EPERM when it opens a file", false, nil}},
+		"files of a private model directory are opened by others",
+		func(r *Rules) bool { return r.Enforce && len(r.Private) > 0 },
+	},
+	{
 		"enforce-protect",
 		[]rung{{"task_kill", "task_kill (LSM): a signal to Picket gets EPERM", true, each("on_kill")}},
 		"signals to Picket are told and not stopped",
@@ -222,6 +228,9 @@ func (e *Enforcer) tryRung(r *rung, do func(program string) error) error {
 		if err := trySeal(); err != nil {
 			return err
 		}
+	}
+	if r.name == gatedBy {
+		return tryGate()
 	}
 	for _, names := range r.programs {
 		var err error

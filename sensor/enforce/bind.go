@@ -35,7 +35,7 @@ func (e *Enforcer) Apply(name string, r Rules) error {
 	if old != nil {
 		e.empty(old)
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, e.reserve())...)
 }
 
 // fill writes the sets of a policy under its slot, which nothing looks up yet.
@@ -127,9 +127,9 @@ func (e *Enforcer) Bind(t Target, name string) error {
 		e.release(id)
 		return fmt.Errorf("policy %s: %w", name, err)
 	}
-	if err := e.point(id, b); err != nil {
+	if err := errors.Join(e.point(id, b), e.reserve()); err != nil {
 		e.release(id)
-		return fmt.Errorf("policy %s: %w", name, err)
+		return errors.Join(fmt.Errorf("policy %s: %w", name, err), e.reserve())
 	}
 	return nil
 }
@@ -234,7 +234,7 @@ func (e *Enforcer) Refresh() error {
 		}
 		all = append(all, e.keep(id, b, p.rules.kept()))
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, e.reserve())...)
 }
 
 // Release lets go of a cgroup: all is allowed again. It reports whether the cgroup was bound.
@@ -245,7 +245,7 @@ func (e *Enforcer) Release(id uint64) bool {
 		return false
 	}
 	e.release(id)
-	if err := e.follow(); err != nil {
+	if err := errors.Join(e.follow(), e.reserve()); err != nil {
 		e.log.Warn("a program could not be detached", "error", err)
 	}
 	return true

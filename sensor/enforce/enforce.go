@@ -21,6 +21,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
+
+	"picket/event"
 )
 
 // Flags of a binding, as in enforce.h.
@@ -51,6 +53,7 @@ type Rules struct {
 	Devices []Device  // beside those that every program needs; nil: not limited
 	Sysctl  bool      // no setting of the kernel is written
 	Models  []string  // directories in which nothing is changed, where Enforce is set
+	Private []string  // directories in which nobody else opens a file, where Enforce is set
 }
 
 // Egress says where may be sent to. The longest prefix that covers an address decides.
@@ -107,6 +110,11 @@ type Enforcer struct {
 	slot     uint32
 
 	refusals atomic.Uint64 // of read-only mounts
+
+	gates        map[place]*gate   // by private directory
+	denials      chan *event.Event // of gates, to be told
+	refusedOpens atomic.Uint64     // by gates
+	untold       atomic.Uint64     // of those, as denials was full
 }
 
 type attached struct {
@@ -158,6 +166,7 @@ func Open(opts Options) (*Enforcer, error) {
 	e := &Enforcer{
 		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
+		gates: map[place]*gate{}, denials: make(chan *event.Event, 256),
 	}
 	e.listens = sync.OnceValue(e.tryLSM)
 	if err := e.open(opts); err != nil {
@@ -200,6 +209,9 @@ func (e *Enforcer) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all := []error{e.thawAll()}
+	for _, g := range e.gates {
+		all = append(all, g.close())
+	}
 	for name := range e.attached {
 		all = append(all, e.detach(name))
 	}
@@ -223,7 +235,7 @@ func (e *Enforcer) Close() error {
 	return errors.Join(all...)
 }
 
-// Dropped is how many violations the ring had no room for. What was to be stopped was stopped.
+// Dropped is how many violations there was no room for. What was to be stopped was stopped.
 func (e *Enforcer) Dropped() (n uint64) {
 	var per []uint64
 	if err := e.maps["dropped"].Lookup(uint32(0), &per); err != nil {
@@ -232,7 +244,7 @@ func (e *Enforcer) Dropped() (n uint64) {
 	for _, x := range per {
 		n += x
 	}
-	return n
+	return n + e.untold.Load()
 }
 
 // bootNow is the time since boot.

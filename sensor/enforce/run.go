@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -18,9 +19,21 @@ import (
 // ring and is to be told first.
 const hold = 30 * time.Millisecond
 
-// Run calls handle for each violation until ctx ends.
+// Run calls handle for each violation until ctx ends. Two calls of it may be under way at a time.
 func (e *Enforcer) Run(ctx context.Context, handle func(*event.Event)) error {
 	defer context.AfterFunc(ctx, func() { _ = e.ring.Flush() })() // a deadline would wait for the read
+	var gates sync.WaitGroup
+	defer gates.Wait()
+	gates.Go(func() {
+		for {
+			select {
+			case ev := <-e.denials:
+				handle(ev)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	var rec ringbuf.Record
 	for {
 		err := e.ring.ReadInto(&rec)
@@ -173,6 +186,9 @@ func (e *Enforcer) Counts() map[string]uint64 {
 				out[rungs[i].name+" "+action] = n
 			}
 		}
+	}
+	if n := e.refusedOpens.Load(); n > 0 {
+		out[gatedBy+" "+event.ActionDenied] = n
 	}
 	return out
 }
