@@ -50,7 +50,7 @@ var features = []feature{
 		"enforce-exec",
 		[]rung{
 			{"bprm_check_security", "bprm_check_security (LSM): running a program gets EPERM", true, each("on_check", "on_opened")},
-			{"sched_process_exec", "sched_process_exec: a program is killed before its first instruction", false, each("on_exec", "on_opened")},
+			{"sched_process_exec", "sched_process_exec: a program is killed before its first instruction; in containers fanotify refuses it before that", false, each("on_exec", "on_opened")},
 		},
 		"programs that a policy forbids cannot be stopped",
 		func(r *Rules) bool { return r.Exec != nil },

@@ -218,7 +218,7 @@ func (e *Enforcer) admit(id uint64, b *binding, paths []string) error {
 		}
 	}
 	b.programs, b.scripts = programs, scripts
-	return nil
+	return e.gateExec(id, b, paths)
 }
 
 // Refresh looks again where the paths of allowed programs and of models lead, as an update may have

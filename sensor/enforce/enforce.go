@@ -112,6 +112,7 @@ type Enforcer struct {
 	refusals atomic.Uint64 // of read-only mounts
 
 	gates        map[place]*gate   // by private directory
+	execGates    map[uint64]*gate  // by cgroup that is bound, of containers
 	denials      chan *event.Event // of gates, to be told
 	refusedOpens atomic.Uint64     // by gates
 	untold       atomic.Uint64     // of those, as denials was full
@@ -166,7 +167,7 @@ func Open(opts Options) (*Enforcer, error) {
 	e := &Enforcer{
 		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
-		gates: map[place]*gate{}, denials: make(chan *event.Event, 256),
+		gates: map[place]*gate{}, execGates: map[uint64]*gate{}, denials: make(chan *event.Event, 256),
 	}
 	e.listens = sync.OnceValue(e.tryLSM)
 	if err := e.open(opts); err != nil {
@@ -211,6 +212,9 @@ func (e *Enforcer) Close() error {
 	all := []error{e.thawAll()}
 	for _, g := range e.gates {
 		all = append(all, g.close())
+	}
+	for id := range e.execGates {
+		all = append(all, e.ungateExec(id))
 	}
 	for name := range e.attached {
 		all = append(all, e.detach(name))

@@ -19,7 +19,7 @@ import (
 // Picket without end.
 const patience = 2 * time.Second
 
-// gate answers the kernel whether files may be opened. Whoever opens one waits for the answer, so it
+// gate answers the kernel whether files may be opened or run. Whoever opens one waits for the answer, so it
 // takes no lock that is held elsewhere, and asks /proc only. When it closes, and when this process
 // ends, by whatever means, the kernel takes all that wait for allowed.
 type gate struct {
@@ -35,9 +35,10 @@ type gate struct {
 // gateRules is for whom a gate is open.
 type gateRules struct {
 	policy  string
+	rule    string    // of event.Policy
 	cgroups []string  // and those below
 	until   time.Time // from then on it is for all; zero for never
-	judge   func(pid int) bool
+	judge   func(pid, fd int) bool
 }
 
 // again is what a process was refused since it was last told.
@@ -91,15 +92,15 @@ func (e *Enforcer) newGate() (*gate, error) {
 // close lets everybody through.
 func (g *gate) close() error { return g.shut() }
 
-// mark makes the kernel ask for each file that is opened in a directory.
-func (g *gate) mark(dir int) error {
+// mark makes the kernel ask.
+func (g *gate) mark(flags uint, mask uint64, dir int, path string) error {
 	conn, err := g.f.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("fanotify: %w", err)
 	}
 	var marked error
 	if err := conn.Control(func(fd uintptr) {
-		marked = unix.FanotifyMark(int(fd), unix.FAN_MARK_ADD, unix.FAN_OPEN_PERM|unix.FAN_EVENT_ON_CHILD, dir, "")
+		marked = unix.FanotifyMark(int(fd), unix.FAN_MARK_ADD|flags, mask, dir, path)
 	}); err != nil {
 		return errors.New("an answer took too long, and since then it is open to all: apply the policy again")
 	}
@@ -119,7 +120,7 @@ func (g *gate) watch() {
 			return
 		case now := <-tick.C:
 			if since := g.since.Load(); since != 0 && now.UnixNano()-since > int64(patience) {
-				g.e.log.Error("a private directory is open to all: an answer took too long", "policy", g.rules.Load().policy, "error", g.close())
+				g.e.log.Error("fanotify lets everybody pass: an answer took too long", "policy", g.rules.Load().policy, "error", g.close())
 				return
 			}
 		}
@@ -158,11 +159,11 @@ func (g *gate) answer(mask uint64, fd int32, pid uint32) {
 		return
 	}
 	defer unix.Close(int(fd)) //nolint:errcheck // nothing was written
-	if mask&unix.FAN_OPEN_PERM == 0 {
+	if mask&(unix.FAN_OPEN_PERM|unix.FAN_OPEN_EXEC_PERM) == 0 {
 		return
 	}
 	rules := g.rules.Load()
-	allowed := rules == nil || pid == g.e.self.Self || int32(pid) <= 1 || rules.judge(int(pid))
+	allowed := rules == nil || pid == g.e.self.Self || int32(pid) <= 1 || rules.judge(int(pid), int(fd))
 	var ev *event.Event
 	if !allowed {
 		ev = g.violation(rules, int(fd), pid)
@@ -199,7 +200,7 @@ func (g *gate) violation(rules *gateRules, fd int, pid uint32) *event.Event {
 	file, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	ev := &event.Event{
 		Kind: event.PolicyViolation, Time: now, Host: g.e.host, Count: was.more,
-		Policy:  &event.Policy{Name: rules.policy, Rule: event.RuleModels, Action: event.ActionDenied, Rung: gatedBy},
+		Policy:  &event.Policy{Name: rules.policy, Rule: rules.rule, Action: event.ActionDenied, Rung: gatedBy},
 		Process: &event.Process{PID: pid, TID: pid, Comm: strings.TrimSuffix(string(comm), "\n"), LoginUID: ^uint32(0)},
 	}
 	ev.File.Path = file

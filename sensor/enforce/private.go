@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"picket/event"
 )
 
 // gatedBy is the rung of private directories. It works with LSM and without.
@@ -94,7 +96,7 @@ func (e *Enforcer) reserve() error {
 			e.gates[at] = g
 		}
 		slices.Sort(w.cgroups)
-		rules := &gateRules{cgroups: w.cgroups, until: w.until, policy: e.policyOf(w.cgroups[0])}
+		rules := &gateRules{cgroups: w.cgroups, until: w.until, rule: event.RuleModels, policy: e.policyOf(w.cgroups[0])}
 		rules.judge = rules.mayOpen
 		g.rules.Store(rules)
 		if err := g.markTree(w.fd); err != nil {
@@ -161,7 +163,7 @@ func (g *gate) markTree(root int) error {
 			continue // it is gone, or another mount
 		}
 		f := os.NewFile(uintptr(fd), dirs[i])
-		err = g.mark(fd)
+		err = g.mark(0, unix.FAN_OPEN_PERM|unix.FAN_EVENT_ON_CHILD, fd, "")
 		entries, _ := f.ReadDir(-1) // what could be read
 		_ = f.Close()
 		if err != nil {
@@ -176,20 +178,29 @@ func (g *gate) markTree(root int) error {
 	return nil
 }
 
-// mayOpen reports whether a process may open what is private to the cgroups of g. Where it cannot be
-// told, it may: the process is gone, or out of our sight.
-func (r *gateRules) mayOpen(pid int) bool {
-	if !r.until.IsZero() && !time.Now().Before(r.until) {
-		return true
-	}
+// mayOpen reports whether a process may open what is private to others. Where it cannot be told, it
+// may: the process is gone, or out of our sight.
+func (r *gateRules) mayOpen(pid, _ int) bool {
+	at, ok := cgroupOf(pid)
+	return !ok || r.over() || r.has(at)
+}
+
+// holds reports whether the rules are for a process.
+func (r *gateRules) holds(pid int) bool {
+	at, ok := cgroupOf(pid)
+	return ok && !r.over() && r.has(at)
+}
+
+func (r *gateRules) over() bool { return !r.until.IsZero() && !time.Now().Before(r.until) }
+
+func (r *gateRules) has(at string) bool {
+	return slices.ContainsFunc(r.cgroups, func(c string) bool { return at == c || strings.HasPrefix(at, c+"/") })
+}
+
+// cgroupOf returns the cgroup of v2 that a process is in.
+func cgroupOf(pid int) (string, bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return true
-	}
 	_, v2, ok := strings.Cut("\n"+string(b), "\n0::")
-	if !ok {
-		return true
-	}
 	v2, _, _ = strings.Cut(v2, "\n")
-	return slices.ContainsFunc(r.cgroups, func(c string) bool { return v2 == c || strings.HasPrefix(v2, c+"/") })
+	return v2, ok && err == nil
 }
