@@ -150,9 +150,33 @@ func Enforceable(pol *policy.Policy, caps []event.Capability) error {
 	}
 }
 
-// Means says by what each part of a policy is enforced on a kernel with these capabilities.
+// Means says by what each part of a policy is enforced on a kernel with these capabilities, and what of
+// it does nothing.
 func Means(pol *policy.Policy, caps []event.Capability) []string {
-	return enforce.Means(caps, rulesOf(pol, policy.Set{}))
+	if pol.Over(time.Now()) {
+		return []string{expired(pol)}
+	}
+	out := enforce.Means(caps, rulesOf(pol, policy.Set{}))
+	if absent := absentGPUs(pol); absent != "" {
+		out = append(out, absent)
+	}
+	return out
+}
+
+func expired(pol *policy.Policy) string {
+	return fmt.Sprintf("expired on %s and does nothing more", pol.Expires.AddDate(0, 0, -1).Format(time.DateOnly))
+}
+
+// absentGPUs names the GPUs of a policy that this host does not have, "" where it has all.
+func absentGPUs(pol *policy.Policy) string {
+	if pol.Devices == nil {
+		return ""
+	}
+	_, missing := enforce.DevicesOf(pol.Devices.Allow)
+	if len(missing) == 0 {
+		return ""
+	}
+	return strings.Join(missing, ", ") + ": no such GPU is here now: nothing is allowed by it"
 }
 
 // rulesOf is what a policy asks of the kernel.
@@ -194,14 +218,12 @@ func (p *policies) apply() {
 	for _, name := range slices.Sorted(maps.Keys(p.loaded)) {
 		pol := p.loaded[name]
 		if pol.Over(now) {
-			p.refuse(fmt.Sprintf("policy %s expired on %s and does nothing more", name, pol.Expires.AddDate(0, 0, -1).Format(time.DateOnly)))
+			p.refuse("policy " + name + " " + expired(pol))
 			continue
 		}
 		rules, err := p.rules(pol, over, now)
-		if pol.Devices != nil {
-			if _, missing := enforce.DevicesOf(pol.Devices.Allow); len(missing) > 0 {
-				p.refuse(fmt.Sprintf("policy %s: %s: no such GPU is here now: nothing is allowed by it", name, strings.Join(missing, ", ")))
-			}
+		if absent := absentGPUs(pol); absent != "" {
+			p.refuse("policy " + name + ": " + absent)
 		}
 		if err == nil {
 			if was, ok := p.applied[name]; ok && reflect.DeepEqual(was, rules) {
