@@ -85,3 +85,16 @@ func TestProbe(t *testing.T) {
 		t.Error("a part that the kernel refuses is said to be enforced")
 	}
 }
+
+// Each program loads, also those of a rung that this kernel has no need of.
+func TestEveryProgramLoads(t *testing.T) {
+	r := newTold(t)
+	for name := range r.spec.Programs {
+		prog, err := r.load(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_ = prog.Close()
+	}
+}
