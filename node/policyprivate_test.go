@@ -43,7 +43,7 @@ func TestPrivateModelsOfAPolicy(t *testing.T) {
 	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
 		told := slices.ContainsFunc(p.events, func(e event.Event) bool {
-			return e.File.Path == weights && *e.Policy == event.Policy{Name: "box", Rule: "models", Action: "denied", Rung: "fanotify"}
+			return e.File.Path == weights && *e.Policy == event.Policy{Name: "box", Rule: "private", Action: "denied", Rung: "fanotify"}
 		})
 		p.mu.Unlock()
 		if told {

@@ -96,7 +96,7 @@ func (e *Enforcer) reserve() error {
 			e.gates[at] = g
 		}
 		slices.Sort(w.cgroups)
-		rules := &gateRules{cgroups: w.cgroups, until: w.until, rule: event.RuleModels, policy: e.policyOf(w.cgroups[0])}
+		rules := &gateRules{cgroups: w.cgroups, until: w.until, rule: event.RulePrivate, policy: e.policyOf(w.cgroups[0])}
 		rules.judge = rules.mayOpen
 		g.rules.Store(rules)
 		if err := g.markTree(w.fd); err != nil {

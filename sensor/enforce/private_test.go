@@ -72,7 +72,7 @@ func TestPrivateModels(t *testing.T) {
 		t.Error("root on the host read it")
 	}
 	e := r.wait(t, "private", func(e *event.Event) bool { return e.File.Path == below })
-	if d := cmp.Diff(&event.Policy{Name: "box", Rule: "models", Action: "denied", Rung: "fanotify"}, e.Policy); d != "" {
+	if d := cmp.Diff(&event.Policy{Name: "box", Rule: "private", Action: "denied", Rung: "fanotify"}, e.Policy); d != "" {
 		t.Error(d)
 	}
 	if e.Process.PID == 0 || e.Process.Comm == "" || e.File.Ino == 0 || e.Count != 1 {
