@@ -51,9 +51,11 @@ const maxLevels = 16
 
 // makeMarked makes a cgroup and those above that are missing, and marks what it made.
 func (c *Cgroups) makeMarked(cgroup string) error {
-	at := ""
-	for part := range strings.SplitSeq(cgroup[1:], "/") {
-		at += "/" + part
+	for end := 1; end <= len(cgroup); end++ {
+		if end < len(cgroup) && cgroup[end] != '/' {
+			continue
+		}
+		at := cgroup[:end]
 		err := os.Mkdir(c.root+at, 0o755)
 		if errors.Is(err, os.ErrExist) {
 			continue

@@ -133,7 +133,7 @@ func privateDir(root int, p string) (int, place, error) {
 	var fs unix.Statfs_t
 	var st unix.Stat_t
 	err = errors.Join(unix.Fstatfs(fd, &fs), unix.Fstat(fd, &st))
-	if err == nil && !slices.Contains(local, int64(fs.Type)) {
+	if err == nil && !slices.Contains(local, fs.Type) {
 		err = errors.New("its file system asks others when a file is opened (FUSE, NFS and the like): nobody may wait for that")
 	}
 	for _, dir := range shutTo {
