@@ -13,12 +13,13 @@ type Policy struct {
 
 // The parts of a policy that an act can be against.
 const (
-	RuleExec   = "exec"
-	RuleEgress = "egress"
-	RuleDevice = "device"
-	RuleSysctl = "sysctl"
-	RuleModels = "models"
-	RuleSignal = "signal" // to Picket itself: the configuration forbids it
+	RuleExec    = "exec"
+	RuleEgress  = "egress"
+	RuleDevice  = "device"
+	RuleSysctl  = "sysctl"
+	RuleModels  = "models"
+	RulePrivate = "private" // models that are another workload's
+	RuleSignal  = "signal"  // to Picket itself: the configuration forbids it
 )
 
 // What became of an act against a policy. A denied one got an error; a program that was killed ran
@@ -41,7 +42,7 @@ func (e *Event) Breach() string {
 		act = "ran"
 	case RuleEgress:
 		act, what = "sent to", e.Net.Remote.String()
-	case RuleDevice:
+	case RuleDevice, RulePrivate:
 		act = "opened"
 	case RuleSysctl:
 		act = "wrote"
@@ -69,7 +70,7 @@ func participle(rule string) string {
 		return "run"
 	case RuleEgress:
 		return "sent to"
-	case RuleDevice:
+	case RuleDevice, RulePrivate:
 		return "opened"
 	case RuleSysctl:
 		return "written"

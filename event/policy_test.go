@@ -30,6 +30,10 @@ func TestViolationsSayWhatBecameOfTheAct(t *testing.T) {
 			"curl[7] was denied: it would have changed /models/a (policy web, file_open)",
 		},
 		{
+			Event{File: File{Path: "/models/a"}, Policy: &Policy{"web", RulePrivate, ActionDenied, "fanotify"}},
+			"curl[7] was denied: it would have opened /models/a (policy web, fanotify)",
+		},
+		{
 			Event{Call: &Call{Request: "SIGKILL", Target: &Process{PID: 9, Comm: "picket"}}, Policy: &Policy{"protect", RuleSignal, ActionDenied, "task_kill"}},
 			"curl[7] was denied: it would have sent SIGKILL to picket[9] (policy protect, task_kill)",
 		},

@@ -130,6 +130,7 @@ func (a *agent) open(undo *cleanup) error {
 	for _, dir := range append(a.cfg.Workload.Models, a.cfg.Workload.Datasets...) {
 		a.watch(dir)
 	}
+	a.witnessLasting()
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type policies struct {
 
 	mu       sync.Mutex
 	enforcer *enforce.Enforcer // nil until there is a policy
+	top      uint64            // id of the root of cgroup v2
 	lacks    []event.Capability
 	loaded   map[string]*policy.Policy
 	applied  map[string]enforce.Rules
@@ -111,10 +113,14 @@ func (p *policies) open(needed bool) error {
 	if err != nil {
 		return err
 	}
+	top, err := e.ID("")
+	if err != nil {
+		return errors.Join(err, e.Close())
+	}
 	p.lacks = enforce.Probe()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.enforcer = e
+	p.enforcer, p.top = e, top
 	return nil
 }
 
@@ -144,9 +150,33 @@ func Enforceable(pol *policy.Policy, caps []event.Capability) error {
 	}
 }
 
-// Means says by what each part of a policy is enforced on a kernel with these capabilities.
+// Means says by what each part of a policy is enforced on a kernel with these capabilities, and what of
+// it does nothing.
 func Means(pol *policy.Policy, caps []event.Capability) []string {
-	return enforce.Means(caps, rulesOf(pol, policy.Set{}))
+	if pol.Over(time.Now()) {
+		return []string{expired(pol)}
+	}
+	out := enforce.Means(caps, rulesOf(pol, policy.Set{}))
+	if absent := absentGPUs(pol); absent != "" {
+		out = append(out, absent)
+	}
+	return out
+}
+
+func expired(pol *policy.Policy) string {
+	return fmt.Sprintf("expired on %s and does nothing more", pol.Expires.AddDate(0, 0, -1).Format(time.DateOnly))
+}
+
+// absentGPUs names the GPUs of a policy that this host does not have, "" where it has all.
+func absentGPUs(pol *policy.Policy) string {
+	if pol.Devices == nil {
+		return ""
+	}
+	_, missing := enforce.DevicesOf(pol.Devices.Allow)
+	if len(missing) == 0 {
+		return ""
+	}
+	return strings.Join(missing, ", ") + ": no such GPU is here now: nothing is allowed by it"
 }
 
 // rulesOf is what a policy asks of the kernel.
@@ -162,10 +192,13 @@ func rulesOf(pol *policy.Policy, set policy.Set) enforce.Rules {
 		}
 	}
 	if pol.Devices != nil {
-		r.Devices = enforce.DevicesOf(pol.Devices.Allow)
+		r.Devices, _ = enforce.DevicesOf(pol.Devices.Allow) // what is missing apply says
 	}
 	if pol.Models != nil && pol.Models.ReadOnly {
 		r.Models = pol.Models.Paths
+	}
+	if pol.Models != nil && pol.Models.Private {
+		r.Private = pol.Models.Paths
 	}
 	return r
 }
@@ -185,10 +218,13 @@ func (p *policies) apply() {
 	for _, name := range slices.Sorted(maps.Keys(p.loaded)) {
 		pol := p.loaded[name]
 		if pol.Over(now) {
-			p.refuse(fmt.Sprintf("policy %s expired on %s and does nothing more", name, pol.Expires.AddDate(0, 0, -1).Format(time.DateOnly)))
+			p.refuse("policy " + name + " " + expired(pol))
 			continue
 		}
 		rules, err := p.rules(pol, over, now)
+		if absent := absentGPUs(pol); absent != "" {
+			p.refuse("policy " + name + ": " + absent)
+		}
 		if err == nil {
 			if was, ok := p.applied[name]; ok && reflect.DeepEqual(was, rules) {
 				continue

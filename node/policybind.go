@@ -56,18 +56,19 @@ func (p *policies) meet(proc *event.Process) {
 	if !p.byExe() {
 		s.Exe = ""
 	}
+	root := fmt.Sprintf("/proc/%d/root", proc.PID)
 	if _, known := p.subjects[s]; known || len(p.subjects) >= maxSubjects {
+		p.rejoin(s, proc, root)
 		return
 	}
-	root := fmt.Sprintf("/proc/%d/root", proc.PID)
 	p.subjects[s] = root
 	best, _ := policy.Choose(p.live(), s)
 	if best == nil {
 		return
 	}
-	id, err := p.enforcer.ID(s.Cgroup)
+	id, err := p.idOf(s, root, best)
 	if err != nil {
-		return // it is gone, or known to cgroup v1 only
+		return // it is gone, or idOf said why
 	}
 	if has, ok := p.bound[id]; ok && !best.Over(time.Now()) && !best.Narrower(p.loaded[has.name]) {
 		return
@@ -103,7 +104,7 @@ func (p *policies) place() {
 		if best == nil {
 			continue
 		}
-		id, err := p.enforcer.ID(s.Cgroup)
+		id, err := p.idOf(s, root, best)
 		if has, ok := want[id]; err != nil || ok && !best.Before(p.loaded[has.name]) {
 			continue
 		}
@@ -111,8 +112,7 @@ func (p *policies) place() {
 	}
 	for id := range p.bound {
 		if _, ok := want[id]; !ok {
-			p.enforcer.Release(id)
-			delete(p.bound, id)
+			p.release(id)
 		}
 	}
 	for id, to := range want {
@@ -211,15 +211,21 @@ func (p *policies) prune() {
 	if p.enforcer == nil {
 		return
 	}
-	for s := range p.subjects {
-		if _, err := p.enforcer.ID(s.Cgroup); err != nil {
+	for s, root := range p.subjects {
+		if _, err := p.enforcer.ID(s.Cgroup); err != nil && !inCgroup(root, s.Cgroup) {
 			delete(p.subjects, s)
 		}
 	}
 	for id, to := range p.bound {
-		if now, err := p.enforcer.ID(to.cgroup); err != nil || now != id {
-			p.enforcer.Release(id)
-			delete(p.bound, id)
+		now, err := p.enforcer.ID(to.cgroup)
+		if err == nil && p.enforcer.Enclosed(to.cgroup) {
+			if err = p.enforcer.Enclose(to.cgroup); err != nil && p.enforcer.Enclosed(to.cgroup) { // else the container has ended
+				p.refuse("policy " + to.name + ": " + err.Error())
+				err = nil
+			}
+		}
+		if err != nil || now != id {
+			p.release(id)
 		}
 	}
 	if err := p.enforcer.Refresh(); err != nil {

@@ -115,6 +115,9 @@ func (p *policies) close() error {
 	if p.enforcer == nil {
 		return nil
 	}
+	for id := range p.bound {
+		p.release(id)
+	}
 	err := p.enforcer.Close()
 	if err == nil {
 		_ = os.Remove(frozenFile(p.cfg)) // all goes on

@@ -23,6 +23,7 @@ type PolicyStatus struct {
 	Counts   map[string]uint64 `json:"counts,omitempty"`   // by hook and action
 	Isolated []string          `json:"isolated,omitempty"` // cgroups
 	Frozen   []string          `json:"frozen,omitempty"`   // cgroups
+	Enclosed []string          `json:"enclosed,omitempty"` // cgroups that Picket made, for containers that only v1 tells apart
 	Attached []string          `json:"attached,omitempty"`
 	Rungs    map[string]string `json:"rungs,omitempty"` // by part, the hook that enforces it
 }
@@ -139,6 +140,12 @@ func (p *policies) writeStatus() {
 		s.Counts, s.Attached, s.Rungs = p.enforcer.Counts(), p.enforcer.Programs(), p.enforcer.Rungs()
 	}
 	s.Isolated, s.Frozen = slices.Sorted(maps.Keys(p.isolated)), slices.Sorted(maps.Keys(p.frozen))
+	for _, to := range p.bound {
+		if p.enforcer.Enclosed(to.cgroup) {
+			s.Enclosed = append(s.Enclosed, to.cgroup)
+		}
+	}
+	slices.Sort(s.Enclosed)
 	for name, r := range p.applied {
 		st := PolicyState{Name: name, Enforce: r.Enforce, Cgroups: []string{}}
 		for _, to := range p.bound {

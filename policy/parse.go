@@ -222,12 +222,21 @@ func (p *parser) exec(n *yaml.Node) *Exec {
 	return x
 }
 
+// gpuShape is one GPU: by the number of its device, or by UUID, and of MIG an instance of it.
+var gpuShape = regexp.MustCompile(`^gpu:([0-9]{1,3}|GPU-[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(/gi[0-9]{1,2}(/ci[0-9]{1,2})?)?$`)
+
+func gpus(s string) bool { return s == "gpu" || strings.HasPrefix(s, "gpu:") }
+
 func (p *parser) devices(n *yaml.Node) *Devices {
 	d := &Devices{}
 	got := p.keys(n, "devices", map[string]func(*yaml.Node){"allow": func(v *yaml.Node) {
 		p.list(v, "devices.allow", MaxDevices, func(c *yaml.Node) {
-			if c.Value != "gpu" && (!clean(c.Value) || !strings.HasPrefix(c.Value, "/dev/") || len(c.Value) < 6) {
-				p.fail(c, fmt.Sprintf("devices.allow: %q is no device", c.Value), "gpu, or a path such as /dev/fuse or /dev/nvidia*")
+			if strings.HasPrefix(c.Value, "gpu:") && !gpuShape.MatchString(c.Value) {
+				p.fail(c, fmt.Sprintf("devices.allow: %q is no GPU", c.Value), "gpu:0 for /dev/nvidia0, gpu:GPU-… for a UUID as nvidia-smi -L shows it, gpu:0/gi1 for an instance of MIG; AMD and Intel by path, such as /dev/dri/renderD128")
+				return
+			}
+			if !gpus(c.Value) && (!clean(c.Value) || !strings.HasPrefix(c.Value, "/dev/") || len(c.Value) < 6) {
+				p.fail(c, fmt.Sprintf("devices.allow: %q is no device", c.Value), "gpu, gpu:0, or a path such as /dev/fuse or /dev/nvidia*")
 				return
 			}
 			d.Allow = append(d.Allow, c.Value)
@@ -251,14 +260,20 @@ func (p *parser) models(n *yaml.Node) *Models {
 				m.Paths = append(m.Paths, c.Value)
 			})
 		},
-		"read-only": func(v *yaml.Node) {
-			if v.Value != "true" && v.Value != "false" {
-				p.fail(v, "models.read-only: want true or false", "")
-			}
-			m.ReadOnly = v.Value == "true"
-		},
+		"read-only": func(v *yaml.Node) { m.ReadOnly = p.truth(v, "models.read-only") },
+		"private":   func(v *yaml.Node) { m.Private = p.truth(v, "models.private") },
 	})
+	if len(m.Paths) == 0 || !m.ReadOnly && !m.Private {
+		p.fail(n, "models: limits nothing", "add paths: [/models], and read-only: true, private: true or both")
+	}
 	return m
+}
+
+func (p *parser) truth(n *yaml.Node, what string) bool {
+	if n.Value != "true" && n.Value != "false" {
+		p.fail(n, what+": want true or false", "")
+	}
+	return n.Value == "true"
 }
 
 func (p *parser) expires(n *yaml.Node) time.Time {

@@ -76,10 +76,12 @@ type Peer struct {
 // Devices lists the device files that may be opened, beside those that every program needs.
 type Devices struct{ Allow []string }
 
-// Models says which model directories nobody may write in.
+// Models says of model directories that nobody may write in them, or that nobody but the workload
+// may open what lies in them.
 type Models struct {
 	Paths    []string
 	ReadOnly bool
+	Private  bool
 }
 
 // Over reports whether the policy has expired at a time.

@@ -29,7 +29,8 @@ egress:
     - hub.example.org:443
   deny: [10.9.0.0/16]
 devices:
-  allow: [gpu]
+  allow: [gpu, gpu:0, "gpu:GPU-1d5a0ec8-0000-1111-2222-333344445555", gpu:1/gi2/ci0]
+models: {paths: [/models], read-only: true, private: true}
 sysctl: deny
 expires: 2027-06-30
 `
@@ -60,7 +61,8 @@ func TestParse(t *testing.T) {
 			},
 			Deny: []Peer{{Prefix: net("10.9.0.0/16")}},
 		},
-		Devices: &Devices{Allow: []string{"gpu"}},
+		Devices: &Devices{Allow: []string{"gpu", "gpu:0", "gpu:GPU-1d5a0ec8-0000-1111-2222-333344445555", "gpu:1/gi2/ci0"}},
+		Models:  &Models{Paths: []string{"/models"}, ReadOnly: true, Private: true},
 		Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC),
 	}
 	opts := cmp.Options{cmpopts.IgnoreUnexported(Peer{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
@@ -100,6 +102,14 @@ func TestMistakesAreLocated(t *testing.T) {
 		{head + "egress: {deny: [evil.example.org]}\n", "is a name, and who is denied a name uses another"},
 		{head + "egress:\n  allow:\n" + many.String(), "p.yml:5:5: egress.allow: has 100000 entries, and at most 4096 are taken"},
 		{head + "devices: {allow: [/etc/passwd]}\n", `devices.allow: "/etc/passwd" is no device`},
+		{head + "devices: {allow: ['gpu:x']}\n", `p.yml:3:19: devices.allow: "gpu:x" is no GPU`},
+		{head + "devices: {allow: ['gpu:GPU-1']}\n", `devices.allow: "gpu:GPU-1" is no GPU`},
+		{head + "devices: {allow: ['gpu:0/../1']}\n", `devices.allow: "gpu:0/../1" is no GPU`},
+		{head + "devices: {allow: [{gpu: 0}]}\n", `devices.allow: want a text`},
+		{head + "models: {paths: [/models]}\n", "p.yml:3:9: models: limits nothing"},
+		{head + "models: {private: true}\n", "models: limits nothing"},
+		{head + "models: {private: yes, paths: [/models]}\n", "p.yml:3:19: models.private: want true or false"},
+		{head + "models: {private: true, paths: [/]}\n", `models.paths: "/" is no directory of models`},
 		{head + "sysctl: no\n", "sysctl: want deny"},
 		{head + "egress: {allow: []}\nexpires: soon\n", `p.yml:4:10: expires: "soon" is no day`},
 		{"name: x\nselect: {cgroup: /**}\negress: {allow: []}\n", `"/**" would take in /, which`},

@@ -34,7 +34,7 @@ func (p *Policy) String() string {
 		block(&b, "allow", p.Devices.Allow)
 	}
 	if m := p.Models; m != nil {
-		fmt.Fprintf(&b, "models:\n  read-only: %t\n", m.ReadOnly)
+		fmt.Fprintf(&b, "models:\n  read-only: %t\n  private: %t\n", m.ReadOnly, m.Private)
 		block(&b, "paths", m.Paths)
 	}
 	if p.Sysctl != "" {

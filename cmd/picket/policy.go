@@ -127,6 +127,9 @@ func (c *policyShowCmd) Run(a *app) error {
 	for _, k := range slices.Sorted(maps.Keys(st.Counts)) {
 		a.printf("%-28s %d times\n", k, st.Counts[k])
 	}
+	for _, c := range st.Enclosed {
+		a.printf("made by Picket, for a container that only cgroup v1 tells apart: %s\n", printable(c, false))
+	}
 	for _, c := range st.Isolated {
 		a.printf("cut off the network: %s\n", printable(c, false))
 	}

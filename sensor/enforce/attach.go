@@ -50,7 +50,7 @@ var features = []feature{
 		"enforce-exec",
 		[]rung{
 			{"bprm_check_security", "bprm_check_security (LSM): running a program gets EPERM", true, each("on_check", "on_opened")},
-			{"sched_process_exec", "sched_process_exec: a program is killed before its first instruction", false, each("on_exec", "on_opened")},
+			{"sched_process_exec", "sched_process_exec: a program is killed before its first instruction; in containers fanotify refuses it before that", false, each("on_exec", "on_opened")},
 		},
 		"programs that a policy forbids cannot be stopped",
 		func(r *Rules) bool { return r.Exec != nil },
@@ -78,9 +78,15 @@ var features = []feature{
 		[]rung{{"file_open", "file_open, inode_create, inode_rename… (LSM): changing a model directory gets EPERM", true, append(
 			each("on_open", "on_create", "on_mkdir", "on_mknod", "on_symlink", "on_unlink", "on_rmdir", "on_link", "on_rename", "on_setxattr", "on_removexattr", "on_opened"),
 			[]string{"on_setattr_mapped", "on_setattr"}, []string{"on_set_acl", ""}, []string{"on_remove_acl", ""},
-		)}, {sealedBy, "mount_setattr: a read-only mount in a container, in which changing gets EROFS; workloads with the host's mounts are refused", false, nil}},
+		)}, {sealedBy, "mount_setattr: a read-only mount in a container, in which changing gets EROFS; workloads with the host's mounts are refused", false, each("on_refused", "on_opened")}},
 		"writing in a model directory is seen and not stopped",
 		func(r *Rules) bool { return r.Enforce && len(r.Models) > 0 },
+	},
+	{
+		"enforce-private",
+		[]rung{{gatedBy, "fanotify: who is not of the workload gets EPERM when it opens a file", false, nil}},
+		"files of a private model directory are opened by others",
+		func(r *Rules) bool { return r.Enforce && len(r.Private) > 0 },
 	},
 	{
 		"enforce-protect",
@@ -219,7 +225,12 @@ func (e *Enforcer) tryRung(r *rung, do func(program string) error) error {
 		}
 	}
 	if r.name == sealedBy {
-		return trySeal()
+		if err := trySeal(); err != nil {
+			return err
+		}
+	}
+	if r.name == gatedBy {
+		return tryGate()
 	}
 	for _, names := range r.programs {
 		var err error
@@ -334,44 +345,4 @@ func Means(rows []event.Capability, r Rules) []string {
 		}
 	}
 	return out
-}
-
-// numberOf returns a device's kernel number from what stat says.
-func numberOf(rdev uint64) (major, minor uint32) { return unix.Major(rdev), unix.Minor(rdev) }
-
-// DevicesOf returns the devices that paths lead to; a star stands in the last part. gpu stands for
-// those of NVIDIA, AMD and Intel GPUs.
-func DevicesOf(paths []string) []Device {
-	out := slices.Clone(ordinary)
-	for _, p := range paths {
-		names := []string{p}
-		if p == "gpu" {
-			out = append(out, Device{Major: 195, Minor: AnyMinor}, Device{Major: 226, Minor: AnyMinor})
-			names = []string{"/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/kfd"}
-		}
-		for _, name := range names {
-			for _, file := range glob(name) {
-				var st unix.Stat_t
-				if unix.Stat(file, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR && st.Mode&unix.S_IFMT != unix.S_IFBLK {
-					continue
-				}
-				major, minor := numberOf(st.Rdev)
-				out = append(out, Device{Block: st.Mode&unix.S_IFMT == unix.S_IFBLK, Major: major, Minor: minor})
-			}
-		}
-	}
-	return out
-}
-
-// ordinary are the devices that every program may need: null, zero, full, random, urandom, tty,
-// ptmx, and pseudo terminals.
-var ordinary = []Device{
-	{Major: 1, Minor: 3},
-	{Major: 1, Minor: 5},
-	{Major: 1, Minor: 7},
-	{Major: 1, Minor: 8},
-	{Major: 1, Minor: 9},
-	{Major: 5, Minor: 0},
-	{Major: 5, Minor: 2},
-	{Major: 136, Minor: AnyMinor},
 }

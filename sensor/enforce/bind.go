@@ -35,7 +35,7 @@ func (e *Enforcer) Apply(name string, r Rules) error {
 	if old != nil {
 		e.empty(old)
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, e.reserve())...)
 }
 
 // fill writes the sets of a policy under its slot, which nothing looks up yet.
@@ -119,7 +119,7 @@ func (e *Enforcer) Bind(t Target, name string) error {
 	}
 	b := &binding{target: t, name: name, dir: dir}
 	if old := e.bound[id]; old != nil {
-		b.programs, b.scripts, b.trees, b.sealed = old.programs, old.scripts, old.trees, old.sealed
+		b.programs, b.scripts, b.trees, b.sealed, b.mounts = old.programs, old.scripts, old.trees, old.sealed, old.mounts
 		_ = unix.Close(old.dir)
 	}
 	e.bound[id] = b
@@ -127,9 +127,9 @@ func (e *Enforcer) Bind(t Target, name string) error {
 		e.release(id)
 		return fmt.Errorf("policy %s: %w", name, err)
 	}
-	if err := e.point(id, b); err != nil {
+	if err := errors.Join(e.point(id, b), e.reserve()); err != nil {
 		e.release(id)
-		return fmt.Errorf("policy %s: %w", name, err)
+		return errors.Join(fmt.Errorf("policy %s: %w", name, err), e.reserve())
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (e *Enforcer) keep(id uint64, b *binding, paths []string) error {
 	case len(paths) == 0:
 		return errors.Join(e.plant(id, b, nil), e.seal(b, nil))
 	case r != nil && r.name == sealedBy:
-		return e.seal(b, paths)
+		return errors.Join(e.plant(id, b, paths), e.seal(b, paths)) // by the trees it is told what the mount refused
 	}
 	return e.plant(id, b, paths)
 }
@@ -218,7 +218,7 @@ func (e *Enforcer) admit(id uint64, b *binding, paths []string) error {
 		}
 	}
 	b.programs, b.scripts = programs, scripts
-	return nil
+	return e.gateExec(id, b, paths)
 }
 
 // Refresh looks again where the paths of allowed programs and of models lead, as an update may have
@@ -234,7 +234,7 @@ func (e *Enforcer) Refresh() error {
 		}
 		all = append(all, e.keep(id, b, p.rules.kept()))
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, e.reserve())...)
 }
 
 // Release lets go of a cgroup: all is allowed again. It reports whether the cgroup was bound.
@@ -245,7 +245,7 @@ func (e *Enforcer) Release(id uint64) bool {
 		return false
 	}
 	e.release(id)
-	if err := e.follow(); err != nil {
+	if err := errors.Join(e.follow(), e.reserve()); err != nil {
 		e.log.Warn("a program could not be detached", "error", err)
 	}
 	return true

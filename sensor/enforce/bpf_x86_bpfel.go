@@ -20,6 +20,12 @@ type bpfBinding struct {
 	Flags uint32
 }
 
+type bpfChangingCall struct {
+	_    structs.HostLayout
+	Dir  uint8
+	Path uint8
+}
+
 type bpfDeviceKey struct {
 	_     structs.HostLayout
 	Slot  uint32
@@ -104,6 +110,7 @@ type bpfViolation struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	bpfMapBound           = "bound"
+	bpfMapChanging        = "changing"
 	bpfMapCounts          = "counts"
 	bpfMapCurrent         = "current"
 	bpfMapDevices         = "devices"
@@ -113,6 +120,7 @@ const (
 	bpfMapPrograms        = "programs"
 	bpfMapRepeats         = "repeats"
 	bpfMapScripts         = "scripts"
+	bpfMapTrees           = "trees"
 	bpfMapViolations      = "violations"
 	bpfProgOnConnect4     = "on_connect4"
 	bpfProgOnConnect6     = "on_connect6"
@@ -121,6 +129,7 @@ const (
 	bpfProgOnOpened       = "on_opened"
 	bpfProgOnPacketIn     = "on_packet_in"
 	bpfProgOnPacketOut    = "on_packet_out"
+	bpfProgOnRefused      = "on_refused"
 	bpfProgOnSendmsg4     = "on_sendmsg4"
 	bpfProgOnSendmsg6     = "on_sendmsg6"
 	bpfProgOnSocket       = "on_socket"
@@ -178,6 +187,7 @@ type bpfProgramSpecs struct {
 	OnOpened    *ebpf.ProgramSpec `ebpf:"on_opened"`
 	OnPacketIn  *ebpf.ProgramSpec `ebpf:"on_packet_in"`
 	OnPacketOut *ebpf.ProgramSpec `ebpf:"on_packet_out"`
+	OnRefused   *ebpf.ProgramSpec `ebpf:"on_refused"`
 	OnSendmsg4  *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
 	OnSendmsg6  *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSocket    *ebpf.ProgramSpec `ebpf:"on_socket"`
@@ -189,6 +199,7 @@ type bpfProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
 	Bound      *ebpf.MapSpec `ebpf:"bound"`
+	Changing   *ebpf.MapSpec `ebpf:"changing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Current    *ebpf.MapSpec `ebpf:"current"`
 	Devices    *ebpf.MapSpec `ebpf:"devices"`
@@ -198,6 +209,7 @@ type bpfMapSpecs struct {
 	Programs   *ebpf.MapSpec `ebpf:"programs"`
 	Repeats    *ebpf.MapSpec `ebpf:"repeats"`
 	Scripts    *ebpf.MapSpec `ebpf:"scripts"`
+	Trees      *ebpf.MapSpec `ebpf:"trees"`
 	Violations *ebpf.MapSpec `ebpf:"violations"`
 }
 
@@ -230,6 +242,7 @@ func (o *bpfObjects) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
 	Bound      *ebpf.Map `ebpf:"bound"`
+	Changing   *ebpf.Map `ebpf:"changing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Current    *ebpf.Map `ebpf:"current"`
 	Devices    *ebpf.Map `ebpf:"devices"`
@@ -239,12 +252,14 @@ type bpfMaps struct {
 	Programs   *ebpf.Map `ebpf:"programs"`
 	Repeats    *ebpf.Map `ebpf:"repeats"`
 	Scripts    *ebpf.Map `ebpf:"scripts"`
+	Trees      *ebpf.Map `ebpf:"trees"`
 	Violations *ebpf.Map `ebpf:"violations"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.Bound,
+		m.Changing,
 		m.Counts,
 		m.Current,
 		m.Devices,
@@ -254,6 +269,7 @@ func (m *bpfMaps) Close() error {
 		m.Programs,
 		m.Repeats,
 		m.Scripts,
+		m.Trees,
 		m.Violations,
 	)
 }
@@ -277,6 +293,7 @@ type bpfPrograms struct {
 	OnOpened    *ebpf.Program `ebpf:"on_opened"`
 	OnPacketIn  *ebpf.Program `ebpf:"on_packet_in"`
 	OnPacketOut *ebpf.Program `ebpf:"on_packet_out"`
+	OnRefused   *ebpf.Program `ebpf:"on_refused"`
 	OnSendmsg4  *ebpf.Program `ebpf:"on_sendmsg4"`
 	OnSendmsg6  *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSocket    *ebpf.Program `ebpf:"on_socket"`
@@ -292,6 +309,7 @@ func (p *bpfPrograms) Close() error {
 		p.OnOpened,
 		p.OnPacketIn,
 		p.OnPacketOut,
+		p.OnRefused,
 		p.OnSendmsg4,
 		p.OnSendmsg6,
 		p.OnSocket,

@@ -151,6 +151,9 @@ func TestFreezeEndsWithItsHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = holder.Wait()
+	if by := holder.ProcessState.Sys().(syscall.WaitStatus).Signal(); by != syscall.SIGKILL {
+		t.Errorf("the holder ended before it was killed: %s", holder.ProcessState)
+	}
 	for start := time.Now(); !advances(t, file); {
 		if time.Since(start) > 10*time.Second {
 			t.Fatal("it stays frozen")

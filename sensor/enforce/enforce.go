@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -20,6 +21,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
+
+	"picket/event"
 )
 
 // Flags of a binding, as in enforce.h.
@@ -50,6 +53,7 @@ type Rules struct {
 	Devices []Device  // beside those that every program needs; nil: not limited
 	Sysctl  bool      // no setting of the kernel is written
 	Models  []string  // directories in which nothing is changed, where Enforce is set
+	Private []string  // directories in which nobody else opens a file, where Enforce is set
 }
 
 // Egress says where may be sent to. The longest prefix that covers an address decides.
@@ -104,6 +108,14 @@ type Enforcer struct {
 	bound    map[uint64]*binding
 	isolated map[uint64]time.Time
 	slot     uint32
+
+	refusals atomic.Uint64 // of read-only mounts
+
+	gates        map[place]*gate   // by private directory
+	execGates    map[uint64]*gate  // by cgroup that is bound, of containers
+	denials      chan *event.Event // of gates, to be told
+	refusedOpens atomic.Uint64     // by gates
+	untold       atomic.Uint64     // of those, as denials was full
 }
 
 type attached struct {
@@ -127,7 +139,8 @@ type binding struct {
 	programs map[bpfProgramKey]uint32
 	scripts  map[bpfScriptKey]bool
 	trees    []tree
-	sealed   []string // paths under a mount that is read-only
+	sealed   []string        // paths under a mount that is read-only
+	mounts   map[uint64]bool // those mounts
 }
 
 // Why an Enforcer cannot open at all.
@@ -154,6 +167,7 @@ func Open(opts Options) (*Enforcer, error) {
 	e := &Enforcer{
 		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
+		gates: map[place]*gate{}, execGates: map[uint64]*gate{}, denials: make(chan *event.Event, 256),
 	}
 	e.listens = sync.OnceValue(e.tryLSM)
 	if err := e.open(opts); err != nil {
@@ -172,7 +186,6 @@ func (e *Enforcer) open(opts Options) (err error) {
 	}
 	only := e.spec.Copy()
 	only.Programs = nil
-	only.Maps["trees"] = e.lsm.Maps["trees"]
 	coll, err := ebpf.NewCollection(only)
 	if err != nil {
 		return fmt.Errorf("create the policies' eBPF maps: %w", err)
@@ -182,6 +195,9 @@ func (e *Enforcer) open(opts Options) (err error) {
 	e.self.Self = uint32(opts.SelfPID)
 	if err := e.maps["current"].Put(uint32(0), e.self); err != nil {
 		return fmt.Errorf("write the enforcer's settings: %w", err)
+	}
+	if err := e.listChanging(); err != nil {
+		return err
 	}
 	if e.ring, err = ringbuf.NewReader(e.maps["violations"]); err != nil {
 		return fmt.Errorf("read the violations' ring: %w", err)
@@ -194,6 +210,12 @@ func (e *Enforcer) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all := []error{e.thawAll()}
+	for _, g := range e.gates {
+		all = append(all, g.close())
+	}
+	for id := range e.execGates {
+		all = append(all, e.ungateExec(id))
+	}
 	for name := range e.attached {
 		all = append(all, e.detach(name))
 	}
@@ -217,7 +239,7 @@ func (e *Enforcer) Close() error {
 	return errors.Join(all...)
 }
 
-// Dropped is how many violations the ring had no room for. What was to be stopped was stopped.
+// Dropped is how many violations there was no room for. What was to be stopped was stopped.
 func (e *Enforcer) Dropped() (n uint64) {
 	var per []uint64
 	if err := e.maps["dropped"].Lookup(uint32(0), &per); err != nil {
@@ -226,7 +248,7 @@ func (e *Enforcer) Dropped() (n uint64) {
 	for _, x := range per {
 		n += x
 	}
-	return n
+	return n + e.untold.Load()
 }
 
 // bootNow is the time since boot.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,7 +76,19 @@ func play(role string, args []string) error {
 			return err
 		}
 		fmt.Println("frozen")
-		select {}
+		time.Sleep(time.Hour) // where nothing sleeps Go takes it for a deadlock and ends the process
+	case "opens": // 20,000 times; it says how many nanoseconds one took
+		start := time.Now()
+		for range 20_000 {
+			fd, err := syscall.Open(args[0], syscall.O_RDONLY, 0)
+			if err != nil {
+				return err
+			}
+			_ = syscall.Close(fd)
+		}
+		return errors.New(strconv.FormatInt(int64(time.Since(start))/20_000, 10))
+	case "reserve": // until it is killed
+		return reserveUntilKilled(args[0], args[1])
 	case "hold":
 		return holdConnections(args)
 	case "protected":
@@ -92,7 +105,7 @@ func play(role string, args []string) error {
 }
 
 // require skips a test whose means are missing, unless PICKET_REQUIRE names the feature.
-func require(t *testing.T, feature string, ok bool, why string) {
+func require(t testing.TB, feature string, ok bool, why string) {
 	t.Helper()
 	if ok {
 		return
@@ -114,7 +127,7 @@ type told struct {
 	events []event.Event
 }
 
-func newTold(t *testing.T) *told {
+func newTold(t testing.TB) *told {
 	t.Helper()
 	require(t, "root", os.Geteuid() == 0, "needs root to load eBPF programs")
 	e, err := Open(Options{Host: "testhost"})
@@ -168,7 +181,7 @@ func (r *told) number() int {
 var groups int
 
 // group makes a cgroup below another, "" for the root, until the test ends.
-func (r *told) group(t *testing.T, above string) string {
+func (r *told) group(t testing.TB, above string) string {
 	t.Helper()
 	groups++
 	name := fmt.Sprintf("%s/picket-enforce-test-%d-%d", above, os.Getpid(), groups)
@@ -190,7 +203,7 @@ func (r *told) group(t *testing.T, above string) string {
 }
 
 // command is a command that starts inside a cgroup.
-func (r *told) command(t *testing.T, group string, argv ...string) *exec.Cmd {
+func (r *told) command(t testing.TB, group string, argv ...string) *exec.Cmd {
 	t.Helper()
 	dir, err := os.Open(r.root + group)
 	if err != nil {
@@ -203,7 +216,7 @@ func (r *told) command(t *testing.T, group string, argv ...string) *exec.Cmd {
 }
 
 // act lets this binary play a role inside a cgroup and returns what it says.
-func (r *told) act(t *testing.T, group, role string, args ...string) string {
+func (r *told) act(t testing.TB, group, role string, args ...string) string {
 	t.Helper()
 	cmd := r.command(t, group, append([]string{"/proc/self/exe"}, args...)...)
 	cmd.Env = append(os.Environ(), "ENFORCE_TEST_ROLE="+role)
@@ -214,7 +227,7 @@ func (r *told) act(t *testing.T, group, role string, args ...string) string {
 	return string(out)
 }
 
-func (r *told) bind(t *testing.T, group, name string, rules Rules) uint64 {
+func (r *told) bind(t testing.TB, group, name string, rules Rules) uint64 {
 	t.Helper()
 	if err := r.Apply(name, rules); err != nil {
 		t.Fatal(err)

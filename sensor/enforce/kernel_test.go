@@ -18,7 +18,7 @@ func TestDevices(t *testing.T) {
 	if _, err := os.Stat(shut); err != nil || r.act(t, g, "open", shut) != "ok" {
 		t.Skip("no device to shut: ", shut)
 	}
-	id := r.bind(t, g, "box", Rules{Enforce: true, Devices: DevicesOf(nil)})
+	id := r.bind(t, g, "box", Rules{Enforce: true, Devices: ordinary})
 	if got := r.act(t, g, "open", shut); got != eperm {
 		t.Errorf("a device that is not allowed: %s", got)
 	}
@@ -29,7 +29,8 @@ func TestDevices(t *testing.T) {
 	if e.File.Path != "/dev/char/10:237" || e.Policy.Action != "denied" || e.Policy.Rung != "cgroup/dev" || e.Process.CgroupID != id {
 		t.Errorf("%+v %+v", e.File, e.Policy)
 	}
-	if err := r.Apply("box", Rules{Enforce: true, Devices: DevicesOf([]string{shut})}); err != nil {
+	devices, _ := DevicesOf([]string{shut})
+	if err := r.Apply("box", Rules{Enforce: true, Devices: devices}); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.act(t, g, "open", shut); got != "ok" {
@@ -82,5 +83,18 @@ func TestProbe(t *testing.T) {
 	rows[0].OK = false
 	if lacks := Lacks(rows, Rules{Egress: &Egress{}}); lacks == "" {
 		t.Error("a part that the kernel refuses is said to be enforced")
+	}
+}
+
+// Each program loads, also those of a rung that this kernel has no need of.
+func TestEveryProgramLoads(t *testing.T) {
+	r := newTold(t)
+	for name := range r.spec.Programs {
+		prog, err := r.load(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_ = prog.Close()
 	}
 }

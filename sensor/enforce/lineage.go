@@ -111,13 +111,13 @@ func (c *Cgroups) Scatter(cgroups []string) error {
 		if _, err := c.Thaw(g); err != nil {
 			all = append(all, err)
 		}
-		all = append(all, c.dissolve(g))
+		all = append(all, c.dissolve(g, path.Dir(g)))
 	}
 	return errors.Join(all...)
 }
 
-// dissolve moves what is in a cgroup, and in those that were made below it, to the one above.
-func (c *Cgroups) dissolve(g string) error {
+// dissolve moves what is in a cgroup, and in those that were made below it, to another, and removes it.
+func (c *Cgroups) dissolve(g, to string) error {
 	var err error
 	for start := time.Now(); time.Since(start) < settle; time.Sleep(time.Millisecond) { // those that end hold it a while longer
 		var dirs []string
@@ -127,7 +127,7 @@ func (c *Cgroups) dissolve(g string) error {
 		for _, dir := range slices.Backward(dirs) { // the deepest first
 			pids, _ := procs(c.root + dir)
 			for _, pid := range pids {
-				_ = writeExisting(c.root+path.Dir(g)+"/cgroup.procs", strconv.Itoa(pid)) // it may have ended
+				_ = writeExisting(path.Join(c.root, to, "cgroup.procs"), strconv.Itoa(pid)) // it may have ended
 			}
 			err = unix.Rmdir(c.root + dir)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -18,9 +19,21 @@ import (
 // ring and is to be told first.
 const hold = 30 * time.Millisecond
 
-// Run calls handle for each violation until ctx ends.
+// Run calls handle for each violation until ctx ends. Two calls of it may be under way at a time.
 func (e *Enforcer) Run(ctx context.Context, handle func(*event.Event)) error {
 	defer context.AfterFunc(ctx, func() { _ = e.ring.Flush() })() // a deadline would wait for the read
+	var gates sync.WaitGroup
+	defer gates.Wait()
+	gates.Go(func() {
+		for {
+			select {
+			case ev := <-e.denials:
+				handle(ev)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	var rec ringbuf.Record
 	for {
 		err := e.ring.ReadInto(&rec)
@@ -36,6 +49,9 @@ func (e *Enforcer) Run(ctx context.Context, handle func(*event.Event)) error {
 		ev, err := e.decode(rec.RawSample)
 		if err != nil {
 			e.log.Warn("a violation could not be read", "error", err)
+			continue
+		}
+		if ev == nil {
 			continue
 		}
 		if young := hold - time.Since(ev.Time); young > 0 {
@@ -60,11 +76,15 @@ var rungs = [...]struct{ name, rule string }{
 	13: {"inode_mknod", event.RuleModels}, 14: {"inode_symlink", event.RuleModels}, 15: {"inode_link", event.RuleModels},
 	16: {"inode_unlink", event.RuleModels}, 17: {"inode_rmdir", event.RuleModels}, 18: {"inode_rename", event.RuleModels},
 	19: {"inode_setattr", event.RuleModels}, 20: {"inode_setxattr", event.RuleModels}, 21: {"inode_set_acl", event.RuleModels},
-	22: {"task_kill", event.RuleSignal},
+	22: {"task_kill", event.RuleSignal}, mounted: {sealedBy, event.RuleModels},
 }
+
+// mounted is a read-only mount, which says nothing itself: the end of a call does.
+const mounted = 23
 
 var actions = [...]string{event.ActionSeen, event.ActionDenied, event.ActionKilled}
 
+// decode reads a violation. It returns none for what was no business of a policy.
 func (e *Enforcer) decode(raw []byte) (*event.Event, error) {
 	var v bpfViolation
 	if len(raw) < int(unsafe.Sizeof(v)) {
@@ -102,7 +122,15 @@ func (e *Enforcer) decode(raw []byte) (*event.Event, error) {
 	case event.RuleSysctl:
 		ev.File.Path = "/proc/sys/" + text(v.Path[:])
 	case event.RuleModels:
-		ev.File.Path = e.below(&v)
+		if v.Rung != mounted {
+			ev.File.Path = e.below(&v)
+			break
+		}
+		var ours bool
+		if ev.File.Path, ours = e.refused(&v); !ours {
+			return nil, nil
+		}
+		e.refusals.Add(uint64(v.Count))
 	case event.RuleSignal:
 		ev.Policy.Name = "protect"
 		ev.Call = &event.Call{Request: unix.SignalName(unix.Signal(v.Minor)), Target: &event.Process{PID: v.Major, Comm: text(v.Path[:])}}
@@ -150,10 +178,17 @@ func (e *Enforcer) Counts() map[string]uint64 {
 	out := map[string]uint64{}
 	for i := 1; i < len(rungs); i++ {
 		for a, action := range actions {
-			if n := e.count(uint32(i*4 + a)); n > 0 {
+			n := e.count(uint32(i*4 + a))
+			if i == mounted && n > 0 {
+				n = e.refusals.Load() // the kernel's count is of all read-only mounts
+			}
+			if n > 0 {
 				out[rungs[i].name+" "+action] = n
 			}
 		}
+	}
+	if n := e.refusedOpens.Load(); n > 0 {
+		out[gatedBy+" "+event.ActionDenied] = n
 	}
 	return out
 }

@@ -47,6 +47,7 @@ func (e *Enforcer) seal(b *binding, paths []string) error {
 		return err
 	}
 	var all []error
+	mounts := map[uint64]bool{}
 	for _, pid := range spaces {
 		for _, p := range b.sealed {
 			if !slices.Contains(paths, p) {
@@ -54,10 +55,13 @@ func (e *Enforcer) seal(b *binding, paths []string) error {
 			}
 		}
 		for _, p := range paths {
-			all = append(all, sealOne(pid, p))
+			id, err := sealOne(pid, p)
+			mounts[id] = err == nil
+			all = append(all, err)
 		}
 	}
-	b.sealed = slices.Clone(paths)
+	delete(mounts, 0)
+	b.sealed, b.mounts = slices.Clone(paths), mounts
 	return errors.Join(all...)
 }
 
@@ -87,39 +91,43 @@ func (e *Enforcer) spaces(cgroup string) (pids []string, err error) {
 	return pids, errors.Join(err, walked)
 }
 
-// onTop opens what a path leads to for a process, and reports whether a seal lies there. It returns
-// -1 where nothing is.
-func onTop(pid, p string) (fd int, sealed bool, err error) {
+// onTop opens what a path leads to for a process, and returns the seal that lies there, 0 for none. It
+// returns -1 where nothing is.
+func onTop(pid, p string) (fd int, seal uint64, err error) {
 	root, err := unix.Open("/proc/"+pid+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, false, nil //nolint:nilerr // the process is gone
+		return -1, 0, nil //nolint:nilerr // the process is gone
 	}
 	defer unix.Close(root) //nolint:errcheck // nothing was written
 	if fd, err = openBelow(root, p, unix.O_PATH|unix.O_DIRECTORY); err != nil {
-		return -1, false, nil //nolint:nilerr // nothing is there yet
+		return -1, 0, nil //nolint:nilerr // nothing is there yet
 	}
 	var st unix.Statfs_t
 	var sx unix.Statx_t
 	if err := errors.Join(unix.Fstatfs(fd, &st), unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &sx)); err != nil {
 		_ = unix.Close(fd)
-		return -1, false, fmt.Errorf("models: look at %s: %w", p, err)
+		return -1, 0, fmt.Errorf("models: look at %s: %w", p, err)
 	}
-	return fd, st.Flags&sealFlags == sealFlags && sx.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+	if st.Flags&sealFlags != sealFlags || sx.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+		return fd, 0, nil
+	}
+	return fd, sx.Mnt_id, nil
 }
 
-func sealOne(pid, p string) error {
-	fd, sealed, err := onTop(pid, p)
+// sealOne puts a seal over a path, unless one lies there, and returns it.
+func sealOne(pid, p string) (seal uint64, err error) {
+	fd, seal, err := onTop(pid, p)
 	if fd < 0 {
-		return err
+		return 0, err
 	}
 	defer unix.Close(fd) //nolint:errcheck // nothing was written
-	if sealed {
-		return nil
+	if seal != 0 {
+		return seal, nil
 	}
 	if shared(pid, fd) {
-		return fmt.Errorf("models: %s lies on a mount that is shared with others: a read-only mount over it would reach them; mount it private, or slave", p)
+		return 0, fmt.Errorf("models: %s lies on a mount that is shared with others: a read-only mount over it would reach them; mount it private, or slave", p)
 	}
-	return inside(pid, p, func() error {
+	err = inside(pid, p, func() error {
 		tree, err := unix.OpenTree(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
 			return fmt.Errorf("open_tree: %w", err)
@@ -132,17 +140,22 @@ func sealOne(pid, p string) error {
 		if err := unix.MoveMount(tree, "", fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
 			return fmt.Errorf("move_mount: %w", err)
 		}
+		var sx unix.Statx_t
+		if unix.Statx(tree, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &sx) == nil {
+			seal = sx.Mnt_id
+		}
 		return nil
 	})
+	return seal, err
 }
 
 func unseal(pid, p string) error {
-	fd, sealed, err := onTop(pid, p)
+	fd, seal, err := onTop(pid, p)
 	if fd < 0 {
 		return err
 	}
 	defer unix.Close(fd) //nolint:errcheck // nothing was written
-	if !sealed {
+	if seal == 0 {
 		return nil
 	}
 	return inside(pid, p, func() error {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"picket/event"
 )
 
 // withoutLSM skips a test of what is used where there is no LSM.
@@ -35,7 +37,7 @@ func newSealed(t *testing.T) *sealedBox {
 	require(t, "runc", err == nil, "needs busybox: apt install busybox-static")
 	bundle := t.TempDir()
 	b := &sealedBox{id: fmt.Sprintf("picket-seal-%d", os.Getpid()), state: bundle + "/state", volume: bundle + "/volume"}
-	for _, d := range []string{b.volume, bundle + "/rootfs/bin", bundle + "/rootfs/proc", bundle + "/rootfs/models", bundle + "/rootfs/own"} {
+	for _, d := range []string{b.volume, bundle + "/rootfs/bin", bundle + "/rootfs/proc", bundle + "/rootfs/models", bundle + "/rootfs/own", bundle + "/rootfs/fixed"} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -57,6 +59,7 @@ func newSealed(t *testing.T) *sealedBox {
 		"mounts": []map[string]any{
 			{"destination": "/proc", "type": "proc", "source": "proc"},
 			{"destination": "/models", "type": "bind", "source": b.volume, "options": []string{"bind", "rw"}},
+			{"destination": "/fixed", "type": "bind", "source": b.volume, "options": []string{"bind", "ro"}},
 		},
 		"linux": map[string]any{"namespaces": []map[string]string{{"type": "mount"}, {"type": "pid"}}},
 	}
@@ -149,6 +152,8 @@ func TestModelsOfAContainerAreSealed(t *testing.T) {
 	if got := b.sh(t, tries); got != "beside" {
 		t.Errorf("sealed: %s", got)
 	}
+	b.toldOf(t, r)
+	_ = b.sh(t, "rm /other")
 	if d := cmp.Diff(before, picture(t, b.volume)); d != "" {
 		t.Errorf("the volume changed:\n%s", d)
 	}
@@ -178,6 +183,35 @@ func TestModelsOfAContainerAreSealed(t *testing.T) {
 	}
 }
 
+// toldOf checks what is told of a directory that is sealed, by whatever way it is reached, and that
+// what another read-only mount refuses is not told.
+func (b *sealedBox) toldOf(t *testing.T, r *told) {
+	t.Helper()
+	_ = b.sh(t, "cd /models; (echo evil >relative) 2>/dev/null; ln -s /models /other; (echo evil >/other/link) 2>/dev/null; (echo evil >/fixed/x) 2>/dev/null; cd /; mkdir models/below 2>/dev/null; true")
+	for _, file := range []string{"/models/weights", "/models/new", "/models/dir", "/own/new", "/models/relative", "/models/link", "/models/below"} {
+		e := r.wait(t, file, func(e *event.Event) bool {
+			return e.File.Path == file || e.File.Path == "/other/link" && file == "/models/link"
+		})
+		if d := cmp.Diff(&event.Policy{Name: "box", Rule: "models", Action: "denied", Rung: "mount_setattr"}, e.Policy); d != "" {
+			t.Errorf("%s: %s", file, d)
+		}
+		if e.Process.PID == 0 || e.Process.StartBoot == 0 || e.Process.CgroupID == 0 {
+			t.Errorf("%s by %+v", file, e.Process)
+		}
+	}
+	if r.Counts()["mount_setattr denied"] == 0 {
+		t.Errorf("counts %v", r.Counts())
+	}
+	r.number()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if strings.HasPrefix(e.File.Path, "/fixed") {
+			t.Errorf("another read-only mount is told as ours: %+v", e.File)
+		}
+	}
+}
+
 func TestASealIsForWorkloadsWithMountsOfTheirOwn(t *testing.T) {
 	r := newTold(t)
 	r.withoutLSM(t)
@@ -201,5 +235,51 @@ func TestASealIsForWorkloadsWithMountsOfTheirOwn(t *testing.T) {
 	}
 	if len(r.Bound()) != 0 {
 		t.Error("it is bound, and not enforced")
+	}
+}
+
+// In a container a program that may not run is refused, and no process is killed for it; what
+// fanotify is not asked about is.
+func TestProgramsOfAContainerAreRefused(t *testing.T) {
+	gated(t)
+	r := newTold(t)
+	r.withoutLSM(t)
+	b := newSealed(t)
+	copied := fmt.Sprintf("/proc/%d/root/own/tool/busybox", b.pid)
+	program, err := os.ReadFile("/bin/busybox")
+	if err == nil {
+		err = os.Mkdir(filepath.Dir(copied), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(copied, program, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(fmt.Sprintf("/proc/%d/root/own/ours.sh", b.pid), []byte("#!/bin/busybox sh\necho script\n"), 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := r.bind(t, b.cgroup, "box", Rules{Enforce: true, Exec: []string{"/bin/busybox", "/own/ours.sh"}})
+	if len(r.execGates) != 1 {
+		t.Fatal("nothing is asked")
+	}
+	if got := b.sh(t, "/own/tool/busybox true 2>/dev/null; echo $?; /bin/busybox true; echo $?; /own/ours.sh"); got != "126\n0\nscript" {
+		t.Errorf("got %q, want EPERM, which a shell tells by 126", got)
+	}
+	e := r.wait(t, "exec", func(e *event.Event) bool { return strings.HasSuffix(e.File.Path, "/own/tool/busybox") })
+	if d := cmp.Diff(&event.Policy{Name: "box", Rule: "exec", Action: "denied", Rung: "fanotify"}, e.Policy); d != "" {
+		t.Error(d)
+	}
+	// By a mount that is not the container's nothing is asked, and the program is killed.
+	if err := r.command(t, b.cgroup, filepath.Dir(b.volume)+"/rootfs/own/tool/busybox", "true").Run(); !r.killed(err) {
+		t.Errorf("by a mount of the host: %v", err)
+	}
+	r.wait(t, "killed", func(e *event.Event) bool { return e.Policy.Action == "killed" && e.Policy.Rung == "sched_process_exec" })
+	r.Release(id)
+	if len(r.execGates) != 0 {
+		t.Error("it is asked still")
+	}
+	if got := b.sh(t, "/own/tool/busybox true; echo $?"); got != "0" {
+		t.Errorf("released: %s", got)
 	}
 }

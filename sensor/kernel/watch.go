@@ -21,12 +21,13 @@ type watcher struct {
 	inodes map[string][]typedInodeKey // by directory: its own and those of its files
 	dirs   map[int32]string           // by inotify watch
 	notify *os.File
-	fd     int  // of notify
-	alone  bool // fanotify is not to be had
+	fd     int             // of notify
+	alone  bool            // fanotify is not to be had
+	kept   map[string]bool // directories of WitnessDir
 }
 
 func newWatcher(s *Sensor) *watcher {
-	return &watcher{s: s, roots: map[string]bool{}, inodes: map[string][]typedInodeKey{}, dirs: map[int32]string{}}
+	return &watcher{s: s, roots: map[string]bool{}, inodes: map[string][]typedInodeKey{}, dirs: map[int32]string{}, kept: map[string]bool{}}
 }
 
 // WatchDir reports reads of all files inside a directory, now and later, under any name that they
@@ -86,8 +87,36 @@ func (s *Sensor) UnwatchDir(path string) error {
 	return nil
 }
 
-// covered reports whether a directory lies in one that is watched.
+// WitnessDir has fanotify listen to changes in a directory, not in those below, beside the programs.
+// Reads there are not reported. A directory that is not there is left out.
+func (s *Sensor) WitnessDir(path string) error {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	path = filepath.Clean(path)
+	f, err := openIn(path, unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		defer f.Close() //nolint:errcheck // nothing was written
+		err = w.testify()
+	}
+	if other := s.witness.Load(); err == nil && other != nil {
+		err = other.add(path, f)
+	}
+	if err != nil {
+		return fmt.Errorf("listen to changes in %s: %w", path, err)
+	}
+	w.kept[path] = true
+	return nil
+}
+
+// covered reports whether a directory lies in one that is watched, or is one of WitnessDir.
 func (w *watcher) covered(dir string) bool {
+	if w.kept[dir] {
+		return true
+	}
 	for root := range w.roots {
 		if dir == root || strings.HasPrefix(dir, strings.TrimSuffix(root, "/")+"/") {
 			return true

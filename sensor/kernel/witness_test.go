@@ -66,6 +66,35 @@ func TestSecondWitness(t *testing.T) {
 	}
 }
 
+// A directory may have a second witness without being watched: changes in it are told, reads are not,
+// and the end of another watch leaves it.
+func TestWitnessDir(t *testing.T) {
+	dir, other := realTempDir(t), realTempDir(t)
+	r := newRecording(t, only(event.FileCreate, event.FileRead))
+	for _, d := range []string{dir, dir, filepath.Join(dir, "missing")} {
+		if err := r.WitnessDir(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	require(t, "fanotify", r.witness.Load() != nil, "fanotify is not to be had here")
+	if err := r.WatchDir(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.UnwatchDir(other); err != nil {
+		t.Fatal(err)
+	}
+	r.blind(t, handleOpen)
+	file := filepath.Join(dir, "cron")
+	write(t, file)
+	e := r.find(t, event.FileCreate, func(e *event.Event) bool { return e.File.Path == file })
+	if e.Message != witnessRemark || e.Process.PID != uint32(os.Getpid()) {
+		t.Errorf("%q by %+v", e.Message, e.Process)
+	}
+	if err := r.WitnessDir(file); err == nil {
+		t.Error("a file was taken for a directory")
+	}
+}
+
 // TestSecondWitnessKeepsToItself makes changes that the programs see too, here and in another process.
 func TestSecondWitnessKeepsToItself(t *testing.T) {
 	dir := realTempDir(t)

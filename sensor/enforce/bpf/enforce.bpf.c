@@ -3,5 +3,6 @@
 #include "exec.h"
 #include "isolate.h"
 #include "kernel.h"
+#include "refused.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -46,6 +46,7 @@ enum rung {
 	INODE_XATTR,
 	INODE_ACL,
 	TASK_KILL,
+	MOUNTED, // a read-only mount
 	RUNGS,
 };
 

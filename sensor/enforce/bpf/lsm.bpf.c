@@ -2,25 +2,11 @@
 // another, and signals to Picket. An object of its own: many kernels take no program of this type.
 // Runs on 6.1 and 6.12.
 #include "program.h"
+#include "tree.h"
 
 #define EPERM 1
 #define FMODE_WRITE 2
-#define DEPTH 96 // of directories; what lies deeper counts as inside
 #define FAMILY 5 // ancestors of a process that are looked at
-
-struct tree_key {
-	u64 cgroup, ino;
-	u32 dev, pad;
-};
-
-// Model directories, and files in them that have other names too, by the cgroup that is bound.
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct tree_key);
-	__type(value, u32);
-} trees SEC(".maps");
 
 // The names of a path from its end: those that are told.
 #define LEAF 112
