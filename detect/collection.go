@@ -215,6 +215,8 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.NetConnect
 	case of == "policy":
 		return k == event.PolicyViolation
+	case of == "action":
+		return k == event.ActionDone
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net" || k == event.PolicyViolation
 	case of == "message":
