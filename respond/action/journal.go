@@ -24,7 +24,7 @@ type Record struct {
 	Boot    string    `json:"boot"` // of the host, in which it was begun
 	Begun   time.Time `json:"begun"`
 	Hits    []string  `json:"hits,omitempty"` // the first of those that it was to reach
-	Result  Result    `json:"result"` // State is empty: begun, and not known how it came out
+	Result  Result    `json:"result"`         // State is empty: begun, and not known how it came out
 }
 
 // held reports whether the act holds, as far as is known, and can be taken back.

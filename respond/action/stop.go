@@ -54,4 +54,3 @@ func (l *Local) Resume(by string) error {
 	l.o.Log.Warn("acts are carried out again", "by", by, "armed", l.journal.disarmed())
 	return l.journal.append(entry{Reset: true})
 }
-
