@@ -49,6 +49,14 @@ func (e *Enforcer) Restore(id uint64) bool {
 	return true
 }
 
+// Isolated reports whether the packets of a cgroup are dropped.
+func (e *Enforcer) Isolated(id uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	until, ok := e.isolated[id]
+	return ok && time.Now().Before(until)
+}
+
 func (e *Enforcer) restore(id uint64) {
 	delete(e.isolated, id)
 	if err := e.maps["isolated"].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
