@@ -85,6 +85,14 @@ func (c *Cgroups) processes(cgroup string) ([]Process, error) {
 	return out, err
 }
 
+// Walk calls f for each cgroup there is.
+func (c *Cgroups) Walk(f func(cgroup string)) error {
+	return c.walk("", func(cgroup string) error {
+		f(cgroup)
+		return nil
+	})
+}
+
 // walk calls f for a cgroup and those below it. What vanishes meanwhile is left out.
 func (c *Cgroups) walk(cgroup string, f func(cgroup string) error) error {
 	return filepath.WalkDir(c.root+cgroup, func(dir string, d fs.DirEntry, err error) error {
