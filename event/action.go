@@ -6,6 +6,7 @@ type Action struct {
 	Kind     string // freeze, kill, isolate…
 	State    string // done, undone, refused, gone, failed or unknown
 	Target   string // what was acted on, in words
+	PID      uint32 // of the process that was, where it was one
 	By       string // user or "policy:NAME"
 	Incident string // that it belongs to
 }

@@ -10,7 +10,7 @@ import (
 func TestAnActIsTold(t *testing.T) {
 	e := &Event{
 		Kind: ActionDone, Time: time.Unix(1_800_000_000, 0), Host: "h", Message: "2 processes stand still",
-		Action: &Action{"a1", "freeze", "done", "cgroup /box", "alice", "i1"},
+		Action: &Action{"a1", "freeze", "done", "cgroup /box", 7, "alice", "i1"},
 	}
 	if d := cmp.Diff("freeze of cgroup /box for alice is done [2 processes stand still]", e.Describe()); d != "" {
 		t.Error(d)
@@ -23,7 +23,7 @@ func TestAnActIsTold(t *testing.T) {
 		t.Error(d)
 	}
 	end := e.Clone()
-	end.Action = &Action{"a1", "freeze", "undone", "cgroup /box", "alice", "i1"}
+	end.Action = &Action{"a1", "freeze", "undone", "cgroup /box", 7, "alice", "i1"}
 	if e.ID() == end.ID() {
 		t.Error("the end of an act is the act")
 	}

@@ -19,10 +19,9 @@ import (
 func (p *policies) follow(ctx context.Context, begin func()) {
 	tick := time.NewTicker(policiesEvery)
 	defer tick.Stop()
-	p.thawLeftovers()
 	programs, names := time.Now(), time.Now()
 	for {
-		if p.enforcer != nil {
+		if p.opened() != nil {
 			begin()
 		}
 		select {
@@ -115,9 +114,5 @@ func (p *policies) close() error {
 	if p.enforcer == nil {
 		return nil
 	}
-	err := p.enforcer.Close()
-	if err == nil {
-		_ = os.Remove(frozenFile(p.cfg)) // all goes on
-	}
-	return err
+	return p.enforcer.Close()
 }
