@@ -74,8 +74,8 @@ func deeds(die string) []Action {
 	}
 }
 
-// started opens an executor that runs until the test ends.
-func started(t *testing.T, dir string, told func(Request, Result)) *Local {
+// running opens an executor that runs until the test ends.
+func running(t *testing.T, dir string, told func(Request, Result)) *Local {
 	t.Helper()
 	l, err := Open(Options{Dir: dir, Host: "h", BootID: "b", Told: told}, deeds("")...)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestAnIDIsDoneOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
 	func() {
-		l := started(t, dir, nil)
+		l := running(t, dir, nil)
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
@@ -136,14 +136,14 @@ func TestAnIDIsDoneOnce(t *testing.T) {
 			t.Errorf("another act under the same id: %v", err)
 		}
 	}()
-	do(t, started(t, dir, nil), request("a", "break", file), Done)
+	do(t, running(t, dir, nil), request("a", "break", file), Done)
 	if n := lines(t, file); n != 1 {
 		t.Errorf("done %d times", n)
 	}
 }
 
 func TestWhatMakesNoSenseIsRefusedWithoutATrace(t *testing.T) {
-	l := started(t, t.TempDir(), nil)
+	l := running(t, t.TempDir(), nil)
 	long := request("a", "break", "/x")
 	long.Reason = strings.Repeat("x", maxRequest)
 	for name, r := range map[string]*Request{
@@ -166,7 +166,7 @@ func TestWhatMakesNoSenseIsRefusedWithoutATrace(t *testing.T) {
 }
 
 func TestProtectedAndGone(t *testing.T) {
-	l, dir := started(t, t.TempDir(), nil), t.TempDir()
+	l, dir := running(t, t.TempDir(), nil), t.TempDir()
 	do(t, l, request("a", "break", dir+"/init"), Refused)
 	do(t, l, request("b", "break", dir+"/gone"), Gone)
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
@@ -182,11 +182,11 @@ func TestALowerFenceIsRefused(t *testing.T) {
 		r.Run, r.Fence = "run1", fence
 		return r
 	}
-	l := started(t, dir, nil)
+	l := running(t, dir, nil)
 	do(t, l, ask("a", 2), Done)
 	do(t, l, ask("b", 1), Refused)
 	do(t, l, ask("b", 2), Done) // the holder's own, though the one before asked for it in vain
-	l = started(t, dir, nil)
+	l = running(t, dir, nil)
 	do(t, l, ask("c", 1), Refused) // also after a restart
 	do(t, l, ask("d", 3), Done)
 	if res, err := l.Undo(t.Context(), ask("a", 2)); err != nil || res.State != Refused {
@@ -201,7 +201,7 @@ func TestAnActEndsInTimeAndIsTold(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
 	told := make(chan State, 10)
-	l := started(t, dir, func(_ Request, r Result) { told <- r.State })
+	l := running(t, dir, func(_ Request, r Result) { told <- r.State })
 	r := request("a", "hold", file)
 	r.TTL = 50 * time.Millisecond
 	if res := do(t, l, r, Done); res.Until.IsZero() {
@@ -232,7 +232,7 @@ func TestTheTimeThatIsOverAtAStartFiresAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := make(chan Result, 1)
-	started(t, dir, func(_ Request, r Result) { told <- r })
+	running(t, dir, func(_ Request, r Result) { told <- r })
 	if got := <-told; got.State != Undone || !strings.HasPrefix(got.Detail, "its time was over") {
 		t.Errorf("%+v", got)
 	}
@@ -242,7 +242,7 @@ func TestTheTimeThatIsOverAtAStartFiresAtOnce(t *testing.T) {
 }
 
 func TestExtendAndUndo(t *testing.T) {
-	l := started(t, t.TempDir(), nil)
+	l := running(t, t.TempDir(), nil)
 	file := filepath.Join(t.TempDir(), "f")
 	r := request("a", "hold", file)
 	r.TTL = time.Hour
@@ -280,7 +280,7 @@ func TestExtendAndUndo(t *testing.T) {
 func TestTheStopSwitch(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
-	l := started(t, dir, nil)
+	l := running(t, dir, nil)
 	do(t, l, request("held", "hold", file), Done)
 	if err := l.Stop("alice", "too much"); err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestTheStopSwitch(t *testing.T) {
 
 func TestKillsThatRunWildAreDisarmed(t *testing.T) {
 	dir := t.TempDir()
-	l := started(t, dir, nil)
+	l := running(t, dir, nil)
 	for i := range 5 {
 		for again := range 2 { // the same target counts once
 			do(t, l, request(fmt.Sprintf("a%d-%d", i, again), "break", fmt.Sprintf("%s/%d", dir, i)), Done)
@@ -311,7 +311,7 @@ func TestKillsThatRunWildAreDisarmed(t *testing.T) {
 	}
 	do(t, l, request("b", "break", dir+"/5"), Refused)
 	do(t, l, request("c", "hold", dir+"/6"), Done) // of another kind
-	l = started(t, dir, nil)
+	l = running(t, dir, nil)
 	if res := do(t, l, request("d", "break", dir+"/1"), Refused); !strings.Contains(res.Detail, "disarmed") { // also after a restart
 		t.Error(res.Detail)
 	}
@@ -321,7 +321,7 @@ func TestKillsThatRunWildAreDisarmed(t *testing.T) {
 	if err := l.Resume("alice"); err != nil {
 		t.Fatal(err)
 	}
-	do(t, started(t, dir, nil), request("e", "break", dir+"/1"), Done)
+	do(t, running(t, dir, nil), request("e", "break", dir+"/1"), Done)
 }
 
 // TestMain plays an agent that is killed while it acts.
@@ -360,7 +360,7 @@ func TestAnAgentThatIsKilledWhileItActs(t *testing.T) {
 			if st, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || st.Signal() != syscall.SIGKILL {
 				t.Fatalf("%v: %s", err, out)
 			}
-			l := started(t, dir, nil)
+			l := running(t, dir, nil)
 			for range 2 { // nobody does it again
 				do(t, l, request("a", c.kind, filepath.Join(dir, "f")), c.want)
 			}
@@ -372,7 +372,7 @@ func TestAnAgentThatIsKilledWhileItActs(t *testing.T) {
 }
 
 func TestOverTheWire(t *testing.T) {
-	l, file := started(t, t.TempDir(), nil), filepath.Join(t.TempDir(), "f")
+	l, file := running(t, t.TempDir(), nil), filepath.Join(t.TempDir(), "f")
 	var r Executor = Remote{Ask: func(ctx context.Context, c Command) (Answer, error) { return l.Answer(ctx, c), nil }}
 	if p, err := r.Plan(t.Context(), request("a", "hold", file)); err != nil || p.Class != Reversible || lines(t, file) != 0 {
 		t.Errorf("%+v %v", p, err)
