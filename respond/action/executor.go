@@ -87,10 +87,6 @@ func (l *Local) check(r *Request) (Action, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	case len(b) > maxRequest:
 		return nil, fmt.Errorf("%w: it has %d bytes, at most %d", ErrInvalid, len(b), maxRequest)
-	case !requestID.MatchString(r.ID):
-		return nil, fmt.Errorf("%w: id %q: want letters, digits and . _ : -, at most 128", ErrInvalid, r.ID)
-	case r.By == "":
-		return nil, fmt.Errorf("%w: it does not say who asks for it", ErrInvalid)
 	case r.TTL < 0 || r.TTL > maxTTL:
 		return nil, fmt.Errorf("%w: a time of %s: want up to a week", ErrInvalid, r.TTL)
 	case r.Target.Host != "" && r.Target.Host != l.o.Host:
@@ -110,7 +106,7 @@ func (l *Local) check(r *Request) (Action, error) {
 	return act, nil
 }
 
-// Plan says what an act would do now.
+// Plan says what an act would do now. Its request needs no id, and nobody who asks.
 func (l *Local) Plan(ctx context.Context, r *Request) (*Plan, error) {
 	c := *r
 	act, err := l.check(&c)
@@ -129,8 +125,13 @@ func (l *Local) Plan(ctx context.Context, r *Request) (*Plan, error) {
 func (l *Local) Do(ctx context.Context, r *Request) (*Result, error) {
 	c := *r
 	act, err := l.check(&c)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !requestID.MatchString(r.ID):
+		return nil, fmt.Errorf("%w: id %q: want letters, digits and . _ : -, at most 128", ErrInvalid, r.ID)
+	case r.By == "":
+		return nil, fmt.Errorf("%w: it does not say who asks for it", ErrInvalid)
 	}
 	if err := l.ready(ctx); err != nil {
 		return nil, err

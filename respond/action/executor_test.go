@@ -374,7 +374,7 @@ func TestAnAgentThatIsKilledWhileItActs(t *testing.T) {
 func TestOverTheWire(t *testing.T) {
 	l, file := running(t, t.TempDir(), nil), filepath.Join(t.TempDir(), "f")
 	var r Executor = Remote{Ask: func(ctx context.Context, c Command) (Answer, error) { return l.Answer(ctx, c), nil }}
-	if p, err := r.Plan(t.Context(), request("a", "hold", file)); err != nil || p.Class != Reversible || lines(t, file) != 0 {
+	if p, err := r.Plan(t.Context(), &Request{Kind: "hold", Target: Target{File: &FilePin{Path: file}}}); err != nil || p.Class != Reversible || lines(t, file) != 0 {
 		t.Errorf("%+v %v", p, err)
 	}
 	if res, err := r.Do(t.Context(), request("a", "hold", file)); err != nil || res.State != Done {
