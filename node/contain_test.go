@@ -278,6 +278,54 @@ func TestKillReachesWhatWasMeant(t *testing.T) {
 	}
 }
 
+// An agent that was killed while it killed says what can be told, and never kills again.
+func TestWhatBecameOfAKill(t *testing.T) {
+	a := newActor(t)
+	kill := action.NewKill(a.host)
+	pinned := func(target action.Target) *action.Request {
+		t.Helper()
+		p, err := kill.Plan(t.Context(), &action.Request{Kind: action.Kill, Target: target})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &action.Request{Kind: action.Kill, Target: p.Target}
+	}
+	verify := func(what string, r *action.Request, holds, told bool) {
+		t.Helper()
+		is, detail, err := kill.Verify(t.Context(), r)
+		if is != holds || (err == nil) != told {
+			t.Errorf("%s: %t %q %v", what, is, detail, err)
+		}
+	}
+	cmd, file := a.sleeper(t, "")
+	one, lineage, group := pinned(action.Target{Process: &action.ProcessPin{PID: cmd.Process.Pid}}), pinned(lineageOf(cmd.Process.Pid)), pinned(action.Target{Cgroup: a.group})
+	verify("a process that lives", one, false, true)
+	verify("a lineage that lives", lineage, false, true)
+	verify("a cgroup with processes", group, false, false)
+	cgroups, err := a.host.Gather(lineage.Target.Process.PID, lineage.Target.Process.Start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.host.KillProcess(one.Target.Process.PID, one.Target.Process.Start); err != nil {
+		t.Fatal(err)
+	}
+	verify("a process that is gone", one, true, true)
+	if !advances(t, file) {
+		t.Fatal("what it started is gone too")
+	}
+	verify("a lineage of which some live", lineage, false, false)
+	if _, err := a.host.Kill(cgroups[0]); err != nil {
+		t.Fatal(err)
+	}
+	verify("a lineage that is gone", lineage, true, true)
+	verify("a cgroup without processes", group, true, true)
+	if err := a.host.Scatter(cgroups); err != nil {
+		t.Fatal(err)
+	}
+	group.Target.CgroupID++
+	verify("a cgroup that was made anew", group, true, true)
+}
+
 func TestAnotherLifeIsNeverHit(t *testing.T) {
 	a := newActor(t)
 	cmd, file := a.sleeper(t, "")
