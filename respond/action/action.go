@@ -27,6 +27,7 @@ const (
 // Class is how much harm an act can do. Policies, budgets and signatures of playbooks go by it.
 type Class string
 
+// The classes of acts.
 const (
 	Observe     Class = "observe"     // changes nothing that runs
 	Reversible  Class = "reversible"  // taken back by Undo, and by itself when its time is over
@@ -90,6 +91,7 @@ type Plan struct {
 // State is how an act came out.
 type State string
 
+// The states of acts.
 const (
 	Done    State = "done"
 	Undone  State = "undone"

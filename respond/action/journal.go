@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,9 +148,7 @@ func (j *journal) take(e entry) {
 	if e.Reset {
 		clear(j.trips)
 	}
-	for k, at := range e.Trips {
-		j.trips[k] = at
-	}
+	maps.Copy(j.trips, e.Trips)
 }
 
 // append puts an entry on the disk, and then takes it over.
