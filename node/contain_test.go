@@ -358,7 +358,9 @@ func TestWhatTheHostNeedsIsRefused(t *testing.T) {
 	n := 0
 	for _, kind := range []action.Kind{action.Kill, action.Freeze, action.Isolate, action.Cut} {
 		for _, target := range []action.Target{
-			lineageOf(1), lineageOf(os.Getpid()), lineageOf(os.Getppid()),
+			lineageOf(1),
+			lineageOf(os.Getpid()),
+			lineageOf(os.Getppid()),
 			{Cgroup: "/"}, {Cgroup: cgroupOf(t, os.Getpid())}, {Cgroup: "/system.slice"}, {Cgroup: "/init.scope"},
 		} {
 			n++
