@@ -35,6 +35,15 @@ var access = map[string]grant{
 
 	"PATCH /api/v1/incidents/{id}": {role: Analyst},
 
+	"GET /api/v1/actions":              {role: Viewer},
+	"GET /api/v1/actions/{id}":         {role: Viewer},
+	"POST /api/v1/actions/plan":        {role: Analyst},
+	"POST /api/v1/actions":             {role: Analyst}, // what cannot be taken back: Admin, see doAction
+	"POST /api/v1/actions/{id}/undo":   {role: Analyst},
+	"POST /api/v1/actions/{id}/extend": {role: Analyst},
+	"POST /api/v1/actions/stop":        {role: Analyst},
+	"POST /api/v1/actions/resume":      {role: Admin},
+
 	"GET /api/v1/users":              {role: Admin},
 	"POST /api/v1/users":             {role: Admin},
 	"DELETE /api/v1/users/{name}":    {role: Admin},

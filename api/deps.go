@@ -18,6 +18,7 @@ type Deps struct {
 	Fleet     Fleet
 	Health    Health
 	Rules     Rules
+	Actions   Actions
 	Accounts  Accounts
 	Audit     Audit // nil keeps no audit log
 }
@@ -33,6 +34,7 @@ func (d Deps) validate() error {
 		{"Fleet", d.Fleet != nil},
 		{"Health", d.Health != nil},
 		{"Rules", d.Rules != nil},
+		{"Actions", d.Actions != nil},
 		{"Accounts", d.Accounts != nil},
 	} {
 		if !part.set {

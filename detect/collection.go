@@ -217,6 +217,8 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.NetConnect || k == event.NetTLS
 	case of == "policy":
 		return k == event.PolicyViolation
+	case of == "action":
+		return k == event.ActionDone
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net" || k == event.PolicyViolation
 	case of == "message":

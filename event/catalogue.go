@@ -20,6 +20,7 @@ var catalogue = slices.Concat(
 	tlsRows,
 	callFields,
 	policyFields,
+	actionFields,
 )
 
 // eventRows says what happened, on which host.

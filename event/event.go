@@ -75,6 +75,10 @@ const (
 // PolicyViolation says that a policy forbids what a process did or tried.
 const PolicyViolation Kind = 48
 
+// ActionDone says that Picket itself acted on the host, by a playbook's or a person's word, and how
+// that came out or ended.
+const ActionDone Kind = 49
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -95,6 +99,7 @@ var kindNames = [MaxKinds]string{
 	DeviceControl: "device.control", ProcessCapability: "process.capability",
 
 	PolicyViolation: "policy.violation",
+	ActionDone:      "action",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -124,7 +129,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy or sensor.
+// cgroup, policy, action or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -147,6 +152,7 @@ type Event struct {
 	// It is not changed once it is handed out, but for its Target by workload.Stamp.
 	Call   *Call
 	Policy *Policy // PolicyViolation; nil for the others
+	Action *Action // ActionDone; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -298,6 +304,10 @@ func (e *Event) ID() string {
 		s(e.Policy.Name)
 		s(e.Policy.Rule)
 		s(e.Policy.Action)
+	}
+	if e.Action != nil {
+		s(e.Action.ID)
+		s(e.Action.State)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

@@ -254,6 +254,8 @@ func (e *Event) describe() string {
 		return e.Message
 	case PolicyViolation:
 		return who + " " + e.Breach()
+	case ActionDone:
+		return e.Action.describe()
 	}
 	switch e.Kind {
 	case DeviceOpen:

@@ -48,6 +48,7 @@ type agent struct {
 	stream  *stream.Agent
 
 	policies  *policies
+	acts      *acts
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -114,6 +115,8 @@ func (a *agent) open(undo *cleanup) error {
 	a.policies = newPolicies(a.cfg, a.log.With("component", "policy"))
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
+	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
+	undo.add("acts", a.acts.close)
 	a.asked = a.demand()
 	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -185,6 +188,11 @@ func travels(e *event.Event) bool {
 func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	acted, err := a.startActs(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { cancel(); <-acted }()
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
 	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen

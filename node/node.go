@@ -28,6 +28,8 @@ const (
 	ExitHost    = 4 // the host lacks something: privilege, BTF, a free port, a writable directory
 	ExitRunning = 5 // another Picket runs on this data directory
 	ExitInput   = 6 // a recording could not be read, or not all of it
+	ExitRefused = 7 // an act was refused: protected, over budget or stopped
+	ExitGone    = 8 // what was to be acted on is not there any more
 )
 
 // Error is an error for a person: what went wrong, what to do, and the exit code it deserves.

@@ -31,26 +31,19 @@ type policies struct {
 	cfg *Config
 	log *slog.Logger
 
+	opening  sync.Mutex
 	mu       sync.Mutex
-	enforcer *enforce.Enforcer // nil until there is a policy
+	enforcer *enforce.Enforcer // nil until there is a policy, or something is cut off
 	top      uint64            // id of the root of cgroup v2
 	lacks    []event.Capability
 	loaded   map[string]*policy.Policy
 	applied  map[string]enforce.Rules
 	subjects map[policy.Subject]string // to the root of its file system
 	bound    map[uint64]placed         // by cgroup id
-	isolated map[string]isolation      // by cgroup
-	frozen   map[string]time.Time      // cgroups, until when
 	wrong    []string                  // what was refused, for people
 	told     map[string]bool           // refusals that were logged
 	seen     string                    // fingerprint of the files
 	names    map[string]map[netip.Addr]time.Time
-}
-
-// isolation is a cgroup that is cut off.
-type isolation struct {
-	id    uint64
-	until time.Time
 }
 
 // placed is a cgroup and the policy that it is under.
@@ -59,7 +52,7 @@ type placed struct{ name, cgroup, root string }
 func newPolicies(cfg *Config, log *slog.Logger) *policies {
 	return &policies{
 		cfg: cfg, log: log, loaded: map[string]*policy.Policy{}, applied: map[string]enforce.Rules{}, subjects: map[policy.Subject]string{},
-		bound: map[uint64]placed{}, isolated: map[string]isolation{}, frozen: map[string]time.Time{}, told: map[string]bool{}, names: map[string]map[netip.Addr]time.Time{},
+		bound: map[uint64]placed{}, told: map[string]bool{}, names: map[string]map[netip.Addr]time.Time{},
 	}
 }
 
@@ -72,8 +65,7 @@ func (p *policies) reload(ctx context.Context) {
 	p.seen = seen
 	list, err := policy.Load(p.cfg.Policy.Files...)
 	if err == nil {
-		over := readOverrides(p.cfg)
-		err = p.open(len(list)+len(over.Isolated)+len(over.Frozen) > 0 || p.cfg.Policy.Protect)
+		err = p.open(len(list) > 0 || p.cfg.Policy.Protect)
 	}
 	if err == nil {
 		err = p.enforceable(list)
@@ -106,7 +98,9 @@ func (p *policies) reload(ctx context.Context) {
 
 // open makes the enforcer when there is something to do for it.
 func (p *policies) open(needed bool) error {
-	if !needed || p.enforcer != nil {
+	p.opening.Lock()
+	defer p.opening.Unlock()
+	if !needed || p.opened() != nil {
 		return nil
 	}
 	e, err := enforce.Open(enforce.Options{Log: p.log, Host: p.cfg.Host})
@@ -117,11 +111,26 @@ func (p *policies) open(needed bool) error {
 	if err != nil {
 		return errors.Join(err, e.Close())
 	}
-	p.lacks = enforce.Probe()
+	lacks := enforce.Probe()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.enforcer, p.top = e, top
+	p.enforcer, p.lacks, p.top = e, lacks, top
 	return nil
+}
+
+// opened returns the enforcer, nil where there is none yet.
+func (p *policies) opened() *enforce.Enforcer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.enforcer
+}
+
+// needed returns the enforcer, for acts beside policies.
+func (p *policies) needed() (*enforce.Enforcer, error) {
+	if err := p.open(true); err != nil {
+		return nil, err
+	}
+	return p.opened(), nil
 }
 
 // enforceable says what of the policies this kernel cannot enforce, before any of them is used.
@@ -238,11 +247,9 @@ func (p *policies) apply() {
 		p.applied[name] = rules
 	}
 	p.place()
-	p.isolate(over.Isolated, now)
 	if err := p.enforcer.Guard(p.cfg.Policy.Protect && !over.Off); err != nil {
 		p.refuse("policy.protect: " + err.Error())
 	}
-	p.freeze(over.Frozen, now)
 	p.writeStatus()
 }
 

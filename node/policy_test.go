@@ -195,52 +195,6 @@ func TestPoliciesFollowTheirFiles(t *testing.T) {
 	}
 }
 
-func TestACgroupIsCutOffForAWhile(t *testing.T) {
-	p := newPoliced(t, "egress: {deny: [192.0.2.1]}\n")
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	arrives := func() bool {
-		t.Helper()
-		dir, err := os.Open(p.dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dir.Close()
-		_, port, _ := net.SplitHostPort(c.LocalAddr().String())
-		cmd := exec.Command("bash", "-c", "echo x > /dev/udp/127.0.0.1/"+port)
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-		_ = cmd.Run() // what arrives counts
-		if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-			t.Fatal(err)
-		}
-		_, _, err = c.ReadFrom(make([]byte, 8))
-		return err == nil
-	}
-	if !arrives() {
-		t.Fatal("nothing arrives before")
-	}
-	if err := IsolateCgroup(p.cfg, p.group, time.Now().Add(time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	p.reload(t.Context())
-	if arrives() {
-		t.Error("a packet came out of a cgroup that is cut off")
-	}
-	if s, err := ReadPolicyStatus(p.cfg); err != nil || !slices.Equal(s.Isolated, []string{p.group}) {
-		t.Errorf("status %+v %v", s, err)
-	}
-	if err := IsolateCgroup(p.cfg, p.group, time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	p.reload(t.Context())
-	if !arrives() {
-		t.Error("it is not back on the network")
-	}
-}
-
 func TestAPolicyThatCannotBeEnforcedSaysSo(t *testing.T) {
 	p := newPoliced(t, "mode: enforce\negress: {allow: []}\n")
 	p.lacks = slices.DeleteFunc(p.lacks, func(c event.Capability) bool { return c.Name == "enforce-models" })
@@ -310,53 +264,5 @@ func TestASubjectCannotTalkItselfFree(t *testing.T) {
 	}
 	if len(p.bound) != 1 {
 		t.Errorf("bound %+v", p.bound)
-	}
-}
-
-func TestACgroupIsFrozenForAWhile(t *testing.T) {
-	p := newPoliced(t, "egress: {deny: [192.0.2.1]}\n")
-	frozen := func(want bool) {
-		t.Helper()
-		if is, err := p.enforcer.Frozen(p.group); err != nil || is != want {
-			t.Errorf("frozen %t, %v; want %t", is, err, want)
-		}
-	}
-	freeze := func(until time.Time) {
-		t.Helper()
-		if err := FreezeCgroup(p.cfg, p.group, until); err != nil {
-			t.Fatal(err)
-		}
-		p.reload(t.Context())
-	}
-	freeze(time.Now().Add(time.Hour))
-	frozen(true)
-	if s, err := ReadPolicyStatus(p.cfg); err != nil || !slices.Equal(s.Frozen, []string{p.group}) {
-		t.Errorf("status %+v %v", s, err)
-	}
-	left, err := os.ReadFile(frozenFile(p.cfg))
-	if err != nil {
-		t.Fatal(err)
-	}
-	freeze(time.Time{})
-	frozen(false)
-	if _, err := os.Stat(frozenFile(p.cfg)); err == nil {
-		t.Error("it is written down still")
-	}
-	freeze(time.Now().Add(time.Hour))
-	p.mu.Lock()
-	p.freeze(map[string]time.Time{p.group: time.Now().Add(time.Hour)}, time.Now().Add(2*time.Hour))
-	p.mu.Unlock()
-	frozen(false) // its end is over
-	// An agent that was killed left it so.
-	if err := os.WriteFile(frozenFile(p.cfg), left, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(p.dir, "cgroup.freeze"), []byte("1"), 0); err != nil {
-		t.Fatal(err)
-	}
-	p.thawLeftovers()
-	frozen(false)
-	if _, err := os.Stat(frozenFile(p.cfg)); err == nil {
-		t.Error("the leftover is written down still")
 	}
 }

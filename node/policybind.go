@@ -12,35 +12,6 @@ import (
 	"picket/sensor/enforce"
 )
 
-// isolate cuts off the cgroups that people named, and lets go of the others.
-func (p *policies) isolate(want map[string]time.Time, now time.Time) {
-	for cgroup, is := range p.isolated {
-		if until, ok := want[cgroup]; !ok || !now.Before(until) {
-			p.enforcer.Restore(is.id)
-			delete(p.isolated, cgroup)
-			p.log.Info("a cgroup is back on the network", "cgroup", cgroup)
-		}
-	}
-	for cgroup, until := range want {
-		if !now.Before(until) || p.isolated[cgroup].until.Equal(until) {
-			continue
-		}
-		id, err := p.enforcer.ID(cgroup)
-		if err == nil && policy.Guarded(cgroup) {
-			err = fmt.Errorf("cgroup %s holds the host together: it is not cut off", cgroup)
-		}
-		if err == nil {
-			err = p.enforcer.Isolate(cgroup, until)
-		}
-		if err != nil {
-			p.refuse(err.Error())
-			continue
-		}
-		p.isolated[cgroup] = isolation{id, until}
-		p.log.Warn("a cgroup is cut off the network", "cgroup", cgroup, "until", until)
-	}
-}
-
 // meet takes note of a process: its cgroup may be one that a policy is for. A cgroup that is under a
 // policy goes over to a more particular one only: what a process calls itself must not free it.
 func (p *policies) meet(proc *event.Process) {

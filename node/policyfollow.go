@@ -19,10 +19,9 @@ import (
 func (p *policies) follow(ctx context.Context, begin func()) {
 	tick := time.NewTicker(policiesEvery)
 	defer tick.Stop()
-	p.thawLeftovers()
 	programs, names := time.Now(), time.Now()
 	for {
-		if p.enforcer != nil {
+		if p.opened() != nil {
 			begin()
 		}
 		select {
@@ -118,9 +117,5 @@ func (p *policies) close() error {
 	for id := range p.bound {
 		p.release(id)
 	}
-	err := p.enforcer.Close()
-	if err == nil {
-		_ = os.Remove(frozenFile(p.cfg)) // all goes on
-	}
-	return err
+	return p.enforcer.Close()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,8 +20,6 @@ type PolicyStatus struct {
 	Policies []PolicyState     `json:"policies"`
 	Refused  []string          `json:"refused,omitempty"`  // and why
 	Counts   map[string]uint64 `json:"counts,omitempty"`   // by hook and action
-	Isolated []string          `json:"isolated,omitempty"` // cgroups
-	Frozen   []string          `json:"frozen,omitempty"`   // cgroups
 	Enclosed []string          `json:"enclosed,omitempty"` // cgroups that Picket made, for containers that only v1 tells apart
 	Attached []string          `json:"attached,omitempty"`
 	Rungs    map[string]string `json:"rungs,omitempty"` // by part, the hook that enforces it
@@ -39,10 +36,6 @@ type PolicyState struct {
 type overrides struct {
 	Off   bool                `json:"off,omitempty"` // nothing is enforced
 	Modes map[string]override `json:"modes,omitempty"`
-	// Isolated are cgroups that are cut off the network, until when.
-	Isolated map[string]time.Time `json:"isolated,omitempty"`
-	// Frozen are cgroups that stand still, until when.
-	Frozen map[string]time.Time `json:"frozen,omitempty"`
 }
 
 type override struct {
@@ -64,12 +57,6 @@ func readOverrides(cfg *Config) (o overrides) {
 	if o.Modes == nil {
 		o.Modes = map[string]override{}
 	}
-	if o.Isolated == nil {
-		o.Isolated = map[string]time.Time{}
-	}
-	if o.Frozen == nil {
-		o.Frozen = map[string]time.Time{}
-	}
 	return o
 }
 
@@ -81,32 +68,13 @@ func SetPolicyMode(cfg *Config, name, mode string, until time.Time) error {
 	return writeOverrides(cfg, o)
 }
 
-// StopEnforcing makes the agent enforce nothing until SetPolicyMode or ResumeEnforcing. What is
-// isolated or frozen is let go too.
+// StopEnforcing makes the agent enforce nothing until SetPolicyMode or ResumeEnforcing.
 func StopEnforcing(cfg *Config) error { return writeOverrides(cfg, overrides{Off: true}) }
 
 // ResumeEnforcing makes the agent do what the files say.
 func ResumeEnforcing(cfg *Config) error { return writeOverrides(cfg, overrides{}) }
 
-// IsolateCgroup makes the agent drop each packet of a cgroup until a time; one that is over ends it.
-func IsolateCgroup(cfg *Config, cgroup string, until time.Time) error {
-	o := readOverrides(cfg)
-	o.Isolated[cgroup] = until
-	return writeOverrides(cfg, o)
-}
-
-// FreezeCgroup makes the agent hold each process of a cgroup still until a time; one that is over
-// thaws it.
-func FreezeCgroup(cfg *Config, cgroup string, until time.Time) error {
-	o := readOverrides(cfg)
-	o.Frozen[cgroup] = until
-	return writeOverrides(cfg, o)
-}
-
 func writeOverrides(cfg *Config, o overrides) error {
-	over := func(_ string, end time.Time) bool { return !time.Now().Before(end) }
-	maps.DeleteFunc(o.Isolated, over)
-	maps.DeleteFunc(o.Frozen, over)
 	b, err := json.MarshalIndent(o, "", "  ")
 	if err != nil {
 		return fmt.Errorf("policy mode: %w", err)
@@ -139,7 +107,6 @@ func (p *policies) writeStatus() {
 	if p.enforcer != nil {
 		s.Counts, s.Attached, s.Rungs = p.enforcer.Counts(), p.enforcer.Programs(), p.enforcer.Rungs()
 	}
-	s.Isolated, s.Frozen = slices.Sorted(maps.Keys(p.isolated)), slices.Sorted(maps.Keys(p.frozen))
 	for _, to := range p.bound {
 		if p.enforcer.Enclosed(to.cgroup) {
 			s.Enclosed = append(s.Enclosed, to.cgroup)

@@ -209,7 +209,7 @@ func (s *server) openAPI(ctx context.Context) error {
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Health: s, Rules: s.rules, Accounts: accounts{s.state}, Audit: audit{s.state},
+		Fleet: s.fleet, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: audit{s.state},
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,
@@ -297,6 +297,9 @@ func (s *server) events(ctx context.Context, b stream.Batch) {
 		for line := range lines(b.Lines) {
 			s.api.PublishEvent(line)
 		}
+	}
+	if err := s.acted(ctx, b.From, b.Lines); err != nil {
+		s.log.Error("an act is not told to sinks and incidents", "error", err)
 	}
 	err := s.writer.Add(ctx, events.Batch{Host: s.host(b.From, ""), Lines: b.Lines, N: b.N, Again: b.Again, Ack: b.Ack})
 	if err != nil && ctx.Err() == nil {

@@ -115,7 +115,7 @@ func (h *Hub) connect(secret string) error {
 		return fmt.Errorf("stream: the hub does not start on %s with %s: see its messages above; a full or damaged directory is the usual cause", h.o.Listen, h.o.Dir)
 	}
 	var err error
-	h.nc, err = nats.Connect("", nats.InProcessServer(h.ns), nats.UserInfo("hub", secret), nats.MaxReconnects(-1))
+	h.nc, err = nats.Connect("", nats.InProcessServer(h.ns), nats.UserInfo("hub", secret), nats.CustomInboxPrefix(hubInbox), nats.MaxReconnects(-1))
 	if err != nil {
 		return fmt.Errorf("stream: connecting to the hub within the process: %w", err)
 	}
@@ -236,11 +236,15 @@ func (g gate) Check(c server.ClientAuthentication) bool {
 	c.RegisterUser(&server.User{Username: name, Permissions: &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: []string{subjectEvents + name, subjectFindings + name, subjectHeartbeat + name}},
 		Subscribe: &server.SubjectPermission{Allow: []string{inbox(name) + ".>", subjectCommand + name}},
+		Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: answerTime}, // to what it was asked, and nothing else
 	}})
 	return true
 }
 
 func inbox(name string) string { return "_INBOX." + name }
+
+// hubInbox is where answers to the hub go: no agent's inbox has that prefix.
+const hubInbox = "_HUB"
 
 // hubLog passes the NATS server's messages on. What it says of its normal course is for debugging.
 type hubLog struct{ log *slog.Logger }

@@ -35,6 +35,8 @@ const headerCount = "Picket-Count" // how many events it holds
 var (
 	// ErrTooLarge says that a record is larger than MaxPayload.
 	ErrTooLarge = errors.New("record is too large to send")
+	// ErrAway says that an agent is not connected.
+	ErrAway = errors.New("the agent is not connected")
 	// ErrClosed says that an agent was closed.
 	ErrClosed = errors.New("stream is closed")
 )

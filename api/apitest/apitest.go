@@ -13,6 +13,7 @@ import (
 
 	"picket/api"
 	"picket/event"
+	"picket/respond/action"
 )
 
 // Fake is all of the API's parts in memory.
@@ -26,6 +27,7 @@ type Fake struct {
 	agents    []api.Agent
 	report    api.Report
 	audit     []api.AuditEntry
+	asked     []action.Command
 	Err       error // where set, every part but accounts fails with it
 	now       func() time.Time
 }
@@ -41,7 +43,7 @@ func New(now func() time.Time) *Fake {
 func (f *Fake) Deps() api.Deps {
 	return api.Deps{
 		Incidents: incidents{f}, Findings: findings{f}, Events: events{f},
-		Fleet: f, Health: f, Rules: f, Accounts: &f.Accounts, Audit: f,
+		Fleet: f, Health: f, Rules: f, Actions: f, Accounts: &f.Accounts, Audit: f,
 	}
 }
 
@@ -217,4 +219,27 @@ func (f *Fake) Record(_ context.Context, e api.AuditEntry) error {
 	defer f.mu.Unlock()
 	f.audit = append(f.audit, e)
 	return nil
+}
+
+// Ask keeps a command, and does nothing but answer that it is done; no agent is known but gpu-01's.
+func (f *Fake) Ask(_ context.Context, host string, c action.Command) (action.Answer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if host != "gpu-01" {
+		return action.Answer{}, cmp.Or(f.Err, api.ErrAway)
+	}
+	f.asked = append(f.asked, c)
+	r := action.Request{ID: c.ID}
+	if c.Request != nil {
+		r = *c.Request
+	}
+	res := action.Result{ID: r.ID, State: action.Done, At: f.now()}
+	return action.Answer{Plan: &action.Plan{Target: r.Target}, Result: &res, Records: []action.Record{{Request: r, Begun: f.now(), Result: res}}}, f.Err
+}
+
+// Asked returns the commands that agents were sent.
+func (f *Fake) Asked() []action.Command {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.asked)
 }

@@ -49,6 +49,7 @@ type CLI struct {
 	Rule       ruleCmd       `cmd:"" help:"List, check and test detection rules."`
 	Threats    threatsCmd    `cmd:"" help:"Say which attacks on AI workloads are seen, which are not, and why."`
 	Policy     policyCmd     `cmd:"" help:"Say what workloads may do, and stop the rest in the kernel."`
+	Action     actionCmd     `cmd:"" help:"Act on a host by hand: hold workloads, end them, and take that back."`
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
 	Playbook   playbookCmd   `cmd:"" help:"Check, show, sign and verify CACAO playbooks."`
 	Replay     replayCmd     `cmd:"" help:"Run the rules over recorded events, of Picket or of other programs."`
@@ -83,7 +84,15 @@ var examples = map[string]string{
 	"rule":            "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
 	"threats":         "picket threats\npicket threats DX01 MT04\npicket threats --by attack\npicket threats --coverage dark --output json | jq -r '.[].gap' | sort | uniq -c",
 	"playbook":        "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json",
-	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off\npicket policy isolate /system.slice/ollama.service --for 10m\npicket policy freeze /system.slice/ollama.service --for 10m",
+	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off",
+	"action":          "picket action freeze --cgroup /system.slice/ollama.service --for 10m --reason 'odd reads'\npicket action kill --pid 4711 --lineage --dry-run\npicket action isolate --container 3f2a9c… --host gpu-node-7\npicket action list\npicket action undo k3v9…",
+	"action freeze":   "picket action freeze --cgroup /system.slice/ollama.service --for 10m\npicket action freeze --pid 4711 --lineage --dry-run\npicket action freeze --container 3f2a9c… --host gpu-node-7 --incident 5d1c… --output json",
+	"action kill":     "picket action kill --pid 4711 --dry-run\npicket action kill --pid 4711 --lineage --reason 'reverse shell'\npicket action kill --container 3f2a9c…",
+	"action isolate":  "picket action isolate --cgroup /system.slice/ollama.service --for 1h\npicket action isolate --pid 4711 --lineage",
+	"action cut":      "picket action cut --container 3f2a9c… --address 192.0.2.7 --port 443\npicket action cut --cgroup /system.slice/ollama.service --dry-run",
+	"action undo":     "picket action undo k3v9… --reason 'a false alarm'",
+	"action extend":   "picket action extend k3v9… --for 2h",
+	"action list":     "picket action list\npicket action list --all-hosts --output json",
 	"replay":          "picket replay events.jsonl\nzcat audit.log.json.gz | picket replay --format auditd -\npicket replay --rules sigma/rules/linux --output json sysmon.jsonl.gz\npicket replay --mapping our-names.yml --logsource category=process_creation,product=linux --fail-on high events.jsonl",
 	"model":           "picket model sign /models/llama --private-key signing.pem\npicket model verify /models/llama --public-key signing.pub\npicket model verify /models/llama --roots ca.pem --subject release@example.org\npicket model manifest /models/llama --output json",
 	"scan":            "picket scan model.pt\npicket scan ~/.cache/huggingface --fail-on malicious\npicket scan models/ --allow 'mylib.models.*' --output sarif > scan.sarif",

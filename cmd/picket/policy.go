@@ -20,8 +20,6 @@ type policyCmd struct {
 	Show    policyShowCmd    `cmd:"" default:"withargs" help:"Show which policies are in use, on which cgroups, and what they stopped."`
 	Learn   policyLearnCmd   `cmd:"" help:"Write a policy of what a workload did, as the stored events tell."`
 	Diff    policyDiffCmd    `cmd:"" help:"Compare a policy with what its workload did."`
-	Isolate policyIsolateCmd `cmd:"" help:"Cut a cgroup off the network for a while, or let it back."`
-	Freeze  policyFreezeCmd  `cmd:"" help:"Stop a cgroup's processes where they stand for a while, or let them go on."`
 	Enforce policyEnforceCmd `cmd:"" help:"Enforce a policy for a while, let it only observe, or stop all enforcing."`
 }
 
@@ -130,12 +128,6 @@ func (c *policyShowCmd) Run(a *app) error {
 	for _, c := range st.Enclosed {
 		a.printf("made by Picket, for a container that only cgroup v1 tells apart: %s\n", printable(c, false))
 	}
-	for _, c := range st.Isolated {
-		a.printf("cut off the network: %s\n", printable(c, false))
-	}
-	for _, c := range st.Frozen {
-		a.printf("frozen: %s\n", printable(c, false))
-	}
 	for _, r := range st.Refused {
 		a.printf("refused: %s\n", printable(r, true))
 	}
@@ -218,59 +210,6 @@ func (c *policyEnforceCmd) Run(a *app) error {
 	}
 	a.printf("%s: %s until %s, within two seconds; picket policy show says on what\n", c.Name, mode, until.Format("2006-01-02 15:04"))
 	return nil
-}
-
-type policyIsolateCmd struct {
-	Cgroup string        `arg:"" help:"The cgroup, as process.cgroup of its events says, such as /system.slice/ollama.service."`
-	For    time.Duration `default:"10m" help:"How long."`
-	Off    bool          `help:"Let it back."`
-}
-
-// containment is what is done to a cgroup for a while, and the words for it.
-type containment struct {
-	do           func(cfg *node.Config, cgroup string, until time.Time) error
-	begun, ended string
-}
-
-// contain has a containment done to a cgroup, or ended.
-func (a *app) contain(is containment, cgroup string, long time.Duration, off bool) error {
-	cfg, err := a.config()
-	if err != nil {
-		return err
-	}
-	if policy.Guarded(cgroup) || !strings.HasPrefix(cgroup, "/") {
-		return &node.Error{Err: fmt.Errorf("%q is no cgroup of a workload", cgroup), Hint: "picket hunt class:process --output json shows process.cgroup", Code: node.ExitUsage}
-	}
-	if long <= 0 || long > 7*24*time.Hour {
-		return &node.Error{Err: fmt.Errorf("--for %s: want up to a week", long), Code: node.ExitUsage}
-	}
-	var until time.Time // which ends it at once
-	if !off {
-		until = time.Now().Add(long)
-	}
-	if err := is.do(cfg, cgroup, until); err != nil {
-		return err
-	}
-	if off {
-		a.printf("%s: %s within two seconds\n", printable(cgroup, false), is.ended)
-		return nil
-	}
-	a.printf("%s: %s within two seconds, until %s; picket policy show says whether\n", printable(cgroup, false), is.begun, until.Format("2006-01-02 15:04"))
-	return nil
-}
-
-type policyFreezeCmd struct {
-	Cgroup string        `arg:"" help:"The cgroup, as process.cgroup of its events says, such as /system.slice/ollama.service."`
-	For    time.Duration `default:"10m" help:"How long."`
-	Off    bool          `help:"Let it go on."`
-}
-
-func (c *policyFreezeCmd) Run(a *app) error {
-	return a.contain(containment{node.FreezeCgroup, "frozen", "goes on"}, c.Cgroup, c.For, c.Off)
-}
-
-func (c *policyIsolateCmd) Run(a *app) error {
-	return a.contain(containment{node.IsolateCgroup, "cut off", "back on the network"}, c.Cgroup, c.For, c.Off)
 }
 
 // nameOf makes a policy's name of a container's or a cgroup's.

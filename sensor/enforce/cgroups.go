@@ -85,6 +85,14 @@ func (c *Cgroups) processes(cgroup string) ([]Process, error) {
 	return out, err
 }
 
+// Walk calls f for each cgroup there is.
+func (c *Cgroups) Walk(f func(cgroup string)) error {
+	return c.walk("", func(cgroup string) error {
+		f(cgroup)
+		return nil
+	})
+}
+
 // walk calls f for a cgroup and those below it. What vanishes meanwhile is left out.
 func (c *Cgroups) walk(cgroup string, f func(cgroup string) error) error {
 	return filepath.WalkDir(c.root+cgroup, func(dir string, d fs.DirEntry, err error) error {
@@ -113,14 +121,38 @@ func procs(dir string) ([]int, error) {
 	return out, nil
 }
 
-var errGone = errors.New("the process is gone")
+// Why nothing is done to a process or a cgroup.
+var (
+	ErrGone      = errors.New("the process is gone")
+	ErrProtected = errors.New("nothing is done to it")
+)
+
+// Process returns what a process is. It refuses one that the host does not run without. A start of 0
+// stands for whatever process has the number.
+func (c *Cgroups) Process(pid int, start uint64) (Process, error) {
+	p, err := processOf(pid)
+	if err == nil && start != 0 && p.Start != start {
+		err = ErrGone
+	}
+	if err != nil {
+		return p, fmt.Errorf("process %d: %w", pid, err)
+	}
+	host, _ := os.Readlink("/proc/self/ns/mnt") // "" fits no process
+	if why := guards(pid, host); why != "" {
+		return p, fmt.Errorf("process %d is %s: %w", pid, why, ErrProtected)
+	}
+	return p, nil
+}
+
+// Close lets go of what was frozen.
+func (c *Cgroups) Close() error { return c.thawAll() }
 
 // processOf reads what a process is. One that has ended and was not waited for is gone.
 func processOf(pid int) (Process, error) {
 	p := Process{PID: pid}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return p, errGone
+		return p, ErrGone
 	}
 	open, end := strings.IndexByte(string(b), '('), strings.LastIndexByte(string(b), ')')
 	if open < 0 || end < open {
@@ -128,14 +160,14 @@ func processOf(pid int) (Process, error) {
 	}
 	rest := strings.Fields(string(b[end+1:]))
 	if len(rest) < 20 || rest[0] == "Z" || rest[0] == "X" {
-		return p, errGone
+		return p, ErrGone
 	}
 	p.Name = string(b[open+1 : end])
 	if p.Start, err = strconv.ParseUint(rest[19], 10, 64); err != nil {
 		return p, fmt.Errorf("/proc/%d/stat: start: %w", pid, err)
 	}
 	if b, err = os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid)); err != nil {
-		return p, errGone
+		return p, ErrGone
 	}
 	for line := range strings.Lines(string(b)) {
 		if of, ok := strings.CutPrefix(line, "0::"); ok {

@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -252,6 +253,63 @@ func TestGather(t *testing.T) {
 	}
 	if list, err := b.Processes(b.group); err != nil || len(list) == 0 || !slices.ContainsFunc(list, func(p Process) bool { return p.PID == beside.Process.Pid }) {
 		t.Errorf("what ran beside was killed: %v, %v", list, err)
+	}
+}
+
+func TestKillProcess(t *testing.T) {
+	b := newBox(t)
+	one, beside := b.script(t, b.group, "echo; sleep 60; :"), b.script(t, b.group, "echo; sleep 60; :")
+	p, err := b.Process(one.Process.Pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Process(p.PID, p.Start+1); !errors.Is(err, ErrGone) {
+		t.Errorf("another process with the number: %v", err)
+	}
+	if err := b.KillProcess(p.PID, p.Start+1); err != nil {
+		t.Error(err)
+	}
+	if _, err := processOf(p.PID); err != nil {
+		t.Fatal("a process was killed by the number alone")
+	}
+	for range 2 { // the second finds nobody
+		if err := b.KillProcess(p.PID, p.Start); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := processOf(p.PID); err == nil {
+		t.Error("it lives")
+	}
+	if _, err := processOf(beside.Process.Pid); err != nil {
+		t.Error("what ran beside it was killed")
+	}
+	for _, pid := range []int{1, os.Getpid(), os.Getppid()} {
+		if err := b.KillProcess(pid, 0); !errors.Is(err, ErrProtected) {
+			t.Errorf("%d: %v", pid, err)
+		}
+	}
+}
+
+// What was gathered is found again by the process alone.
+func TestGathered(t *testing.T) {
+	b := newBox(t)
+	cmd := b.script(t, b.group, "sleep 60 & echo; wait")
+	l, err := b.Gather(cmd.Process.Pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := processOf(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Gathered(p.PID, p.Start); err != nil || !slices.Equal(got, l.Cgroups) {
+		t.Errorf("%v, %v; want %v", got, err, l.Cgroups)
+	}
+	if got, err := b.Gathered(p.PID, p.Start+1); err != nil || len(got) != 0 {
+		t.Errorf("of another: %v, %v", got, err)
+	}
+	if err := b.Scatter(l.Cgroups); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // Isolate drops each packet of a cgroup, and of those below, until a time: open connections stall,
-// and go on where they stood once it is over. A cgroup that is isolated gets the new end.
+// and go on where they stood once it is over. A cgroup that is isolated keeps the later end.
 func (e *Enforcer) Isolate(cgroup string, until time.Time) error {
 	id, err := e.ID(cgroup)
 	if err != nil {
@@ -24,6 +24,9 @@ func (e *Enforcer) Isolate(cgroup string, until time.Time) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if was := e.isolated[id]; was.After(until) {
+		return nil
+	}
 	if err := e.maps["isolated"].Put(id, uint64(bootNow()+left)); err != nil {
 		return fmt.Errorf("isolate %s: %w", cgroup, err)
 	}
@@ -47,6 +50,14 @@ func (e *Enforcer) Restore(id uint64) bool {
 		e.log.Warn("a program could not be detached", "error", err)
 	}
 	return true
+}
+
+// Isolated reports whether the packets of a cgroup are dropped.
+func (e *Enforcer) Isolated(id uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	until, ok := e.isolated[id]
+	return ok && time.Now().Before(until)
 }
 
 func (e *Enforcer) restore(id uint64) {

@@ -39,6 +39,26 @@ func (c *Cgroups) Kill(cgroup string) (int, error) {
 	return len(list), fmt.Errorf("kill: cgroup %s: a process that waits for a device has not ended yet; it will when that answers", cgroup)
 }
 
+// KillProcess ends one process, and returns when it has ended. One that is gone is killed.
+func (c *Cgroups) KillProcess(pid int, start uint64) error {
+	p, err := c.Process(pid, start)
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	if err == nil {
+		err = signal(p)
+	}
+	if err != nil {
+		return fmt.Errorf("kill: %w", err)
+	}
+	for begin := time.Now(); time.Since(begin) < settle; time.Sleep(time.Millisecond) {
+		if now, err := processOf(pid); err != nil || now.Start != p.Start {
+			return nil
+		}
+	}
+	return fmt.Errorf("kill: process %d waits for a device and has not ended yet; it will when that answers", pid)
+}
+
 // sweep signals until none is left. The cgroup is frozen for it where that can be, so that none
 // forks away; SIGKILL reaches the frozen.
 func (c *Cgroups) sweep(cgroup string) error {

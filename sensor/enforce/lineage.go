@@ -49,7 +49,7 @@ func (c *Cgroups) Gather(pid int, start uint64) (Lineage, error) {
 	if err != nil {
 		return l, fmt.Errorf("gather process %d: %w", pid, err)
 	}
-	name := fmt.Sprintf("picket-%d-%d", pid, root.Start)
+	name := lineageName(pid, root.Start)
 	for range maxPasses {
 		moved := 0
 		err := descend(pid, root.Start, func(p Process) error {
@@ -69,7 +69,7 @@ func (c *Cgroups) Gather(pid int, start uint64) (Lineage, error) {
 			}
 			return nil
 		})
-		if errors.Is(err, errGone) && len(l.Cgroups) > 0 { // its first process ended: the others are held
+		if errors.Is(err, ErrGone) && len(l.Cgroups) > 0 { // its first process ended: the others are held
 			return l, nil
 		}
 		if err != nil {
@@ -80,6 +80,21 @@ func (c *Cgroups) Gather(pid int, start uint64) (Lineage, error) {
 		}
 	}
 	return l, fmt.Errorf("gather process %d: it starts others faster than they are caught: %w", pid, c.Scatter(l.Cgroups))
+}
+
+// lineageName is that of the cgroups that Gather makes.
+func lineageName(pid int, start uint64) string { return fmt.Sprintf("picket-%d-%d", pid, start) }
+
+// Gathered returns the cgroups that Gather made for a process, also in an earlier run of the program.
+func (c *Cgroups) Gathered(pid int, start uint64) ([]string, error) {
+	var out []string
+	err := c.walk("", func(dir string) error {
+		if path.Base(dir) == lineageName(pid, start) {
+			out = append(out, dir)
+		}
+		return nil
+	})
+	return out, err
 }
 
 // move puts a process into a cgroup. It reports false for one that has ended.
@@ -144,7 +159,7 @@ func descend(pid int, start uint64, f func(Process) error) error {
 	host, _ := os.Readlink("/proc/self/ns/mnt") // "" fits no process
 	first, err := processOf(pid)
 	if err == nil && start != 0 && first.Start != start {
-		err = errGone
+		err = ErrGone
 	}
 	if err != nil {
 		return fmt.Errorf("process %d: %w", pid, err)
@@ -153,7 +168,7 @@ func descend(pid int, start uint64, f func(Process) error) error {
 	for ; len(todo) > 0; todo = todo[1:] {
 		p := todo[0]
 		if why := guards(p.PID, host); why != "" {
-			return fmt.Errorf("process %d is %s, which nothing is done to", p.PID, why)
+			return fmt.Errorf("process %d is %s: %w", p.PID, why, ErrProtected)
 		}
 		if err := f(p); err != nil {
 			return err

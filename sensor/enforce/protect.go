@@ -19,14 +19,14 @@ var guardians = []string{
 // kubelet, sshd, and Picket itself.
 func (c *Cgroups) protects(cgroup string) error {
 	if strings.Trim(cgroup, "/") == "" {
-		return fmt.Errorf("cgroup %s is the root of all: nothing is done to it", cgroup)
+		return fmt.Errorf("cgroup %s is the root of all: %w", cgroup, ErrProtected)
 	}
 	host, _ := os.Readlink("/proc/self/ns/mnt") // "" fits no process
 	return c.walk(cgroup, func(dir string) error {
 		pids, _ := procs(c.root + dir) // what vanished holds nothing
 		for _, pid := range pids {
 			if why := guards(pid, host); why != "" {
-				return fmt.Errorf("cgroup %s holds %s (pid %d), which nothing is done to", cgroup, why, pid)
+				return fmt.Errorf("cgroup %s holds %s (pid %d): %w", cgroup, why, pid, ErrProtected)
 			}
 		}
 		return nil

@@ -1,0 +1,100 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"picket/api"
+	"picket/event"
+	"picket/incident"
+	"picket/respond/action"
+	"picket/store/state"
+	"picket/stream"
+)
+
+// actions leads from the API to the agents.
+type actions struct{ s *server }
+
+func (a actions) Ask(ctx context.Context, host string, c action.Command) (action.Answer, error) {
+	var out action.Answer
+	b, err := json.Marshal(c)
+	if err != nil {
+		return out, fmt.Errorf("writing a command: %w", err)
+	}
+	b, err = a.s.hub.Ask(ctx, AgentName(host), b)
+	if errors.Is(err, stream.ErrAway) {
+		return out, fmt.Errorf("%w: the agent of %s is not connected: nothing was done", api.ErrAway, host)
+	}
+	if err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(b, &out); err != nil {
+		return out, fmt.Errorf("the answer of %s is not understood: %w", host, err)
+	}
+	return out, nil
+}
+
+// acted tells sinks and incidents of the acts in a batch of events. One that comes again has the same
+// id in sinks, and is noted once.
+func (s *server) acted(ctx context.Context, from string, batch []byte) error {
+	if !bytes.Contains(batch, []byte(`"event.kind":"action"`)) {
+		return nil
+	}
+	for line := range lines(batch) {
+		if !bytes.Contains(line, []byte(`"event.kind":"action"`)) {
+			continue
+		}
+		e, err := event.ParseRecord(line)
+		if err != nil || e.Kind != event.ActionDone || e.Action == nil || e.Action.ID == "" {
+			continue // an event that only speaks of one
+		}
+		e.Host = s.host(from, e.Host)
+		var text struct {
+			Msg string `json:"_msg"`
+		}
+		_ = json.Unmarshal(line, &text) // it was read above
+		if err := s.outbox.Action(e); err != nil {
+			return err
+		}
+		if err := s.noteAct(ctx, e, text.Msg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteAct writes an act into the log of the incident that it belongs to, once.
+func (s *server) noteAct(ctx context.Context, e *event.Event, text string) error {
+	a := e.Action
+	if a.Incident == "" {
+		return nil
+	}
+	note := fmt.Sprintf("%s on %s (act %s, %s)", text, e.Host, a.ID, e.Time.UTC().Format(time.RFC3339Nano))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, err := s.state.Incident(ctx, a.Incident)
+	switch {
+	case errors.Is(err, state.ErrNotFound) && !s.correlator.Has(a.Incident):
+		return nil
+	case err != nil && !errors.Is(err, state.ErrNotFound):
+		return fmt.Errorf("incident %s: %w", a.Incident, err)
+	case slices.ContainsFunc(old.Log, func(c event.Change) bool { return c.Note == note }):
+		return nil // it came before
+	case !s.correlator.Has(a.Incident): // an old one, out of memory since
+		s.correlator.Restore([]event.Incident{old})
+	}
+	inc, err := s.correlator.Update(a.Incident, a.By, incident.Update{Note: note}, e.Time)
+	if err != nil {
+		return fmt.Errorf("incident %s: %w", a.Incident, err)
+	}
+	if err := s.keepIncident(ctx, inc); err != nil {
+		return err
+	}
+	delete(s.changed, inc.ID) // this version holds what was not kept yet
+	return nil
+}

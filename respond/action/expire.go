@@ -1,0 +1,113 @@
+package action
+
+import (
+	"context"
+	"time"
+)
+
+// lookEvery bounds how long an act may outlast its time where the clock was set forward.
+const lookEvery = 5 * time.Second
+
+// Run settles what an earlier run began, and then takes acts back when their time is over, until ctx
+// ends. What is held then goes on as its kind has it: freeze and isolate end with the program.
+func (l *Local) Run(ctx context.Context) error {
+	l.settleAll(ctx)
+	close(l.settled)
+	for {
+		next := l.expire(ctx, time.Now())
+		t := time.NewTimer(min(max(next, time.Millisecond), lookEvery))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-l.wake:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// expire takes back what is over, and says when the next is.
+func (l *Local) expire(ctx context.Context, now time.Time) (next time.Duration) {
+	next = lookEvery
+	for _, rec := range l.Records() {
+		if !rec.timed() {
+			continue
+		}
+		if left := rec.Result.Until.Sub(now); left > 0 {
+			next = min(next, left)
+			continue
+		}
+		id := rec.Request.ID
+		if tried, ok := l.failed[id]; ok && now.Sub(tried) < retryUndo {
+			continue
+		}
+		if _, err := l.undo(context.WithoutCancel(ctx), id, "its time was over"); err != nil {
+			l.failed[id] = now
+			l.o.Log.Error("an act whose time is over could not be taken back; it is tried again", "id", id, "error", err)
+			continue
+		}
+		delete(l.failed, id)
+	}
+	return next
+}
+
+// settleAll finds out what became of acts that an earlier run began, without doing any of them again
+// that it may have done, and holds on to those whose time is not over.
+func (l *Local) settleAll(ctx context.Context) {
+	now := time.Now()
+	for _, rec := range l.Records() {
+		act := l.acts[rec.Request.Kind]
+		if act == nil {
+			continue // a newer version knew it
+		}
+		if rec.Result.State == "" {
+			l.observe(ctx, act, &rec)
+		}
+		_, ends := act.(interface{ endsWithProgram() })
+		if rec.timed() && ends && now.Before(rec.Result.Until) {
+			l.holdOn(ctx, act, rec)
+		}
+	}
+}
+
+// observe looks what became of an act that was begun and not seen to its end.
+func (l *Local) observe(ctx context.Context, act Action, rec *Record) {
+	const began = "the agent ended while it was carried out: "
+	holds, detail, err := act.Verify(ctx, &rec.Request)
+	res := &Result{State: Failed, Detail: began + detail}
+	switch {
+	case err != nil:
+		res.State, res.Detail = Unknown, began+err.Error()
+	case holds:
+		res.State, res.Until = Done, rec.Result.Until
+	case act.Class() == Reversible:
+		if _, err := act.Undo(ctx, &rec.Request); err != nil { // a part of it may hold
+			res.State, res.Detail = Unknown, began+err.Error()
+		}
+	}
+	if res, err = l.settle(rec, res); err == nil {
+		rec.Result = *res
+	}
+}
+
+// holdOn does an act again that ended with the program that did it, for the time that is left.
+func (l *Local) holdOn(ctx context.Context, act Action, rec Record) {
+	if _, err := act.Undo(ctx, &rec.Request); err != nil { // an earlier run may have left a part of it
+		l.o.Log.Error("what an earlier run held could not be let go", "id", rec.Request.ID, "error", err)
+	}
+	if rec.Boot != l.o.BootID {
+		_, _ = l.settle(&rec, &Result{State: Undone, Detail: "the host was started anew"}) // it has no way to fail
+		return
+	}
+	r := rec.Request
+	r.TTL = time.Until(rec.Result.Until)
+	res, err := act.Do(ctx, &r)
+	if err != nil {
+		res = &Result{State: stateOf(err), Detail: "it could not be held on after the agent was started anew: " + err.Error()}
+	} else {
+		res.Until = rec.Result.Until
+		res.Detail += " again, after the agent was started anew"
+	}
+	_, _ = l.settle(&rec, res) // it has no way to fail
+}
