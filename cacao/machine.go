@@ -125,7 +125,7 @@ var ErrNoTask = errors.New("there is no such task now")
 // NewMachine starts a run of a playbook with the values that the trigger gives. The playbook and those
 // in the library must be valid.
 func NewMachine(p *Playbook, lib Library, given map[string]string, lim Limits) (*Machine, error) {
-	vars, err := begin(p, given)
+	vars, err := p.Begin(given)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +139,9 @@ func ResumeMachine(p *Playbook, lib Library, at Position, lim Limits) *Machine {
 	return &Machine{p: p, lib: lib, lim: lim.withDefaults(), at: at}
 }
 
-// begin returns the variables with which a run of a playbook starts. A declared value that refers to
+// Begin returns the variables with which a run of the playbook starts. A declared value that refers to
 // another variable is replaced by that one's; a value that was given never is: it may be anybody's.
-func begin(p *Playbook, given map[string]string) (Variables, error) {
+func (p *Playbook) Begin(given map[string]string) (Variables, error) {
 	vars, err := p.Variables.Start(given)
 	if err != nil {
 		return nil, err
@@ -151,6 +151,14 @@ func begin(p *Playbook, given map[string]string) (Variables, error) {
 	resolved, err := declared.resolve(vars)
 	maps.Copy(vars, resolved)
 	return vars, err
+}
+
+// Begin returns the step's own variables as they are when it begins, where seen are those around it.
+func (s *Step) Begin(seen Variables) (Variables, error) {
+	own := maps.Clone(s.Variables)
+	resolved, err := own.resolve(seen.Within(s))
+	maps.Copy(own, resolved)
+	return own, err
 }
 
 // resolve returns the variables whose value refers to others, with the values that these have in seen.
@@ -265,7 +273,7 @@ func (m *Machine) eachIn(w *workflow, b *Branch, f func(*workflow, *Branch, Task
 		t.Vars = w.view(b)
 	case doing:
 		t.ID, t.Kind, t.Index = fmt.Sprintf("%sc%d", t.ID, b.Next), CommandTask, b.Next
-		t.Command, t.Target = s.at(b.Next)
+		t.Command, t.Target = s.CommandAt(b.Next)
 		t.Vars = w.view(b)
 	default:
 		for _, in := range b.Inner {
@@ -278,12 +286,12 @@ func (m *Machine) eachIn(w *workflow, b *Branch, f func(*workflow, *Branch, Task
 	return f(w, b, t)
 }
 
-// commands returns how many commands an action runs: all of them on each target.
-func (s *Step) commands() int { return max(len(s.Commands), 1) * max(len(s.Targets), 1) }
+// CommandCount returns how many commands an action runs: all of them on each target.
+func (s *Step) CommandCount() int { return max(len(s.Commands), 1) * max(len(s.Targets), 1) }
 
-// at returns the command with a number in that order, and its target. An action without commands asks
-// a person to do what it describes.
-func (s *Step) at(n int) (*Command, string) {
+// CommandAt returns the command with a number in that order, and the key of its target. An action
+// without commands asks a person to do what it describes.
+func (s *Step) CommandAt(n int) (*Command, string) {
 	target := ""
 	if per := max(len(s.Commands), 1); len(s.Targets) > 0 {
 		target = s.Targets[n/per]

@@ -60,13 +60,12 @@ func (m *Machine) enter(w *workflow, b *Branch) {
 
 // begin starts what a step does, its delay being over.
 func (m *Machine) begin(w *workflow, b *Branch, s *Step) {
-	b.Own = maps.Clone(s.Variables)
-	resolved, err := s.Variables.resolve(w.view(b))
+	own, err := s.Begin(w.view(b))
 	if err != nil {
 		m.fail(w, b, err.Error())
 		return
 	}
-	maps.Copy(b.Own, resolved)
+	b.Own = own
 	switch s.Type {
 	case ActionStep:
 		b.Stage = doing
@@ -124,7 +123,7 @@ func (m *Machine) call(w *workflow, b *Branch, s *Step) {
 		}
 		given[name] = v.Value.Text
 	}
-	vars, err := begin(p, given)
+	vars, err := p.Begin(given)
 	if err != nil {
 		m.fail(w, b, fmt.Sprintf("playbook %s: %v", s.PlaybookID, err))
 		return
@@ -218,7 +217,7 @@ func (m *Machine) finish(w *workflow, b *Branch, t Task, o Outcome) {
 			m.fail(w, b, err.Error())
 			return
 		}
-		if b.Next++; b.Next >= s.commands() {
+		if b.Next++; b.Next >= s.CommandCount() {
 			m.succeed(w, b, s)
 			return
 		}
