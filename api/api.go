@@ -96,6 +96,8 @@ func New(deps Deps, opt Options) (*Server, error) {
 	s.eventRoutes(doc)
 	s.fleetRoutes(doc)
 	s.accountRoutes(doc)
+	s.playbookRoutes(doc)
+	s.runRoutes(doc)
 	return s, s.plainRoutes(doc.OpenAPI())
 }
 

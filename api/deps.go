@@ -20,6 +20,7 @@ type Deps struct {
 	Rules     Rules
 	Accounts  Accounts
 	Audit     Audit // nil keeps no audit log
+	Runs      Runs  // nil runs no playbooks
 }
 
 func (d Deps) validate() error {

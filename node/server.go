@@ -21,6 +21,8 @@ import (
 	"picket/api"
 	"picket/event"
 	"picket/incident"
+	"picket/respond"
+	"picket/respond/action"
 	"picket/sink"
 	"picket/store/events"
 	"picket/store/state"
@@ -47,6 +49,12 @@ type server struct {
 	api    *api.Server
 	rules  *ruleList
 
+	respond  *respond.Engine
+	executor action.Executor // nil: no agent takes acts
+	answerMu sync.Mutex
+	answer   map[string]event.Incident // changed, for the rules of respond
+	answers  chan struct{}
+
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
 	changed    map[string]event.Incident // not kept yet
@@ -59,7 +67,7 @@ type server struct {
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
-		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1),
+		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{},
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
@@ -100,6 +108,10 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 	if err := s.openIncidents(ctx); err != nil {
 		return err
 	}
+	if err := s.openRespond(ctx); err != nil {
+		return err
+	}
+	undo.add("respond", s.respond.Close)
 	if err := s.openAPI(ctx); err != nil {
 		return err
 	}
@@ -209,7 +221,7 @@ func (s *server) openAPI(ctx context.Context) error {
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Health: s, Rules: s.rules, Accounts: accounts{s.state}, Audit: audit{s.state},
+		Fleet: s.fleet, Health: s, Rules: s.rules, Accounts: accounts{s.state}, Audit: audit{s.state}, Runs: s.respond,
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,
@@ -261,6 +273,7 @@ func (s *server) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })
+	g.Go(func() error { return s.answerIncidents(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -417,6 +430,7 @@ func (s *server) keepIncident(ctx context.Context, inc event.Incident) error {
 		return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
 	}
 	s.api.PublishIncident(inc)
+	s.toAnswer(inc)
 	return nil
 }
 

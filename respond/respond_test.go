@@ -145,7 +145,7 @@ func (x *recorder) Do(_ context.Context, r *action.Request) (*action.Result, err
 	}
 	if !x.done[r.ID] {
 		x.done[r.ID], x.holds[r.ID] = true, true
-		x.say("%s %s", r.Kind, describe(r.Target, nil))
+		x.say("%s %s", r.Kind, Describe(r.Target, nil))
 	}
 	res := &action.Result{ID: r.ID, State: action.Done, Detail: "It was done."}
 	if r.TTL > 0 {
@@ -331,7 +331,7 @@ func TestPlan(t *testing.T) {
 	}
 	var got []string
 	for _, a := range p.Acts {
-		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", a.Kind, describe(a.Target, nil), a.Target.Address, a.TTL, a.Gone)))
+		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", a.Kind, Describe(a.Target, nil), a.Target.Address, a.TTL, a.Gone)))
 	}
 	want := []string{
 		"freeze process 40 and what it started on gpu-1  1m0s process 40 is /usr/bin/curl now, not /bin/sh",

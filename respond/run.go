@@ -151,14 +151,14 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 			r.Holds = append(r.Holds, Hold{Request: i.Request, Until: now.Add(a.TTL)}) // owed from before it is done
 		}
 		w.Items = append(w.Items, i)
-		l.note("intent", t.ID, "", fmt.Sprintf("%s %s", a.Kind, describe(a.Target, a.Params)), i.Request)
+		l.note("intent", t.ID, "", fmt.Sprintf("%s %s", a.Kind, Describe(a.Target, a.Params)), i.Request)
 	}
 	r.work[t.ID] = w
 	return &begun{t, w, false}, nil
 }
 
-// describe names what an act is done to.
-func describe(t action.Target, params map[string]string) string {
+// Describe names what an act is done to.
+func Describe(t action.Target, params map[string]string) string {
 	switch {
 	case t.Container != "":
 		return "container " + t.Container + " on " + t.Host
@@ -367,7 +367,7 @@ func (l *live) askUnknown(task string, w *work) bool {
 			i.Asked, asked = true, true
 			l.ask(Ask{
 				Task: task, Step: i.Request.Step, What: Holds,
-				Text: fmt.Sprintf("Was this done, and does it hold? %s %s. %s", i.Request.Kind, describe(i.Request.Target, i.Request.Params), i.Result.Detail),
+				Text: fmt.Sprintf("Was this done, and does it hold? %s %s. %s", i.Request.Kind, Describe(i.Request.Target, i.Request.Params), i.Result.Detail),
 			})
 		}
 	}
@@ -383,7 +383,7 @@ func (l *live) conclude(task string, w *work, o outcome) {
 			if i.Result != nil {
 				detail = fmt.Sprintf("%s: %s", i.Result.State, i.Result.Detail)
 			}
-			bad = append(bad, fmt.Sprintf("%s %s: %s", i.Request.Kind, describe(i.Request.Target, i.Request.Params), detail))
+			bad = append(bad, fmt.Sprintf("%s %s: %s", i.Request.Kind, Describe(i.Request.Target, i.Request.Params), detail))
 		}
 	}
 	l.end(task, cacao.Outcome{Failed: strings.Join(bad, "; "), Vars: l.assigns(task, o)})
@@ -466,11 +466,11 @@ func (l *live) undo(who, why string, which func(Hold) bool) {
 		if err != nil {
 			h.Tries++
 			h.Until = now.Add(min(time.Duration(h.Tries)*time.Minute, 10*time.Minute))
-			l.note("undo", "", who, fmt.Sprintf("%s %s was not taken back (%s), and is tried again: %v", h.Request.Kind, describe(h.Request.Target, nil), why, err), h.Request)
+			l.note("undo", "", who, fmt.Sprintf("%s %s was not taken back (%s), and is tried again: %v", h.Request.Kind, Describe(h.Request.Target, nil), why, err), h.Request)
 			continue
 		}
 		l.e.metrics.acts.WithLabelValues(string(h.Request.Kind), string(action.Undone)).Inc()
-		l.note("undo", "", who, fmt.Sprintf("%s %s was taken back: %s", h.Request.Kind, describe(h.Request.Target, nil), why), res)
+		l.note("undo", "", who, fmt.Sprintf("%s %s was taken back: %s", h.Request.Kind, Describe(h.Request.Target, nil), why), res)
 		l.run.Holds = slices.Delete(l.run.Holds, n, n+1)
 	}
 }

@@ -49,7 +49,7 @@ type CLI struct {
 	Rule       ruleCmd       `cmd:"" help:"List, check and test detection rules."`
 	Policy     policyCmd     `cmd:"" help:"Say what workloads may do, and stop the rest in the kernel."`
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
-	Playbook   playbookCmd   `cmd:"" help:"Check, show, sign and verify CACAO playbooks."`
+	Playbook   playbookCmd   `cmd:"" help:"Plan, run and undo playbooks for incidents; check and sign them."`
 	Replay     replayCmd     `cmd:"" help:"Run the rules over recorded events, of Picket or of other programs."`
 	Scan       scanCmd       `cmd:"" help:"Say what model files would do to the program that loads them."`
 	Lab        labCmd        `cmd:"" help:"Attack a sandbox on this host and see what Picket sees."`
@@ -80,7 +80,7 @@ var examples = map[string]string{
 	"events":          "picket events\npicket events --follow\npicket events --follow 'class:net'",
 	"hunt":            "picket hunt weights\npicket hunt 'process.name:curl class:net' --since 6h\npicket hunt 'ai.workload.kind:inference | stats by (process.name) count()' --output json",
 	"rule":            "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
-	"playbook":        "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json",
+	"playbook":        "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json\npicket playbook plan contain-weights 3f2a\npicket playbook run contain-weights 3f2a --reason 'weights leave'\npicket playbook undo 9c1e",
 	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off\npicket policy isolate /system.slice/ollama.service --for 10m\npicket policy freeze /system.slice/ollama.service --for 10m",
 	"replay":          "picket replay events.jsonl\nzcat audit.log.json.gz | picket replay --format auditd -\npicket replay --rules sigma/rules/linux --output json sysmon.jsonl.gz\npicket replay --mapping our-names.yml --logsource category=process_creation,product=linux --fail-on high events.jsonl",
 	"model":           "picket model sign /models/llama --private-key signing.pem\npicket model verify /models/llama --public-key signing.pub\npicket model verify /models/llama --roots ca.pem --subject release@example.org\npicket model manifest /models/llama --output json",
