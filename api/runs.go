@@ -119,7 +119,7 @@ func (s *Server) requestRun(ctx context.Context, in *struct{ Body RunRequest }) 
 }
 
 func (s *Server) approveRun(ctx context.Context, in *struct {
-	runPath
+	ID   string `path:"id" maxLength:"100"`
 	Body struct {
 		Hash string `json:"hash" maxLength:"64" doc:"Of the plan that you saw"`
 	}
@@ -129,7 +129,7 @@ func (s *Server) approveRun(ctx context.Context, in *struct {
 }
 
 func (s *Server) rejectRun(ctx context.Context, in *struct {
-	runPath
+	ID   string `path:"id" maxLength:"100"`
 	Body struct {
 		Reason string `json:"reason" maxLength:"1000"`
 	}
@@ -147,7 +147,7 @@ type RunAnswer struct {
 }
 
 func (s *Server) answerRun(ctx context.Context, in *struct {
-	runPath
+	ID   string `path:"id" maxLength:"100"`
 	Body RunAnswer
 },
 ) (*runOut, error) {
