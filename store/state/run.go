@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -33,12 +34,19 @@ type runRow struct {
 	Opened     int64
 	Due        int64
 	Unfinished int64
-	Plan       string
 	Doc        string
+	Plan       string `bun:"plan,scanonly"`
 }
 
 func (r *runRow) run() Run {
 	return Run{r.ID, r.Incident, r.State, moment(r.Opened), moment(r.Due), r.Unfinished != 0, []byte(r.Plan), []byte(r.Doc)}
+}
+
+type runPlanRow struct {
+	bun.BaseModel `bun:"table:run_plans"`
+
+	Run string `bun:"run,pk"`
+	Doc string
 }
 
 type runRecordRow struct {
@@ -60,14 +68,69 @@ func (s *Store) TakeRuns(ctx context.Context) (fence uint64, err error) {
 // neither. It fails with ErrFenced where another has taken the runs over, and with ErrConflict where
 // there is such a record.
 func (s *Store) SaveRun(ctx context.Context, fence uint64, r Run, seq int64, records [][]byte) error {
-	row := &runRow{
-		ID: r.ID, Incident: r.Incident, State: r.State, Opened: nanos(r.Opened), Due: nanos(r.Due), Unfinished: number(r.Open), Plan: string(r.Plan), Doc: string(r.Doc),
-	}
-	rows := make([]runRecordRow, len(records))
+	j := &runJob{fence: fence, plan: string(r.Plan), done: make(chan struct{}), row: runRow{
+		ID: r.ID, Incident: r.Incident, State: r.State, Opened: nanos(r.Opened), Due: nanos(r.Due), Unfinished: number(r.Open), Doc: string(r.Doc),
+	}}
 	for i, doc := range records {
-		rows[i] = runRecordRow{Run: r.ID, Seq: seq + int64(i), Doc: string(doc)}
+		j.records = append(j.records, runRecordRow{Run: r.ID, Seq: seq + int64(i), Doc: string(doc)})
 	}
-	err := s.audit.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	s.runs.mu.Lock()
+	s.runs.waiting = append(s.runs.waiting, j)
+	if !s.runs.busy {
+		s.runs.busy = true
+		go s.commitRuns(context.WithoutCancel(ctx)) // ends when nobody waits any more
+	}
+	s.runs.mu.Unlock()
+	<-j.done
+	return wrap(j.err, "run "+r.ID)
+}
+
+// runJob is a SaveRun that waits to be committed.
+type runJob struct {
+	fence   uint64
+	row     runRow
+	plan    string
+	records []runRecordRow
+	err     error
+	done    chan struct{}
+}
+
+// runQueue gathers those that wait while others are committed: they share the next commit, which is
+// what takes the time.
+type runQueue struct {
+	mu      sync.Mutex
+	waiting []*runJob
+	busy    bool
+}
+
+// commitRuns commits what waits, until nothing does.
+func (s *Store) commitRuns(ctx context.Context) {
+	for {
+		s.runs.mu.Lock()
+		jobs := s.runs.waiting
+		s.runs.waiting = nil
+		s.runs.busy = len(jobs) > 0
+		s.runs.mu.Unlock()
+		if len(jobs) == 0 {
+			return
+		}
+		if err := s.commitTogether(ctx, jobs); err != nil && len(jobs) > 1 {
+			for _, j := range jobs { // one of them is at fault
+				j.err = s.commitTogether(ctx, []*runJob{j})
+			}
+		} else {
+			for _, j := range jobs {
+				j.err = err
+			}
+		}
+		for _, j := range jobs {
+			close(j.done)
+		}
+	}
+}
+
+func (s *Store) commitTogether(ctx context.Context, jobs []*runJob) error {
+	return s.audit.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		var held int64
 		query := "SELECT fence FROM run_holder WHERE one = 1"
 		if s.pg {
@@ -76,43 +139,58 @@ func (s *Store) SaveRun(ctx context.Context, fence uint64, r Run, seq int64, rec
 		if err := tx.NewRaw(query).Scan(ctx, &held); err != nil {
 			return err
 		}
-		if uint64(held) != fence {
-			return ErrFenced
-		}
-		if err := saveRunRow(ctx, tx, row); err != nil {
-			return err
-		}
-		if len(rows) == 0 {
-			return nil
-		}
-		res, err := tx.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Exec(ctx)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err == nil && n != int64(len(rows)) {
-			return ErrConflict
+		for _, j := range jobs {
+			if uint64(held) != j.fence {
+				return ErrFenced
+			}
+			if err := saveRun(ctx, tx, j); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	return wrap(err, "run "+r.ID)
 }
 
-func saveRunRow(ctx context.Context, tx bun.Tx, row *runRow) error {
-	if row.Plan == "" {
-		r, err := tx.NewUpdate().Model(row).Column("state", "due", "unfinished", "doc").WherePK().Exec(ctx)
-		return changed(r, err, "run "+row.ID)
+func saveRun(ctx context.Context, tx bun.Tx, j *runJob) error {
+	if j.plan == "" {
+		r, err := tx.NewUpdate().Model(&j.row).Column("state", "due", "unfinished", "doc").WherePK().Exec(ctx)
+		if err := changed(r, err, "run "+j.row.ID); err != nil {
+			return err
+		}
+	} else {
+		_, err := tx.NewInsert().Model(&j.row).On("CONFLICT (id) DO UPDATE").
+			Set("state = EXCLUDED.state").Set("due = EXCLUDED.due").Set("unfinished = EXCLUDED.unfinished").Set("doc = EXCLUDED.doc").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.NewInsert().Model(&runPlanRow{Run: j.row.ID, Doc: j.plan}).On("CONFLICT (run) DO UPDATE").Set("doc = EXCLUDED.doc").Exec(ctx)
+		if err != nil {
+			return err
+		}
 	}
-	_, err := tx.NewInsert().Model(row).On("CONFLICT (id) DO UPDATE").
-		Set("state = EXCLUDED.state").Set("due = EXCLUDED.due").Set("unfinished = EXCLUDED.unfinished").
-		Set("plan = EXCLUDED.plan").Set("doc = EXCLUDED.doc").Exec(ctx)
-	return err
+	if len(j.records) == 0 {
+		return nil
+	}
+	res, err := tx.NewInsert().Model(&j.records).On("CONFLICT DO NOTHING").Exec(ctx)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err == nil && n != int64(len(j.records)) {
+		return ErrConflict
+	}
+	return nil
 }
 
 // Run returns one run.
 func (s *Store) Run(ctx context.Context, id string) (Run, error) {
 	var row runRow
-	err := s.audit.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx)
+	err := selectRuns(s.audit, &row).Where("id = ?", id).Scan(ctx)
 	return row.run(), wrap(err, "run "+id)
+}
+
+// selectRuns reads runs with their plans.
+func selectRuns(db *bun.DB, into any) *bun.SelectQuery {
+	return db.NewSelect().Model(into).ColumnExpr("run_row.*").ColumnExpr("p.doc AS plan").Join("JOIN run_plans AS p ON p.run = run_row.id")
 }
 
 // RunQuery selects runs.
@@ -125,7 +203,7 @@ type RunQuery struct {
 // Runs lists runs, the one that was opened last first.
 func (s *Store) Runs(ctx context.Context, q RunQuery) ([]Run, error) {
 	var rows []runRow
-	sel := s.audit.NewSelect().Model(&rows).OrderExpr("opened DESC, id DESC")
+	sel := selectRuns(s.audit, &rows).OrderExpr("opened DESC, id DESC")
 	if q.Incident != "" {
 		sel = sel.Where("incident = ?", q.Incident)
 	}

@@ -9,12 +9,17 @@ CREATE TABLE runs (
     opened BIGINT NOT NULL,
     due BIGINT NOT NULL,
     unfinished BIGINT NOT NULL,
-    plan TEXT NOT NULL,
     doc TEXT NOT NULL
 );
 CREATE INDEX runs_opened ON runs (opened, id);
 CREATE INDEX runs_incident ON runs (incident, opened);
 CREATE INDEX runs_unfinished ON runs (unfinished, opened);
+
+-- What of a run is written once, apart from what is written at each of its steps.
+CREATE TABLE run_plans (
+    run TEXT PRIMARY KEY,
+    doc TEXT NOT NULL
+);
 
 CREATE TABLE run_records (
     run TEXT NOT NULL,
@@ -34,4 +39,5 @@ INSERT INTO run_holder (one, fence, stopped) VALUES (1, 0, '');
 -- +goose Down
 DROP TABLE run_holder;
 DROP TABLE run_records;
+DROP TABLE run_plans;
 DROP TABLE runs;
