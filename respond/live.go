@@ -20,6 +20,7 @@ type live struct {
 	machine *cacao.Machine // while it runs
 	records []Record       // not kept yet
 	fresh   bool           // the journal has nothing of it yet
+	kept    State          // as the journal has it
 	opening *message       // that it came to be with
 
 	in      chan message
@@ -102,8 +103,12 @@ func (e *Engine) start(r *Run) error {
 // admit gives a run its goroutine, or returns the one that it has. A run that is new comes with the
 // message that opens it, which is answered when the run is kept.
 func (e *Engine) admit(r *Run, opening *message) (*live, error) {
+	kept := r.State
+	if opening != nil {
+		kept = ""
+	}
 	l := &live{
-		e: e, run: r, fresh: opening != nil, opening: opening, in: make(chan message), results: make(chan outcome), gone: make(chan struct{}), doing: map[string]context.CancelFunc{},
+		e: e, run: r, fresh: opening != nil, opening: opening, kept: kept, in: make(chan message), results: make(chan outcome), gone: make(chan struct{}), doing: map[string]context.CancelFunc{},
 	}
 	if r.work == nil {
 		r.work = map[string]*work{}
@@ -175,8 +180,8 @@ func (l *live) loop() {
 			answer.reply <- reply{l.run.clone(), errors.Join(failed, err)}
 			answer, failed = nil, nil
 		}
-		if err != nil && (errors.Is(err, ErrFenced) || l.e.ctx.Err() != nil || l.run.State != Running) {
-			l.leave()
+		if err != nil && (errors.Is(err, ErrFenced) || l.e.ctx.Err() != nil || l.kept != Running) {
+			l.leave() // who asked for the change is told that it was not made
 			return
 		}
 		if err == nil {
@@ -187,7 +192,7 @@ func (l *live) loop() {
 			l.e.o.Log.Error("a run was not kept and waits; it is tried again", "run", l.run.ID, "error", err)
 			l.unbegin(begin)
 		}
-		if l.run.State != Running && len(l.doing) == 0 && !found {
+		if err == nil && l.run.State != Running && len(l.doing) == 0 && !found {
 			l.leave()
 			return
 		}
@@ -268,7 +273,7 @@ func (l *live) save() error {
 	if err := l.e.o.Journal.Save(context.WithoutCancel(l.e.ctx), l.e.fence, k, l.records); err != nil {
 		return fmt.Errorf("keeping run %s: %w", l.run.ID, err)
 	}
-	l.fresh, l.records = false, nil
+	l.fresh, l.records, l.kept = false, nil, l.run.State
 	l.e.o.Changed(l.run.clone())
 	return nil
 }

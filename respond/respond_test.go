@@ -56,13 +56,13 @@ func (m *memory) Save(_ context.Context, fence uint64, k Kept, records []Record)
 	if k.Plan == nil {
 		k.Plan = m.runs[k.ID].Plan
 	}
-	m.runs[k.ID] = k
 	for _, r := range records {
 		if n := len(m.records[k.ID]); r.Seq != int64(n+1) {
 			return fmt.Errorf("record %d after %d", r.Seq, n)
 		}
 		m.records[k.ID] = append(m.records[k.ID], r)
 	}
+	m.runs[k.ID] = k
 	return nil
 }
 
@@ -314,7 +314,10 @@ func (r *rig) until(t testing.TB, id, what string, is func(Run) bool) Run {
 	}
 	run, _ := r.Get(ctx, id)
 	records, _ := r.Records(ctx, id)
-	t.Fatalf("the run does not come to be %s: %+v\n%+v", what, run, records)
+	for _, l := range records {
+		t.Logf("%d %s %s %s", l.Seq, l.What, l.Task, l.Text)
+	}
+	t.Fatalf("the run does not come to be %s: it is %s, asks %v", what, run.State, run.Asks)
 	return Run{}
 }
 

@@ -265,6 +265,7 @@ func (l *live) begin(b begun) {
 
 // unbegin forgets intents that could not be kept, so that they are written anew.
 func (l *live) unbegin(list []begun) {
+	had := len(l.records)
 	for _, b := range list {
 		if !b.again {
 			delete(l.run.work, b.task.ID)
@@ -274,7 +275,8 @@ func (l *live) unbegin(list []begun) {
 			l.records = slices.DeleteFunc(l.records, func(r Record) bool { return r.What == "intent" && r.Task == b.task.ID })
 		}
 	}
-	for i := range l.records { // without gaps
+	l.run.seq -= int64(had - len(l.records)) // their numbers have no gaps
+	for i := range l.records {
 		l.records[i].Seq = l.run.seq - int64(len(l.records)-1-i)
 	}
 }
