@@ -95,15 +95,15 @@ func (s *server) openRespond(ctx context.Context) error {
 	if err != nil {
 		s.log.Error("a playbook has mistakes and cannot be run: picket playbook validate tells them", "error", err)
 	}
-	s.answers = make(chan struct{}, 1)
+	cfg := s.cfg.Respond.config()
+	if err := cfg.Check(lib); err != nil {
+		return &Error{Err: err, Hint: "picket playbook list names the playbooks; directories of them are respond.playbooks in picket.yaml", Code: ExitConfig}
+	}
 	s.respond, err = respond.New(ctx, respond.Options{
 		Log: s.part("respond"), Registerer: s.reg, Journal: NewJournal(s.state), Incidents: known1{s.state}, Executor: s.executor,
-		Library: lib, Config: s.cfg.Respond.config(),
+		Library: lib, Config: cfg,
 	})
-	if err != nil {
-		return &Error{Err: err, Code: ExitConfig}
-	}
-	return nil
+	return err
 }
 
 // known1 tells the engine of incidents.

@@ -95,7 +95,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		o.Changed = func(Run) {}
 	}
 	o.Config = o.Config.withDefaults()
-	if err := o.Config.check(o.Library); err != nil {
+	if err := o.Config.Check(o.Library); err != nil {
 		return nil, err
 	}
 	e := &Engine{

@@ -64,8 +64,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check says what is wrong with the rules.
-func (c Config) check(l *Library) error {
+// Check says what is wrong with the rules.
+func (c Config) Check(l *Library) error {
 	seen := map[string]bool{}
 	for i, r := range c.Rules {
 		if err := r.Check(); err != nil {
