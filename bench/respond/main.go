@@ -55,7 +55,9 @@ func (x *executor) Do(_ context.Context, r *action.Request) (*action.Result, err
 	return &action.Result{ID: r.ID, State: action.Done, At: time.Now()}, nil
 }
 
-func (x *executor) Verify(context.Context, *action.Request) (bool, string, error) { return true, "", nil }
+func (x *executor) Verify(context.Context, *action.Request) (bool, string, error) {
+	return true, "", nil
+}
 
 func (x *executor) Undo(_ context.Context, r *action.Request) (*action.Result, error) {
 	return &action.Result{ID: r.ID, State: action.Undone}, nil
