@@ -57,15 +57,16 @@ func (o *order) byHand(cmd *cacao.Command) ([]Act, error) {
 	if a := o.p.Agents[o.step.Agent]; a != nil {
 		agent = a.Name
 	}
-	said := fmt.Sprintf("Run this %s command on %s:\n%s", cmd.Type, agent, text)
+	var said strings.Builder
+	fmt.Fprintf(&said, "Run this %s command on %s:\n%s", cmd.Type, agent, text)
 	for _, name := range references(text) {
 		value := "(not known yet)"
 		if v, err := o.vars.Get(name); err == nil {
 			value = fmt.Sprintf("%q", v.Value.Text)
 		}
-		said += fmt.Sprintf("\nwhere %s is %s", name, value)
+		fmt.Fprintf(&said, "\nwhere %s is %s", name, value)
 	}
-	return []Act{{Kind: Manual, Class: action.Observe, Text: said, Digest: sum([]byte(cmd.Type), []byte(text))}}, nil
+	return []Act{{Kind: Manual, Class: action.Observe, Text: said.String(), Digest: sum([]byte(cmd.Type), []byte(text))}}, nil
 }
 
 // references returns the names of the variables in a text, each once.

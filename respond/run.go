@@ -252,7 +252,7 @@ func (l *live) begin(b begun) {
 		for n, i := range b.work.Items {
 			o := outcome{task: b.task.ID, item: i, last: n == len(b.work.Items)-1}
 			if i.Result == nil {
-				o.result = l.e.carryOut(ctx, l, b, i, &o)
+				o.result = l.e.carryOut(ctx, b, i, &o)
 			}
 			select {
 			case l.results <- o:
@@ -282,7 +282,7 @@ func (l *live) unbegin(list []begun) {
 }
 
 // carryOut does one act, or, where it may have been done before, looks first.
-func (e *Engine) carryOut(ctx context.Context, l *live, b begun, i *item, o *outcome) *action.Result {
+func (e *Engine) carryOut(ctx context.Context, b begun, i *item, o *outcome) *action.Result {
 	r := i.Request
 	unknown := func(why string) *action.Result {
 		return &action.Result{ID: r.ID, State: action.Unknown, Detail: why, At: e.o.Now().UTC()}
