@@ -78,7 +78,7 @@ const (
 )
 
 // Failure says which step failed and why.
-type Failure struct {
+type Failure struct { //nolint:errname // it is where a run failed first, and an error where one is wanted
 	Step  string `json:"step"`
 	Cause string `json:"cause"`
 }

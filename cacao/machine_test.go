@@ -140,8 +140,11 @@ func TestMachine(t *testing.T) {
 			"start": start("p"), "p": {Type: cacao.ParallelStep, Timeout: 7, NextSteps: []string{"a", "b"}, OnCompletion: "end"}, "end": end(),
 			"a": act("x", "ea"), "ea": end(), "b": act("y", "eb"), "eb": end(),
 		}), map[string]cacao.Outcome{"deadline": {}}, []string{"deadline", "failed p: ACTION_TIMEOUT: it was not done within 7 ms"}},
-		{"what is not in out_args is not assigned", flow(cacao.Variables{"__x__": text("")}, map[string]*cacao.Step{"start": start("a"), "end": end(), "a": act("x", "end")}),
-			map[string]cacao.Outcome{"x": {Vars: map[string]string{"__x__": "1"}}}, []string{"x", "failed a: variable __x__ is not in out_args"}},
+		{
+			"what is not in out_args is not assigned", flow(cacao.Variables{"__x__": text("")}, map[string]*cacao.Step{"start": start("a"), "end": end(), "a": act("x", "end")}),
+			map[string]cacao.Outcome{"x": {Vars: map[string]string{"__x__": "1"}}},
+			[]string{"x", "failed a: variable __x__ is not in out_args"},
+		},
 		{"an action without commands is a person's", flow(nil, map[string]*cacao.Step{"start": start("a"), "end": end(), "a": {Type: cacao.ActionStep, Description: "call them", OnCompletion: "end"}}), nil, []string{"call them", "end"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
