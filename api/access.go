@@ -33,7 +33,22 @@ var access = map[string]grant{
 	"GET /api/v1/stream":            {role: Viewer},
 	"GET /metrics":                  {role: Viewer, loopback: true},
 
-	"PATCH /api/v1/incidents/{id}": {role: Analyst},
+	"GET /api/v1/playbooks":         {role: Viewer},
+	"GET /api/v1/playbooks/{name}":  {role: Viewer},
+	"GET /api/v1/runs":              {role: Viewer},
+	"GET /api/v1/runs/{id}":         {role: Viewer},
+	"GET /api/v1/runs/{id}/records": {role: Viewer},
+	"GET /api/v1/respond":           {role: Viewer},
+
+	"PATCH /api/v1/incidents/{id}":           {role: Analyst},
+	"POST /api/v1/playbooks/{name}/plan":     {role: Analyst}, // asks agents
+	"POST /api/v1/playbooks/{name}/simulate": {role: Analyst},
+	"POST /api/v1/runs":                      {role: Analyst},
+	"POST /api/v1/runs/{id}/approve":         {role: Analyst},
+	"POST /api/v1/runs/{id}/reject":          {role: Analyst},
+	"POST /api/v1/runs/{id}/answer":          {role: Analyst},
+	"POST /api/v1/runs/{id}/undo":            {role: Analyst},
+	"PUT /api/v1/respond":                    {role: Analyst},
 
 	"GET /api/v1/actions":              {role: Viewer},
 	"GET /api/v1/actions/{id}":         {role: Viewer},

@@ -11,11 +11,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"picket/respond"
 )
 
 // Options sets up a Server. The zero value of each field is a sensible default.
@@ -97,6 +100,8 @@ func New(deps Deps, opt Options) (*Server, error) {
 	s.fleetRoutes(doc)
 	s.actionRoutes(doc)
 	s.accountRoutes(doc)
+	s.playbookRoutes(doc)
+	s.runRoutes(doc)
 	return s, s.plainRoutes(doc.OpenAPI())
 }
 
@@ -114,12 +119,25 @@ func openAPI(version string) huma.Config {
 	c.RejectUnknownQueryParameters = true
 	format := huma.Format{Marshal: marshal, Unmarshal: huma.DefaultJSONFormat.Unmarshal}
 	c.Formats = map[string]huma.Format{"application/json": format, "json": format}
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token":   {Type: "http", Scheme: "bearer"},
 		"session": {Type: "apiKey", In: "cookie", Name: cookieName},
 	}
 	c.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 	return c
+}
+
+// schemaName tells the plan of a run from that of one act.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == reflect.TypeFor[respond.Plan]() {
+		return "Run" + name
+	}
+	return name
 }
 
 // recorder is the mux that huma registers its routes on.

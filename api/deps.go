@@ -21,6 +21,7 @@ type Deps struct {
 	Actions   Actions
 	Accounts  Accounts
 	Audit     Audit // nil keeps no audit log
+	Runs      Runs  // nil runs no playbooks
 }
 
 func (d Deps) validate() error {

@@ -2,12 +2,16 @@ package cacao
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/gowebpki/jcs"
 )
 
 // Timestamp is a time as a document writes it.
@@ -159,6 +163,20 @@ func changedList(raw, before, after []any) []any {
 		}
 	}
 	return out
+}
+
+// Hash returns the SHA-256 of the playbook in canonical form (RFC 8785), in lower-case hex: the same
+// for the same content, however it was written.
+func (p *Playbook) Hash() (string, error) {
+	data, err := json.Marshal(p)
+	if err == nil {
+		data, err = jcs.Transform(data)
+	}
+	if err != nil {
+		return "", fmt.Errorf("playbook %s: %w", p.ID, err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // Runnable says why the playbook must not be run at a time, or nil: it was revoked, or the time is

@@ -37,6 +37,7 @@ type Config struct {
 	Stream   Stream        `yaml:"stream" doc:"the way from agents to the server"`
 	Store    Store         `yaml:"store" doc:"where events and state are kept"`
 	Incident Incident      `yaml:"incident" doc:"how findings become incidents"`
+	Respond  Respond       `yaml:"respond" doc:"what is done about incidents: docs/playbooks.md"`
 	Sink     []sink.Config `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
 	API      API           `yaml:"api" doc:"the page and the API"`
 
@@ -118,6 +119,7 @@ func Default() *Config {
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
 		},
 		Incident: Incident{Window: Duration(30 * time.Minute)},
+		Respond:  Respond{Playbooks: []string{"/etc/picket/playbooks"}, Approval: Duration(time.Hour), Approvers: 1},
 		API:      API{Listen: "127.0.0.1:7420"},
 	}
 }
@@ -187,7 +189,7 @@ func (c *Config) Complete() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.Data = abs
-	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions, c.Policy.Files} { // the programs that picket run starts work elsewhere
+	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions, c.Policy.Files, c.Respond.Playbooks} { // the programs that picket run starts work elsewhere
 		for i, dir := range dirs {
 			if dirs[i], err = filepath.Abs(dir); err != nil {
 				return fmt.Errorf("configuration: %w", err)
@@ -259,6 +261,9 @@ func (c *Config) validate() (key, msg string) {
 	}
 	if c.Incident.Window < Duration(time.Minute) {
 		return "incident.window", "want at least 1m"
+	}
+	if key, msg := c.Respond.validate(); key != "" {
+		return key, msg
 	}
 	return c.validateSinks()
 }

@@ -5,8 +5,6 @@ import (
 	"io"
 	"reflect"
 	"strings"
-
-	"picket/sink"
 )
 
 // WriteDefault writes a picket.yaml with every key, its meaning and its default.
@@ -43,21 +41,21 @@ func (p *docWriter) section(v reflect.Value, indent string) {
 		case fv.Kind() == reflect.Struct:
 			p.line("%s%s:\n", indent, name)
 			p.section(fv, indent+"  ")
-		case name == "sink":
-			p.line("sink: []\n# for example:\n")
-			p.example(reflect.TypeFor[sink.Config]())
+		case fv.Kind() == reflect.Slice && fv.Type().Elem().Kind() == reflect.Struct:
+			p.line("%s%s: []\n%s# for example:\n", indent, name, indent)
+			p.example(fv.Type().Elem(), indent)
 		default:
 			p.line("%s%s: %s\n", indent, name, yamlValue(fv))
 		}
 	}
 }
 
-// example writes the keys of one sink as comments.
-func (p *docWriter) example(t reflect.Type) {
-	lead := "#  - "
+// example writes the keys of one item of a list as comments.
+func (p *docWriter) example(t reflect.Type, indent string) {
+	lead := indent + "#  - "
 	for f := range t.Fields() {
 		p.line("%s%s: # %s\n", lead, f.Tag.Get("yaml"), f.Tag.Get("doc"))
-		lead = "#    "
+		lead = indent + "#    "
 	}
 }
 

@@ -21,6 +21,8 @@ import (
 	"picket/api"
 	"picket/event"
 	"picket/incident"
+	"picket/respond"
+	"picket/respond/action"
 	"picket/sink"
 	"picket/store/events"
 	"picket/store/state"
@@ -47,6 +49,12 @@ type server struct {
 	api    *api.Server
 	rules  *ruleList
 
+	respond  *respond.Engine
+	executor action.Executor // the agents
+	answerMu sync.Mutex
+	answer   map[string]event.Incident // changed, for the rules of respond
+	answers  chan struct{}
+
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
 	changed    map[string]event.Incident // not kept yet
@@ -59,7 +67,7 @@ type server struct {
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
-		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1),
+		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
@@ -71,7 +79,8 @@ func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	return s.run(ctx)
 }
 
-// open builds the parts from the end of the way to its start.
+// open builds the parts from the end of the way to its start; the engine of playbooks goes on with its
+// runs at once, and finds the way to agents open.
 func (s *server) open(ctx context.Context, undo *cleanup) error {
 	dir := s.cfg.dir("server")
 	if err := makeDir(dir, 0); err != nil {
@@ -100,10 +109,6 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 	if err := s.openIncidents(ctx); err != nil {
 		return err
 	}
-	if err := s.openAPI(ctx); err != nil {
-		return err
-	}
-	undo.add("api", s.api.Close)
 	if s.ca, err = stream.OpenCA(filepath.Join(dir, "ca"), s.cfg.Stream.Names); err != nil {
 		return err
 	}
@@ -119,6 +124,17 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 		return &Error{Err: err, Hint: "the address is stream.listen in picket.yaml", Code: ExitHost}
 	}
 	undo.add("stream", s.hub.Close)
+	s.executor = action.Remote{Ask: func(ctx context.Context, c action.Command) (action.Answer, error) {
+		return actions{s}.Ask(ctx, c.Request.Target.Host, c)
+	}}
+	if err := s.openRespond(ctx); err != nil {
+		return err
+	}
+	undo.add("respond", s.respond.Close)
+	if err := s.openAPI(ctx); err != nil {
+		return err
+	}
+	undo.add("api", s.api.Close)
 	return nil
 }
 
@@ -209,7 +225,7 @@ func (s *server) openAPI(ctx context.Context) error {
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: audit{s.state},
+		Fleet: s.fleet, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: audit{s.state}, Runs: s.respond,
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,
@@ -261,6 +277,7 @@ func (s *server) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })
+	g.Go(func() error { return s.answerIncidents(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -420,6 +437,7 @@ func (s *server) keepIncident(ctx context.Context, inc event.Incident) error {
 		return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
 	}
 	s.api.PublishIncident(inc)
+	s.toAnswer(inc)
 	return nil
 }
 

@@ -51,7 +51,7 @@ type CLI struct {
 	Policy     policyCmd     `cmd:"" help:"Say what workloads may do, and stop the rest in the kernel."`
 	Action     actionCmd     `cmd:"" help:"Act on a host by hand: hold workloads, end them, and take that back."`
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
-	Playbook   playbookCmd   `cmd:"" help:"Check, show, sign and verify CACAO playbooks."`
+	Playbook   playbookCmd   `cmd:"" help:"Plan, run and undo playbooks for incidents; check and sign them."`
 	Replay     replayCmd     `cmd:"" help:"Run the rules over recorded events, of Picket or of other programs."`
 	Scan       scanCmd       `cmd:"" help:"Say what model files would do to the program that loads them."`
 	Lab        labCmd        `cmd:"" help:"Attack a sandbox on this host and see what Picket sees."`
@@ -83,7 +83,7 @@ var examples = map[string]string{
 	"hunt":            "picket hunt weights\npicket hunt 'process.name:curl class:net' --since 6h\npicket hunt 'ai.workload.kind:inference | stats by (process.name) count()' --output json",
 	"rule":            "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
 	"threats":         "picket threats\npicket threats DX01 MT04\npicket threats --by attack\npicket threats --coverage dark --output json | jq -r '.[].gap' | sort | uniq -c",
-	"playbook":        "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json",
+	"playbook":        "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json\npicket playbook plan contain-weights 3f2a\npicket playbook run contain-weights 3f2a --reason 'weights leave'\npicket playbook undo 9c1e",
 	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off",
 	"action":          "picket action freeze --cgroup /system.slice/ollama.service --for 10m --reason 'odd reads'\npicket action kill --pid 4711 --lineage --dry-run\npicket action isolate --container 3f2a9c… --host gpu-node-7\npicket action list\npicket action undo k3v9…",
 	"action freeze":   "picket action freeze --cgroup /system.slice/ollama.service --for 10m\npicket action freeze --pid 4711 --lineage --dry-run\npicket action freeze --container 3f2a9c… --host gpu-node-7 --incident 5d1c… --output json",

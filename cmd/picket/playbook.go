@@ -23,6 +23,17 @@ type playbookCmd struct {
 	Show     playbookShowCmd     `cmd:"" help:"Show the steps of a playbook as a tree."`
 	Sign     playbookSignCmd     `cmd:"" help:"Add a signature to a playbook and print it."`
 	Verify   playbookVerifyCmd   `cmd:"" help:"Check the signatures of a playbook against keys that you trust."`
+	List     playbookListCmd     `cmd:"" help:"List the playbooks that the server can run."`
+	Plan     playbookPlanCmd     `cmd:"" help:"Say what a playbook would do about an incident. Nothing is done."`
+	Run      playbookRunCmd      `cmd:"" help:"Ask for a run of a playbook. What cannot be taken back waits for another person."`
+	Approve  playbookApproveCmd  `cmd:"" help:"Approve the plan of a run."`
+	Reject   playbookRejectCmd   `cmd:"" help:"Reject the plan of a run, or end a run."`
+	Answer   playbookAnswerCmd   `cmd:"" help:"Answer a question of a run."`
+	Undo     playbookUndoCmd     `cmd:"" help:"Take back what a run did."`
+	History  playbookHistoryCmd  `cmd:"" help:"List runs, the latest first."`
+	ShowRun  playbookShowRunCmd  `cmd:"" name:"show-run" help:"Tell what happened in a run."`
+	Simulate playbookSimulateCmd `cmd:"" help:"Say what a playbook would have done about past incidents."`
+	Stop     playbookStopCmd     `cmd:"" help:"Stop all acts of all runs at once, or let them go on."`
 }
 
 type playbookValidateCmd struct {

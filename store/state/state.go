@@ -49,6 +49,7 @@ type Store struct {
 	read  *bun.DB
 	audit *bun.DB // SQLite: a file of its own that is synced at each commit
 	pg    bool
+	runs  runQueue
 }
 
 // Open opens the state and brings its tables to this version.

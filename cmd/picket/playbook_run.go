@@ -1,0 +1,398 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"picket/api"
+	"picket/api/client"
+	"picket/node"
+	"picket/respond"
+)
+
+// respondFlags are those of commands that ask the server about playbooks.
+type respondFlags struct {
+	outputFlag
+	serverFlags
+}
+
+type playbookListCmd struct{ respondFlags }
+
+func (c *playbookListCmd) Run(a *app) error {
+	cl, err := a.client(c.serverFlags)
+	if err != nil {
+		return err
+	}
+	list, err := cl.Playbooks(a.ctx)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return a.printJSON(list)
+	}
+	rows := make([][]string, len(list))
+	for i, p := range list {
+		rows[i] = []string{p.Name, strings.Join(p.Activities, ","), p.Hash[:12], a.fit(p.Title, 70)}
+	}
+	a.table([]string{"NAME", "ACTIVITIES", "HASH", "TITLE"}, rows)
+	return nil
+}
+
+// playbookArgs name a playbook and an incident.
+type playbookArgs struct {
+	Playbook string            `arg:"" help:"The playbook's name: picket playbook list."`
+	Incident string            `arg:"" help:"The incident's id, or how it begins."`
+	Set      map[string]string `placeholder:"NAME=VALUE" help:"Values for the playbook's variables. May be given several times."`
+}
+
+type playbookPlanCmd struct {
+	respondFlags
+	playbookArgs
+}
+
+func (c *playbookPlanCmd) Run(a *app) error {
+	cl, err := a.client(c.serverFlags)
+	if err != nil {
+		return err
+	}
+	inc, err := findIncident(a, cl, c.Incident)
+	if err != nil {
+		return err
+	}
+	plan, err := cl.Plan(a.ctx, c.Playbook, api.PlanQuery{Incident: inc.ID, Values: c.Set})
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return a.printJSON(plan)
+	}
+	a.showRunPlan(&plan)
+	return nil
+}
+
+// showRunPlan prints what would be done to what.
+func (a *app) showRunPlan(p *respond.Plan) {
+	a.printf("%s\n%s, for incident %s\nplan %s\n\n", a.colour("1", printable(p.Name, false)), p.Class, p.Incident, p.Hash)
+	when := ""
+	for _, act := range p.Acts {
+		if now := strings.Join(act.When, ", and "); now != when {
+			when = now
+			a.printf("If %s:\n", printable(now, false))
+		}
+		a.printf("  %-11s %-10s %s\n", act.Class, act.Kind, printable(act.Name+": "+what(&act), false))
+		for _, line := range act.Effects {
+			a.printf("              %s\n", printable(line, false))
+		}
+		for i, line := range act.Hits {
+			if i == 10 {
+				a.printf("              … %d more\n", len(act.Hits)-i)
+				break
+			}
+			a.printf("              hits %s\n", printable(short(line, 100), false))
+		}
+		for _, line := range []struct{ head, text string }{{"taken back: ", act.Undo}, {"not known yet: ", act.Open}, {"gone: ", act.Gone}, {"not planned: ", act.Error}} {
+			if line.text != "" {
+				a.printf("              %s%s\n", line.head, printable(line.text, false))
+			}
+		}
+	}
+	for _, q := range p.Questions {
+		a.printf("\nIt asks: %s\n", printable(q.Text, false))
+	}
+}
+
+// what tells an act's target in one line.
+func what(act *respond.Act) string {
+	text := act.Text
+	if text == "" {
+		text = respond.Describe(act.Target, act.Params)
+	}
+	if act.TTL > 0 {
+		text += ", for " + act.TTL.String()
+	}
+	return text
+}
+
+type playbookRunCmd struct {
+	respondFlags
+	playbookArgs
+	Reason string        `help:"Why; it stands in the run and in the audit log."`
+	Hash   string        `help:"Of the plan that you saw. If it is another now, nothing is done."`
+	Wait   time.Duration `help:"Wait so long for its end, or until it waits for a person."`
+}
+
+func (c *playbookRunCmd) Run(a *app) error {
+	cl, err := a.client(c.serverFlags)
+	if err != nil {
+		return err
+	}
+	inc, err := findIncident(a, cl, c.Incident)
+	if err != nil {
+		return err
+	}
+	run, err := cl.RequestRun(a.ctx, api.RunRequest{Playbook: c.Playbook, Incident: inc.ID, Values: c.Set, Reason: c.Reason, Hash: c.Hash})
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(c.Wait); run.State == respond.Running && len(run.Asks) == 0 && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		if run, err = cl.Run(a.ctx, run.ID); err != nil {
+			return err
+		}
+	}
+	return a.showRun(c.outputFlag, run, nil)
+}
+
+// showRun prints a run. One that failed is a failure of the command.
+func (a *app) showRun(o outputFlag, r respond.Run, records []respond.Record) error {
+	var err error
+	if r.State == respond.Failed {
+		err = &node.Error{Err: fmt.Errorf("run %s failed: %s", r.ID[:8], r.Failure), Code: node.ExitFailure}
+	}
+	if o.json() {
+		type whole struct {
+			respond.Run
+			Records []respond.Record `json:"records,omitempty"`
+		}
+		if perr := a.printJSON(whole{r, records}); perr != nil {
+			return perr
+		}
+		return err
+	}
+	a.printf("run %s: %s\n%s for incident %s, asked for by %s\nplan %s\n", r.ID[:8], r.State, printable(r.Plan.Name, false), r.Incident[:min(8, len(r.Incident))], printable(r.By, false), r.Plan.Hash)
+	for _, p := range r.Approvals {
+		a.printf("approved by %s at %s\n", printable(p.By, false), p.At.Local().Format(time.DateTime))
+	}
+	if r.State == respond.Waiting || r.State == respond.Suggested {
+		a.printf("It waits for approval. To approve this plan: picket playbook approve %s --hash %s\n", r.ID[:8], r.Plan.Hash)
+	}
+	for _, q := range r.Asks {
+		a.printf("\nIt asks: %s\n  picket playbook answer %s --yes, or --no\n", printable(q.Text, true), r.ID[:8])
+		if len(r.Asks) > 1 {
+			a.printf("  with --task %s\n", q.Task)
+		}
+	}
+	for _, h := range r.Holds {
+		a.printf("holds until %s: %s %s\n", h.Until.Local().Format(time.DateTime), h.Request.Kind, printable(respond.Describe(h.Request.Target, nil), false))
+	}
+	if len(records) > 0 {
+		a.printf("\n")
+	}
+	for _, l := range records {
+		a.printf("%s  %-8s %s%s\n", l.Time.Local().Format("15:04:05.000"), l.What, printable(who(l.Who), false), printable(l.Text, false))
+	}
+	return err
+}
+
+func who(name string) string {
+	if name == "" {
+		return ""
+	}
+	return name + ": "
+}
+
+type playbookHistoryCmd struct {
+	respondFlags
+	Incident string `help:"Only runs for this incident."`
+	Limit    int    `default:"50" help:"At most so many."`
+}
+
+func (c *playbookHistoryCmd) Run(a *app) error {
+	cl, err := a.client(c.serverFlags)
+	if err != nil {
+		return err
+	}
+	id := ""
+	if c.Incident != "" {
+		inc, err := findIncident(a, cl, c.Incident)
+		if err != nil {
+			return err
+		}
+		id = inc.ID
+	}
+	list, err := cl.Runs(a.ctx, id, c.Limit)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return a.printJSON(list)
+	}
+	rows := make([][]string, len(list))
+	for i, r := range list {
+		state := string(r.State)
+		if len(r.Asks) > 0 {
+			state += ", asks"
+		}
+		if len(r.Holds) > 0 {
+			state += ", holds"
+		}
+		rows[i] = []string{r.ID[:8], state, ago(r.Changed, time.Now()), r.By, r.Incident[:min(8, len(r.Incident))], a.fit(r.Plan.Name, 70)}
+	}
+	a.table([]string{"ID", "STATE", "CHANGED", "BY", "INCIDENT", "PLAYBOOK"}, rows)
+	return nil
+}
+
+// runArg names a run.
+type runArg struct {
+	respondFlags
+	ID string `arg:"" name:"run" help:"The run's id, or how it begins."`
+}
+
+// find reads the run that the argument names.
+func (c *runArg) find(a *app) (*client.Client, respond.Run, error) {
+	cl, err := a.client(c.serverFlags)
+	if err != nil {
+		return nil, respond.Run{}, err
+	}
+	r, err := cl.Run(a.ctx, c.ID)
+	if err == nil || !client.IsNotFound(err) {
+		return cl, r, err
+	}
+	list, err := cl.Runs(a.ctx, "", 500)
+	if err != nil {
+		return cl, r, err
+	}
+	var found []respond.Run
+	for _, r := range list {
+		if strings.HasPrefix(r.ID, c.ID) {
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return cl, r, fmt.Errorf("no run whose id begins with %q: picket playbook history lists them", c.ID)
+	case 1:
+		return cl, found[0], nil
+	}
+	return cl, r, fmt.Errorf("%d runs begin with %q: give more of the id", len(found), c.ID)
+}
+
+// change finds the run, changes it and prints what became of it.
+func (c *runArg) change(a *app, f func(*client.Client, respond.Run) (respond.Run, error)) error {
+	cl, r, err := c.find(a)
+	if err != nil {
+		return err
+	}
+	if r, err = f(cl, r); err != nil {
+		return err
+	}
+	return a.showRun(c.outputFlag, r, nil)
+}
+
+type playbookShowRunCmd struct{ runArg }
+
+func (c *playbookShowRunCmd) Run(a *app) error {
+	cl, r, err := c.find(a)
+	if err != nil {
+		return err
+	}
+	records, err := cl.Records(a.ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	return a.showRun(c.outputFlag, r, records)
+}
+
+type playbookApproveCmd struct {
+	runArg
+	Hash string `required:"" help:"Of the plan that you read; that plan is approved and no other."`
+}
+
+func (c *playbookApproveCmd) Run(a *app) error {
+	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) { return cl.ApproveRun(a.ctx, r.ID, c.Hash) })
+}
+
+type playbookRejectCmd struct {
+	runArg
+	Reason string `help:"Why."`
+}
+
+func (c *playbookRejectCmd) Run(a *app) error {
+	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) {
+		return cl.RejectRun(a.ctx, r.ID, c.Reason)
+	})
+}
+
+type playbookUndoCmd struct{ runArg }
+
+func (c *playbookUndoCmd) Run(a *app) error {
+	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) { return cl.UndoRun(a.ctx, r.ID) })
+}
+
+type playbookAnswerCmd struct {
+	runArg
+	Yes  bool              `xor:"answer" required:"" help:"It is so; it was done."`
+	No   bool              `xor:"answer" required:"" help:"It is not so; it was not done."`
+	Task string            `help:"Of the question, where the run asks several."`
+	Text string            `help:"Why."`
+	Set  map[string]string `placeholder:"NAME=VALUE" help:"Values for the variables that the question names."`
+}
+
+func (c *playbookAnswerCmd) Run(a *app) error {
+	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) {
+		return cl.AnswerRun(a.ctx, r.ID, api.RunAnswer{Task: c.Task, Yes: c.Yes, Text: c.Text, Values: c.Set})
+	})
+}
+
+type playbookStopCmd struct {
+	serverFlags
+	Release bool `help:"Let acts go on."`
+}
+
+func (c *playbookStopCmd) Run(a *app) error {
+	cl, err := a.client(c.serverFlags)
+	if err != nil {
+		return err
+	}
+	st, err := cl.StopRuns(a.ctx, !c.Release)
+	if err != nil {
+		return err
+	}
+	if st.Stopped == "" {
+		a.printf("Acts go on.\n")
+	} else {
+		a.printf("No run begins an act any more; %s stopped them. What holds is taken back as before. picket playbook stop --release lets them go on.\n", printable(st.Stopped, false))
+	}
+	return nil
+}
+
+type playbookSimulateCmd struct {
+	respondFlags
+	Playbook string `arg:"" help:"The playbook's name."`
+	Limit    int    `default:"100" help:"Over so many incidents, the latest first."`
+	Severity string `enum:",informational,low,medium,high,critical" default:"" help:"Only incidents so severe or worse."`
+}
+
+func (c *playbookSimulateCmd) Run(a *app) error {
+	cl, err := a.client(c.serverFlags)
+	if err != nil {
+		return err
+	}
+	list, err := cl.Incidents(a.ctx, client.IncidentFilter{Severity: c.Severity, Limit: c.Limit})
+	if err != nil {
+		return err
+	}
+	q := api.SimulateQuery{Incidents: []string{}}
+	for _, inc := range list.Items {
+		q.Incidents = append(q.Incidents, inc.ID)
+	}
+	sim, err := cl.Simulate(a.ctx, c.Playbook, q)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return a.printJSON(sim)
+	}
+	a.printf("%s over %d incidents, all branches counted:\n", printable(sim.Playbook, false), len(sim.Plans))
+	for kind, n := range sim.Acts {
+		a.printf("  %-10s %4d, %d of them for false positives\n", kind, n, sim.Benign[kind])
+	}
+	a.printf("  %d plans would have asked for approval\n", sim.Asked)
+	for _, p := range sim.Plans {
+		if p.Error != "" {
+			a.printf("  %s could not be planned: %s\n", p.Incident[:8], printable(p.Error, false))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"picket/event"
+	"picket/playbooks"
+	"picket/respond"
+	"picket/store/state"
+)
+
+// Respond is the respond section.
+type Respond struct {
+	Playbooks []string      `yaml:"playbooks" doc:"directories of CACAO playbooks, each NAME.json; one of a built-in name replaces that one"`
+	Approval  Duration      `yaml:"approval" doc:"how long a request for approval stands; then it expires, and nothing is done"`
+	Approvers int           `yaml:"approvers" doc:"how many persons approve a plan in which something cannot be taken back; none of them is the one who asked"`
+	Rules     []RespondRule `yaml:"rules" doc:"which incidents are answered with which playbook"`
+}
+
+// RespondRule is one of respond.rules.
+type RespondRule struct {
+	Name        string   `yaml:"name" doc:"its name in runs and in the audit log"`
+	Playbook    string   `yaml:"playbook" doc:"the playbook's name"`
+	Mode        string   `yaml:"mode" doc:"suggest: a plan is made; approve: people are asked; auto: the plan is run, but for what cannot be taken back; empty is suggest"`
+	Level       string   `yaml:"level" doc:"incidents that are at least so severe: low, medium, high, critical; empty takes all"`
+	Threats     []string `yaml:"threats" doc:"incidents with a finding of one of these threats; empty takes all"`
+	Rules       []string `yaml:"rules" doc:"incidents with a finding of one of these rules; empty takes all"`
+	Entities    []string `yaml:"entities" doc:"incidents with one of these entities, kind:name, where name may hold * and ?; empty takes all"`
+	Hours       string   `yaml:"hours" doc:"08:00-18:00 of the server's day; outside of them the mode is suggest; empty is always"`
+	Limit       int      `yaml:"limit" doc:"runs within an hour, past which the mode is suggest; 0 is 10"`
+	Destructive bool     `yaml:"destructive" doc:"auto does not ask, even where something cannot be taken back"`
+}
+
+func (r *RespondRule) rule() respond.Rule {
+	out := respond.Rule{
+		Name: r.Name, Playbook: r.Playbook, Mode: respond.Mode(r.Mode), Threats: r.Threats, Rules: r.Rules, Entities: r.Entities,
+		Hours: r.Hours, Limit: r.Limit, Destructive: r.Destructive,
+	}
+	if r.Level != "" {
+		out.Level = event.ParseSeverity(r.Level)
+	}
+	return out
+}
+
+// validate returns the key at fault and what was expected.
+func (c *Respond) validate() (key, msg string) {
+	if c.Approval < Duration(time.Minute) {
+		return "respond.approval", "want at least 1m"
+	}
+	if c.Approvers < 1 || c.Approvers > 10 {
+		return "respond.approvers", "want a number from 1 to 10"
+	}
+	for i := range c.Rules {
+		at := fmt.Sprintf("respond.rules.%d", i)
+		if !oneOf(c.Rules[i].Level, "", "informational", "low", "medium", "high", "critical") {
+			return at + ".level", "want low, medium, high or critical"
+		}
+		r := c.Rules[i].rule()
+		if err := r.Check(); err != nil {
+			return at, err.Error()
+		}
+	}
+	return "", ""
+}
+
+// library reads the built-in playbooks and those of directories. What has mistakes is told in the error.
+func (c *Respond) library() (*respond.Library, error) {
+	from := []fs.FS{playbooks.FS}
+	for _, dir := range c.Playbooks {
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			from = append(from, os.DirFS(dir))
+		}
+	}
+	return respond.ReadLibrary(from...)
+}
+
+func (c *Respond) config() respond.Config {
+	out := respond.Config{Approval: time.Duration(c.Approval), Approvers: c.Approvers}
+	for i := range c.Rules {
+		out.Rules = append(out.Rules, c.Rules[i].rule())
+	}
+	return out
+}
+
+// openRespond makes the engine that runs playbooks, and goes on with runs of before.
+func (s *server) openRespond(ctx context.Context) error {
+	lib, err := s.cfg.Respond.library()
+	if err != nil {
+		s.log.Error("a playbook has mistakes and cannot be run: picket playbook validate tells them", "error", err)
+	}
+	cfg := s.cfg.Respond.config()
+	if err := cfg.Check(lib); err != nil {
+		return &Error{Err: err, Hint: "picket playbook list names the playbooks; directories of them are respond.playbooks in picket.yaml", Code: ExitConfig}
+	}
+	s.respond, err = respond.New(ctx, respond.Options{
+		Log: s.part("respond"), Registerer: s.reg, Journal: NewJournal(s.state), Incidents: known1{s.state}, Executor: s.executor,
+		Library: lib, Config: cfg,
+	})
+	return err
+}
+
+// known1 tells the engine of incidents.
+type known1 struct{ *state.Store }
+
+// Incident returns one.
+func (k known1) Incident(ctx context.Context, id string) (event.Incident, error) {
+	inc, err := k.Store.Incident(ctx, id)
+	return inc, respondError(err)
+}
+
+// toAnswer notes that an incident changed, for answer.
+func (s *server) toAnswer(inc event.Incident) {
+	s.answerMu.Lock()
+	s.answer[inc.ID] = inc
+	s.answerMu.Unlock()
+	select {
+	case s.answers <- struct{}{}:
+	default:
+	}
+}
+
+// answerIncidents hands changed incidents to the rules, apart from the way of findings: agents are asked.
+func (s *server) answerIncidents(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.answers:
+		}
+		s.answerMu.Lock()
+		list := s.answer
+		s.answer = map[string]event.Incident{}
+		s.answerMu.Unlock()
+		for _, inc := range list {
+			if err := s.answerIncident(ctx, inc); err != nil && ctx.Err() == nil {
+				s.log.Warn("an incident was not answered", "incident", inc.ID, "error", err)
+			}
+		}
+	}
+}
+
+func (s *server) answerIncident(ctx context.Context, inc event.Incident) error {
+	if inc.Status == event.IncidentClosed && inc.Verdict == event.FalsePositive {
+		return s.respond.UndoIncident(ctx, inc.ID, "policy:false positive")
+	}
+	if len(s.cfg.Respond.Rules) == 0 {
+		return nil
+	}
+	list, err := s.state.Findings(ctx, state.FindingQuery{Incident: inc.ID, Limit: 1000})
+	if err != nil {
+		return err
+	}
+	var threats []string
+	for _, f := range list {
+		if !slices.Contains(threats, f.Rule.Threat) {
+			threats = append(threats, f.Rule.Threat)
+		}
+	}
+	return s.respond.Respond(ctx, inc, threats)
+}
+
+// NewJournal keeps runs in the state.
+func NewJournal(s *state.Store) respond.Journal { return journal{s} }
+
+type journal struct{ s *state.Store }
+
+func (j journal) TakeOver(ctx context.Context) (uint64, error) { return j.s.TakeRuns(ctx) }
+
+func (j journal) Save(ctx context.Context, fence uint64, k respond.Kept, records []respond.Record) error {
+	docs, first := make([][]byte, len(records)), int64(0)
+	for i, r := range records {
+		if i == 0 {
+			first = r.Seq
+		}
+		doc, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		docs[i] = doc
+	}
+	return respondError(j.s.SaveRun(ctx, fence, state.Run(k), first, docs))
+}
+
+func (j journal) Run(ctx context.Context, id string) (respond.Kept, error) {
+	r, err := j.s.Run(ctx, id)
+	return respond.Kept(r), respondError(err)
+}
+
+func (j journal) Runs(ctx context.Context, q respond.Query) ([]respond.Kept, error) {
+	list, err := j.s.Runs(ctx, state.RunQuery{Incident: q.Incident, Open: q.Open, Limit: q.Limit})
+	out := make([]respond.Kept, len(list))
+	for i, r := range list {
+		out[i] = respond.Kept(r)
+	}
+	return out, err
+}
+
+func (j journal) Records(ctx context.Context, run string) ([]respond.Record, error) {
+	docs, err := j.s.RunRecords(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]respond.Record, len(docs))
+	for i, doc := range docs {
+		if err := json.Unmarshal(doc, &out[i]); err != nil {
+			return nil, fmt.Errorf("record %d of run %s: %w", i+1, run, err)
+		}
+	}
+	return out, nil
+}
+
+func (j journal) Stopped(ctx context.Context) (string, error) { return j.s.RunsStopped(ctx) }
+
+func (j journal) SetStopped(ctx context.Context, by string) error { return j.s.SetRunsStopped(ctx, by) }
+
+// respondError turns errors of the state into those of respond.
+func respondError(err error) error {
+	for of, is := range map[error]error{state.ErrNotFound: respond.ErrNotFound, state.ErrConflict: respond.ErrConflict, state.ErrFenced: respond.ErrFenced} {
+		if errors.Is(err, of) {
+			return fmt.Errorf("%w: %w", is, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,378 @@
+package respond
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gowebpki/jcs"
+
+	"picket/cacao"
+	"picket/event"
+	"picket/respond/action"
+)
+
+// Plan says what a playbook would do about an incident, before anything is done. Its hash covers what
+// would be done to what; who approves, approves that and nothing else.
+type Plan struct {
+	Playbook  string            `json:"playbook"`
+	Name      string            `json:"name"`
+	Version   string            `json:"version"` // of the playbook: when it was modified
+	Body      string            `json:"body"`    // hash of the playbook and of those that it calls
+	Incident  string            `json:"incident"`
+	Given     map[string]string `json:"given"` // values of its variables
+	Class     action.Class      `json:"class"` // of its worst act; one that is not known yet counts as destructive
+	Acts      []Act             `json:"acts"`
+	Questions []Question        `json:"questions"`
+	Warnings  []string          `json:"warnings"`
+	Hash      string            `json:"hash"`
+}
+
+// Act is one thing that a plan would do, or a step that a person would do.
+type Act struct {
+	Playbook string            `json:"playbook,omitempty"` // that is called; "" is the plan's own
+	Step     string            `json:"step"`
+	Name     string            `json:"name"`
+	Index    int               `json:"index"` // of the command in its step
+	When     []string          `json:"when"`  // the conditions that it stands behind
+	Kind     action.Kind       `json:"kind"`
+	Class    action.Class      `json:"class"`
+	Target   action.Target     `json:"target,omitzero"`
+	Params   map[string]string `json:"params,omitempty"`
+	TTL      time.Duration     `json:"ttl,omitempty"`
+	Text     string            `json:"text,omitempty"`  // what a person is asked to do
+	Open     string            `json:"open,omitempty"`  // why it is not known yet what it would do
+	Gone     string            `json:"gone,omitempty"`  // why there is nothing left to do it to
+	Digest   string            `json:"digest"`          // of the command with its values
+	Effects  []string          `json:"effects"`         // what follows is for people, and not in the plan's hash
+	Hits     []string          `json:"hits"`            // processes and files
+	Undo     string            `json:"undo,omitempty"`  // how it is taken back
+	Error    string            `json:"error,omitempty"` // why its agent could not plan it
+}
+
+// Acts that no agent carries out.
+const (
+	Manual action.Kind = "manual" // a person does it
+	HTTP   action.Kind = "http"   // a request to a server that the playbook names
+	Undo   action.Kind = "undo"   // what the run did is taken back
+)
+
+// Question is a condition that a person decides.
+type Question struct {
+	Step string `json:"step"`
+	Text string `json:"text"`
+}
+
+// maxActs bounds a plan.
+const maxActs = 500
+
+// planTimeout is how long an agent may take to plan an act.
+const planTimeout = 5 * time.Second
+
+// Plan plans a playbook for an incident.
+func (e *Engine) Plan(ctx context.Context, playbook, incident string, given map[string]string) (*Plan, error) {
+	p, _, err := e.plan(ctx, playbook, incident, given)
+	return p, err
+}
+
+func (e *Engine) plan(ctx context.Context, playbook, incident string, given map[string]string) (*Plan, []json.RawMessage, error) {
+	b, err := e.o.Library.Book(playbook)
+	if err != nil {
+		return nil, nil, err
+	}
+	inc, err := e.o.Incidents.Incident(ctx, incident)
+	if err != nil {
+		return nil, nil, fmt.Errorf("incident %s: %w", incident, err)
+	}
+	return e.planFor(ctx, b, &inc, given)
+}
+
+func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, given map[string]string) (*Plan, []json.RawMessage, error) {
+	if err := b.Runnable(e.o.Now()); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	all, err := e.o.Library.called(b.Playbook)
+	if err != nil {
+		return nil, nil, fmt.Errorf("playbook %s: %w", b.Word, err)
+	}
+	bodies, err := bodies(all)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan := &Plan{Playbook: b.ID, Name: b.Name, Version: string(b.Modified), Incident: inc.ID, Given: known(b.Variables, inc), Class: action.Observe}
+	maps.Copy(plan.Given, given)
+	if plan.Body, err = bookHash(bodies); err != nil {
+		return nil, nil, err
+	}
+	vars, err := b.Begin(plan.Given)
+	if err != nil {
+		return nil, nil, fmt.Errorf("playbook %s: %w: %w", b.Word, ErrInvalid, err)
+	}
+	w := &planner{e: e, plan: plan, inc: inc, lib: cacao.Library{}}
+	for _, p := range all {
+		w.lib[p.ID] = p
+	}
+	if err := w.walk(ctx, b.Playbook, "", vars, nil); err != nil {
+		return nil, nil, fmt.Errorf("playbook %s: %w: %w", b.Word, ErrInvalid, err)
+	}
+	plan.Acts, plan.Questions, plan.Warnings = all0(plan.Acts), all0(plan.Questions), all0(plan.Warnings)
+	plan.Hash, err = plan.hash()
+	return plan, bodies, err
+}
+
+// all0 makes an empty list of none, which is what a reader of the JSON expects.
+func all0[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// hash is the SHA-256 of the canonical plan without what is only for people.
+func (p *Plan) hash() (string, error) {
+	bare := *p
+	bare.Hash, bare.Warnings = "", nil
+	bare.Acts = slices.Clone(p.Acts)
+	for i := range bare.Acts {
+		a := &bare.Acts[i]
+		a.Effects, a.Hits, a.Undo, a.Error = nil, nil, "", ""
+	}
+	data, err := json.Marshal(bare)
+	if err == nil {
+		data, err = jcs.Transform(data)
+	}
+	if err != nil {
+		return "", fmt.Errorf("hashing a plan: %w", err)
+	}
+	return sum(data), nil
+}
+
+func sum(parts ...[]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d\n", len(p)) //nolint:errcheck // a hash takes all
+		h.Write(p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// bookHash is the hash of a playbook with those that it calls.
+func bookHash(bodies []json.RawMessage) (string, error) {
+	parts := make([][]byte, len(bodies))
+	for i, b := range bodies {
+		canon, err := jcs.Transform(b)
+		if err != nil {
+			return "", fmt.Errorf("hashing a playbook: %w", err)
+		}
+		parts[i] = canon
+	}
+	return sum(parts...), nil
+}
+
+// known returns values for the variables of a playbook that are named after what an incident tells.
+// They may be an attacker's words, and are cut.
+func known(declared cacao.Variables, inc *event.Incident) map[string]string {
+	out := map[string]string{}
+	first := func(kind event.EntityKind) string {
+		for _, e := range inc.Entities {
+			if e.Kind == kind {
+				return e.Name
+			}
+		}
+		return ""
+	}
+	host := ""
+	if len(inc.Hosts) > 0 {
+		host = inc.Hosts[0]
+	}
+	for name, text := range map[string]string{
+		"__incident_id__": inc.ID, "__incident_title__": inc.Title, "__incident_summary__": inc.Summary, "__incident_severity__": inc.Severity.String(),
+		"__host__": host, "__workload__": first(event.EntityWorkload), "__model__": first(event.EntityModel), "__address__": first(event.EntityAddress),
+	} {
+		if v, has := declared[name]; has && !v.Constant && text != "" {
+			if r := []rune(text); len(r) > 1000 {
+				text = string(r[:1000])
+			}
+			if cacao.CheckType(v.Type, text) == nil {
+				out[name] = text
+			}
+		}
+	}
+	return out
+}
+
+// planner walks a playbook and writes down what its steps would do.
+type planner struct {
+	e    *Engine
+	plan *Plan
+	inc  *event.Incident
+	lib  cacao.Library
+}
+
+// walk plans the steps that are reached, in the order in which they are found from the start.
+func (w *planner) walk(ctx context.Context, p *cacao.Playbook, called string, vars cacao.Variables, when []string) error {
+	if len(when) > 64 {
+		return fmt.Errorf("playbooks call one another more than 64 deep")
+	}
+	seen := map[string]bool{}
+	var visit func(id string, when []string) error
+	visit = func(id string, when []string) error {
+		s := p.Workflow[id]
+		if s == nil || seen[id] {
+			return nil
+		}
+		seen[id] = true
+		if err := w.step(ctx, p, called, id, vars, when); err != nil {
+			return fmt.Errorf("/workflow/%s%w", id, err)
+		}
+		for _, b := range branches(s) {
+			if err := visit(b.to, append(slices.Clip(when), b.when...)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := visit(p.Start, when); err != nil {
+		return err
+	}
+	return visit(p.Exception, append(slices.Clip(when), "a step fails"))
+}
+
+// way is where a step may lead, and behind what condition.
+type way struct {
+	to   string
+	when []string
+}
+
+func branches(s *cacao.Step) []way {
+	var out []way
+	for _, to := range s.NextSteps {
+		out = append(out, way{to, nil})
+	}
+	out = append(out, way{s.OnTrue, []string{s.Condition}}, way{s.OnFalse, []string{"not: " + s.Condition}})
+	for _, name := range slices.Sorted(maps.Keys(s.Cases)) {
+		out = append(out, way{s.Cases[name], []string{strings.TrimSuffix(s.Switch, ":value") + " is " + name}})
+	}
+	name := s.Name
+	if name == "" {
+		name = s.Type
+	}
+	return append(out, way{s.OnSuccess, nil}, way{s.OnCompletion, nil}, way{s.OnFailure, []string{"“" + name + "” fails"}})
+}
+
+// step plans one step.
+func (w *planner) step(ctx context.Context, p *cacao.Playbook, called, id string, vars cacao.Variables, when []string) error {
+	s := p.Workflow[id]
+	own, err := s.Begin(vars)
+	if err != nil {
+		return fmt.Errorf(": %w", err)
+	}
+	seen := maps.Clone(vars)
+	maps.Copy(seen, own)
+	switch s.Type {
+	case cacao.IfStep, cacao.WhileStep:
+		if c, err := cacao.ParseCondition(s.Condition); err == nil && c.Dialect == cacao.Question {
+			w.plan.Questions = append(w.plan.Questions, Question{id, s.Condition})
+		}
+	case cacao.PlaybookStep:
+		return w.call(ctx, s, seen, when)
+	case cacao.ActionStep:
+		for n := range s.CommandCount() {
+			acts, err := w.e.acts(&order{p: p, step: s, index: n, vars: seen}, w.inc)
+			if err != nil {
+				return fmt.Errorf("/commands/%d: %w", n%max(len(s.Commands), 1), err)
+			}
+			for _, a := range acts {
+				a.Playbook, a.Step, a.Name, a.Index, a.When = called, id, s.Name, n, all0(when)
+				if err := w.add(ctx, a); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (w *planner) call(ctx context.Context, s *cacao.Step, seen cacao.Variables, when []string) error {
+	p := w.lib[s.PlaybookID]
+	if s.PlaybookVersion != "" && s.PlaybookVersion != p.Modified {
+		return fmt.Errorf("/playbook_version: %s is in the library as of %s", s.PlaybookID, p.Modified)
+	}
+	if err := p.Runnable(w.e.o.Now()); err != nil {
+		return fmt.Errorf("/playbook_id: %w", err)
+	}
+	given := map[string]string{}
+	for _, name := range s.InArgs {
+		name = strings.TrimSuffix(name, ":value")
+		if v := seen[name]; v.Value.Known {
+			given[name] = v.Value.Text
+		}
+	}
+	vars, err := p.Begin(given)
+	if err != nil {
+		return fmt.Errorf("/in_args: %w", err)
+	}
+	return w.walk(ctx, p, p.ID, vars, append(slices.Clip(when), "called as “"+p.Name+"”"))
+}
+
+// add pins an act and puts it into the plan.
+func (w *planner) add(ctx context.Context, a Act) error {
+	if len(w.plan.Acts) >= maxActs {
+		return fmt.Errorf(": more than %d acts", maxActs)
+	}
+	if onAgent(a.Kind) && a.Open == "" {
+		w.pin(ctx, &a)
+	}
+	a.Effects, a.Hits = all0(a.Effects), all0(a.Hits)
+	w.plan.Class = worse(w.plan.Class, a.Class)
+	w.plan.Acts = append(w.plan.Acts, a)
+	return nil
+}
+
+// pin asks the executor what an act would hit, and takes its pins over.
+func (w *planner) pin(ctx context.Context, a *Act) {
+	if w.e.o.Executor == nil {
+		a.Error = "no agent takes acts: it is not known what this would hit"
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, planTimeout)
+	defer cancel()
+	wanted := a.Target
+	if a.Target.Process != nil { // let the agent say which program has the number now
+		pin := *a.Target.Process
+		pin.Exe = ""
+		a.Target.Process = &pin
+	}
+	p, err := w.e.o.Executor.Plan(ctx, &action.Request{Kind: a.Kind, Target: a.Target, Params: a.Params, TTL: a.TTL, Incident: w.inc.ID})
+	if err != nil {
+		a.Target, a.Error = wanted, err.Error()
+		return
+	}
+	a.Target, a.Effects, a.Hits, a.Undo = p.Target, p.Effects, p.Hits, p.Undo
+	a.Class = worse(a.Class, p.Class)
+	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && p.Target.Process.Exe != exe.Exe {
+		a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf("process %d is %s now, not %s", exe.PID, p.Target.Process.Exe, exe.Exe)
+	}
+}
+
+// onAgent reports whether an executor carries an act out.
+func onAgent(k action.Kind) bool { return k != Manual && k != HTTP && k != Undo }
+
+var classes = []action.Class{action.Observe, action.Reversible, action.Destructive}
+
+// worse returns the class that does more harm; one that is unknown does the most.
+func worse(a, b action.Class) action.Class {
+	rank := func(c action.Class) int {
+		if i := slices.Index(classes, c); i >= 0 {
+			return i
+		}
+		return len(classes) - 1
+	}
+	return classes[max(rank(a), rank(b))]
+}

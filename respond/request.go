@@ -1,0 +1,258 @@
+package respond
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"picket/cacao"
+	"picket/event"
+	"picket/respond/action"
+)
+
+// Request asks for a run of a playbook.
+type Request struct {
+	Playbook string // name or id
+	Incident string
+	Given    map[string]string
+	By       string
+	Reason   string
+	Hash     string // of the plan that was seen; "" takes the plan of now
+}
+
+// Request asks for a run. It begins at once where nothing in its plan is destructive: who asks for it
+// has then approved the plan. Else it waits for others.
+func (e *Engine) Request(ctx context.Context, q Request) (Run, error) {
+	plan, bodies, err := e.plan(ctx, q.Playbook, q.Incident, q.Given)
+	if err != nil {
+		return Run{}, err
+	}
+	if q.Hash != "" && q.Hash != plan.Hash {
+		return Run{}, fmt.Errorf("the plan is another now than the one with hash %s: %w: look at it again", q.Hash, ErrConflict)
+	}
+	now := e.o.Now().UTC()
+	r := e.newRun(event.HashID("run", plan.Hash, q.By, now.Format(time.RFC3339Nano)), plan, bodies, q.By, q.Reason)
+	state := Waiting
+	if plan.Class != action.Destructive {
+		state = Running
+		r.Approvals = append(r.Approvals, Approval{q.By, now, plan.Hash})
+	}
+	return e.open(ctx, r, state)
+}
+
+func (e *Engine) newRun(id string, plan *Plan, bodies []json.RawMessage, by, reason string) *Run {
+	now := e.o.Now().UTC()
+	return &Run{
+		ID: id, Incident: plan.Incident, By: by, Reason: reason, Plan: plan, Opened: now, Changed: now, bodies: bodies,
+		NotAfter: now.Add(e.o.Config.Approval),
+	}
+}
+
+// open makes a new run live and brings it to its first state. A run that is there already stays.
+func (e *Engine) open(ctx context.Context, r *Run, state State) (Run, error) {
+	r.State = state
+	if state == Suggested {
+		r.NotAfter = time.Time{}
+	}
+	m := message{func(l *live) error {
+		l.note("open", "", r.By, fmt.Sprintf("%s: plan %s", state, r.Plan.Hash), nil)
+		l.e.metrics.runs.WithLabelValues(string(state)).Inc()
+		return nil
+	}, make(chan reply, 1)}
+	l, err := e.admit(r, &m)
+	if err != nil {
+		return Run{}, err
+	}
+	if l.run != r {
+		return Run{}, fmt.Errorf("run %s: %w", r.ID, ErrConflict)
+	}
+	select {
+	case a := <-m.reply:
+		return a.run, a.err
+	case <-ctx.Done():
+		return Run{}, ctx.Err()
+	}
+}
+
+// Approve approves the plan with a hash. A destructive one needs so many persons as the configuration
+// says, none of whom asked for it. The last one starts the run.
+func (e *Engine) Approve(ctx context.Context, id, by, hash string) (Run, error) {
+	return e.with(ctx, id, func(l *live) error {
+		r := l.run
+		switch {
+		case r.State != Waiting && r.State != Suggested:
+			return fmt.Errorf("run %s is %s: %w", id, r.State, ErrConflict)
+		case hash != r.Plan.Hash:
+			return fmt.Errorf("the plan of run %s has hash %s, not the one that was approved: %w", id, r.Plan.Hash, ErrConflict)
+		case r.State == Waiting && !l.e.o.Now().Before(r.NotAfter):
+			return fmt.Errorf("the request expired at %s: %w: ask anew", r.NotAfter.Format(time.RFC3339), ErrConflict)
+		case r.Plan.Class == action.Destructive && by == r.By:
+			return fmt.Errorf("%w: %s asked for it, and something in it cannot be taken back: another person approves it", ErrInvalid, by)
+		case slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.By == by }):
+			return fmt.Errorf("%s has approved it already: %w", by, ErrConflict)
+		}
+		r.Approvals = append(r.Approvals, Approval{by, l.e.o.Now().UTC(), hash})
+		l.note("approve", "", by, "plan "+hash, nil)
+		if r.Plan.Class == action.Destructive && len(r.Approvals) < l.e.o.Config.Approvers {
+			return nil
+		}
+		r.State = Running
+		if err := l.resume(); err != nil {
+			r.Failure = err.Error()
+			l.finish(Failed, "", r.Failure)
+		}
+		return nil
+	})
+}
+
+// Reject ends a request; a run that goes on is ended between two of its steps. What it did holds until
+// it is taken back.
+func (e *Engine) Reject(ctx context.Context, id, by, reason string) (Run, error) {
+	return e.with(ctx, id, func(l *live) error {
+		switch r := l.run; {
+		case r.over():
+			return fmt.Errorf("run %s is %s: %w", id, r.State, ErrConflict)
+		case r.State == Running:
+			l.note("reject", "", by, reason, nil)
+			l.machine.GiveUp(fmt.Sprintf("%s ended the run: %s", by, reason))
+		default:
+			l.note("reject", "", by, reason, nil)
+			l.finish(Rejected, by, reason)
+		}
+		return nil
+	})
+}
+
+// Answer is a person's answer to a question of a run.
+type Answer struct {
+	Task   string            // of the question; "" where there is only one
+	Yes    bool              // it holds, it was done, it does
+	Text   string            // why not
+	Values map[string]string // for the variables that the question names
+}
+
+// Answer answers a question.
+func (e *Engine) Answer(ctx context.Context, id, by string, a Answer) (Run, error) {
+	return e.with(ctx, id, func(l *live) error {
+		r := l.run
+		n := slices.IndexFunc(r.Asks, func(q Ask) bool { return q.Task == a.Task || a.Task == "" && len(r.Asks) == 1 })
+		if n < 0 {
+			return fmt.Errorf("run %s has %d questions, none of them %q: %w", id, len(r.Asks), a.Task, ErrNotFound)
+		}
+		q := r.Asks[n]
+		for name := range a.Values {
+			if !slices.Contains(q.Assign, name) {
+				return fmt.Errorf("%w: the question takes no value for %s", ErrInvalid, name)
+			}
+		}
+		word := map[bool]string{true: "yes", false: "no"}[a.Yes]
+		l.note("answer", q.Task, by, strings.TrimSpace(word+" "+a.Text), a.Values)
+		switch q.What {
+		case Decide:
+			l.end(q.Task, cacao.Outcome{Yes: a.Yes})
+		case DoIt:
+			o := cacao.Outcome{Vars: a.Values}
+			if !a.Yes {
+				o.Failed = strings.TrimSpace(fmt.Sprintf("%s says that it was not done: %s", by, a.Text))
+			}
+			l.end(q.Task, o)
+		case Holds:
+			l.answerHolds(n, q, by, a.Yes)
+		}
+		return nil
+	})
+}
+
+// answerHolds takes a person's word on the first act of a task whose outcome nobody knew.
+func (l *live) answerHolds(n int, q Ask, by string, yes bool) {
+	l.run.Asks = slices.Delete(l.run.Asks, n, n+1)
+	w := l.run.work[q.Task]
+	if w == nil {
+		return
+	}
+	for _, i := range w.Items {
+		if i.Asked && i.Result.State == action.Unknown {
+			i.Result.State, i.Result.Detail = action.Failed, by+" says that it was not done"
+			if yes {
+				i.Result.State, i.Result.Detail = action.Done, by+" says that it was done"
+			}
+			l.settleHold(i.Request.ID, i.Result)
+			break
+		}
+	}
+	if !slices.ContainsFunc(w.Items, func(i *item) bool { return i.Result == nil || i.Result.State == action.Unknown }) {
+		l.conclude(q.Task, w, outcome{})
+	}
+}
+
+// Undo takes back all that a run did and that can be, the latest first.
+func (e *Engine) Undo(ctx context.Context, id, by string) (Run, error) {
+	return e.with(ctx, id, func(l *live) error {
+		if len(l.run.Holds) == 0 {
+			return fmt.Errorf("run %s holds nothing that could be taken back: %w", id, ErrConflict)
+		}
+		l.undo(by, by+" asked for it", nil)
+		return nil
+	})
+}
+
+// UndoIncident takes back what all runs for an incident did: it was a false alarm.
+func (e *Engine) UndoIncident(ctx context.Context, incident, by string) error {
+	list, err := e.Runs(ctx, Query{Incident: incident, Limit: 1000})
+	if err != nil {
+		return err
+	}
+	for _, r := range list { // the latest first
+		if len(r.Holds) > 0 {
+			if _, err := e.Undo(ctx, r.ID, by); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Get returns a run.
+func (e *Engine) Get(ctx context.Context, id string) (Run, error) {
+	k, err := e.o.Journal.Run(ctx, id)
+	if err != nil {
+		return Run{}, fmt.Errorf("run %s: %w", id, err)
+	}
+	r, err := e.read(k)
+	if err != nil {
+		return Run{}, err
+	}
+	return r.clone(), nil
+}
+
+// Runs lists runs, the latest first.
+func (e *Engine) Runs(ctx context.Context, q Query) ([]Run, error) {
+	list, err := e.o.Journal.Runs(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("respond: %w", err)
+	}
+	out := make([]Run, 0, len(list))
+	for _, k := range list {
+		r, err := e.read(k)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r.clone())
+	}
+	return out, nil
+}
+
+// Records returns what happened to a run, the first first.
+func (e *Engine) Records(ctx context.Context, id string) ([]Record, error) {
+	list, err := e.o.Journal.Records(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", id, err)
+	}
+	return list, nil
+}
+
+// Books returns the playbooks that may be run.
+func (e *Engine) Books() []*Book { return e.o.Library.Books() }
