@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errPin says that what was pinned is not there any more.
-var errPin = errors.New("the pin does not hold any more")
-
 // place is a name in a directory that is held open: whatever a workload does to the path
 // meanwhile, what is done to the place is done in that directory.
 type place struct {
@@ -46,7 +43,7 @@ func (p *place) stat() (*unix.Stat_t, error) {
 func openPlace(root *os.File, path string, pin *ProcessPin) (*place, error) {
 	clean := filepath.Clean(path)
 	if !filepath.IsAbs(path) || clean == "/" || strings.ContainsRune(path, 0) {
-		return nil, fmt.Errorf("%q is no path of a file: write it whole, from /", path)
+		return nil, fmt.Errorf("%w: %q is no path of a file: write it whole, from /", ErrInvalid, path)
 	}
 	parent, name := filepath.Split(clean)
 	rel := strings.Trim(parent, "/")
@@ -68,7 +65,7 @@ func openPlace(root *os.File, path string, pin *ProcessPin) (*place, error) {
 	case errors.Is(err, unix.ELOOP):
 		return nil, fmt.Errorf("%s leads over a symbolic link: name the file by the path that it really has", path)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-		return nil, fmt.Errorf("%w: there is no directory %s", errPin, parent)
+		return nil, fmt.Errorf("%w: there is no directory %s", ErrGone, parent)
 	case err != nil:
 		return nil, fmt.Errorf("opening directory %s: %w", parent, err)
 	}
@@ -90,11 +87,11 @@ func hostPlace(path string) (*place, error) {
 func placeOf(pin *ProcessPin, path string) (*place, error) {
 	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pin.PID), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%w: process %d has ended", errPin, pin.PID)
+		return nil, fmt.Errorf("%w: process %d has ended", ErrGone, pin.PID)
 	}
 	defer root.Close()      //nolint:errcheck // only a handle
 	if !sameLife("", pin) { // asked after the root was opened: so it is that process's
-		return nil, fmt.Errorf("%w: process %d is another one now", errPin, pin.PID)
+		return nil, fmt.Errorf("%w: process %d is another one now", ErrGone, pin.PID)
 	}
 	p, err := openPlace(root, path, pin)
 	if err != nil {

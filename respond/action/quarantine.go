@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -159,13 +158,13 @@ func (q *quarantine) find(r *Request) (*place, *unix.Stat_t, error) {
 func (q *quarantine) open(t *Target) (*place, error) {
 	switch {
 	case t.File == nil:
-		return nil, errors.New("quarantine wants a file: the request names none")
+		return nil, fmt.Errorf("%w: quarantine wants a file", ErrInvalid)
 	case t.Process != nil:
 		return placeOf(t.Process, t.File.Path)
 	case t.Container == "":
 		return hostPlace(t.File.Path)
 	case q.o.Inside == nil:
-		return nil, errors.New("name a process of the container, by whose eyes the path is to be read")
+		return nil, fmt.Errorf("%w: name a process of the container, by whose eyes the path is to be read", ErrInvalid)
 	}
 	pin, err := q.o.Inside(t.Container)
 	if err != nil {
@@ -176,24 +175,24 @@ func (q *quarantine) open(t *Target) (*place, error) {
 
 func (q *quarantine) check(p *place, r *Request) (*unix.Stat_t, error) {
 	if why := q.protects(p); why != "" {
-		return nil, &protectedError{fmt.Sprintf("%s is %s: nothing is taken from there", p, why)}
+		return nil, fmt.Errorf("%s is %s: %w", p, why, ErrProtected)
 	}
 	st, err := p.stat()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errPin, p, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrGone, p, err)
 	}
 	pin := r.Target.File
 	if pin.Inode != 0 && (st.Ino != pin.Inode || pin.Dev != 0 && st.Dev != pin.Dev) {
-		return nil, fmt.Errorf("%w: %s is another file now", errPin, p)
+		return nil, fmt.Errorf("%w: %s is another file now", ErrGone, p)
 	}
 	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
-		return nil, fmt.Errorf("%s is neither a file nor a directory", p)
+		return nil, fmt.Errorf("%w: %s is neither a file nor a directory", ErrInvalid, p)
 	}
 	if why := protectedFile(st); why != "" {
-		return nil, &protectedError{fmt.Sprintf("%s is %s: nothing is done to it", p, why)}
+		return nil, fmt.Errorf("%s is %s: %w", p, why, ErrProtected)
 	}
 	if st.Nlink > 1 && !isDir(st) && r.Params["links"] != "close" {
-		return nil, &protectedError{fmt.Sprintf("%s has %d other names, which may be others' files: to close those too, ask with links=close", p, st.Nlink-1)}
+		return nil, fmt.Errorf("%w: %s has %d other names, which may be others' files: to close those too, ask with links=close", ErrProtected, p, st.Nlink-1)
 	}
 	return st, nil
 }
@@ -261,7 +260,7 @@ func (q *quarantine) move(p *place, h *held) (moved bool, err error) {
 			return false, fmt.Errorf("%s was another file, which is now %s: putting it back: %w", p, h.Content, err)
 		}
 		_ = os.RemoveAll(own)
-		return false, fmt.Errorf("%w: %s became another file", errPin, p)
+		return false, fmt.Errorf("%w: %s became another file", ErrGone, p)
 	}
 	return false, nil
 }
@@ -282,7 +281,7 @@ func (q *quarantine) settle(ctx context.Context, p *place, h *held, pinned strin
 		}
 	}
 	if pinned != "" && h.SHA256 != pinned {
-		why := fmt.Errorf("%w: the content of %s is another one now", errPin, p)
+		why := fmt.Errorf("%w: the content of %s is another one now", ErrGone, p)
 		if h.SHA256 == "" {
 			why = fmt.Errorf("the content of %s could not be compared: %s", p, h.Note)
 		}
@@ -424,10 +423,10 @@ func writeJSON(file string, v any) error {
 	if err := os.Rename(f.Name(), file); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return syncFolder(filepath.Dir(file))
 }
 
-func syncDir(dir string) error {
+func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -441,19 +440,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// protectedError says that something is not acted on, whoever asks.
-type protectedError struct{ why string }
-
-func (e *protectedError) Error() string { return e.why }
-
 // outcome is the result of an act that did not come about.
 func outcome(r *Request, err error) *Result {
-	res := &Result{ID: r.ID, State: Failed, Detail: err.Error(), At: time.Now()}
-	if errors.Is(err, errPin) {
-		res.State = Gone
-	} else if _, ok := errors.AsType[*protectedError](err); ok {
-		res.State = Refused
-	}
-	res.Detail = strings.TrimSpace(res.Detail)
-	return res
+	return &Result{ID: r.ID, State: stateOf(err), Detail: err.Error(), At: time.Now()}
 }

@@ -41,7 +41,7 @@ func (q *quarantine) carry(ctx context.Context, p *place, h *held) (err error) {
 	}()
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(p.dir.Fd()), h.Aside, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Ino != h.Inode || st.Dev != h.Dev {
-		return fmt.Errorf("%w: %s became another file", errPin, p)
+		return fmt.Errorf("%w: %s became another file", ErrGone, p)
 	}
 	src, err := rootAt(p.dir)
 	if err != nil {
