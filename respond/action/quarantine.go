@@ -302,19 +302,24 @@ func (q *quarantine) Verify(_ context.Context, r *Request) (bool, string, error)
 	if err != nil {
 		return false, "", err
 	}
+	p, err := q.home(h)
+	if err == nil {
+		defer p.close()
+	}
+	if err == nil && h.Aside != "" && asideExists(p, h.Aside) {
+		return false, "", fmt.Errorf("it was cut short: the file is called %s in its directory, undo gives it its name again", h.Aside)
+	}
 	if !exists(h.Content) {
 		return false, "it is not in quarantine", nil
 	}
-	p, err := q.home(h)
 	if err != nil {
 		return true, "it is in quarantine; its place is gone", nil
 	}
-	defer p.close()
 	st, err := p.stat()
 	switch {
 	case err != nil:
 		return true, "it is in quarantine", nil
-	case st.Ino == h.Inode && st.Dev == h.Dev || h.Aside != "" && asideExists(p, h.Aside):
+	case st.Ino == h.Inode && st.Dev == h.Dev:
 		return false, fmt.Sprintf("%s is still there", p), nil
 	}
 	return true, fmt.Sprintf("it is in quarantine; another file stands at %s now", p), nil

@@ -241,8 +241,8 @@ func TestQuarantineCutShort(t *testing.T) {
 	if err := errors.Join(q.write(h), rename(p, p.name, h.Aside)); err != nil {
 		t.Fatal(err)
 	}
-	if holds, _, err := q.Verify(t.Context(), r); holds || err != nil {
-		t.Errorf("half of it holds: %v", err)
+	if holds, _, err := q.Verify(t.Context(), r); holds || err == nil || !strings.Contains(err.Error(), "undo gives it its name") {
+		t.Errorf("half of it holds: %v %v", holds, err)
 	}
 	if res := must(q.Undo(t.Context(), r))(t); res.State != Undone || lookAt(t, path).Content != "weights" {
 		t.Errorf("%+v", res)
