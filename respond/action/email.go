@@ -71,7 +71,7 @@ func (e *email) send(ctx context.Context, m *message) (string, error) {
 		if failed == nil {
 			return e.id(m), nil
 		}
-		if r, ok := errors.AsType[refusal](failed); ok {
+		if r, ok := errors.AsType[refusedError](failed); ok {
 			return "", r
 		}
 		reply, said := errors.AsType[*textproto.Error](failed.err)

@@ -10,7 +10,8 @@ import (
 func TestActs(t *testing.T) {
 	needsRoot(t)
 	dir := t.TempDir()
-	verified := RollbackOptions{Dir: filepath.Join(dir, "links"),
+	verified := RollbackOptions{
+		Dir:      filepath.Join(dir, "links"),
 		Verified: func(context.Context, string, string) (string, error) { return "", nil }, Check: func(context.Context, string) error { return nil },
 	}
 	for _, c := range []struct {

