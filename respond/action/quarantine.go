@@ -113,10 +113,39 @@ func (q *quarantine) find(r *Request) (*place, *unix.Stat_t, error) {
 	return p, st, nil
 }
 
+// open opens the target's place, and gives up where a file system of the workload's own, on the way
+// there, does not answer.
 func (q *quarantine) open(t *Target) (*place, error) {
-	switch {
-	case t.File == nil:
+	if t.File == nil {
 		return nil, fmt.Errorf("%w: quarantine wants a file", ErrInvalid)
+	}
+	type answer struct {
+		p   *place
+		err error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		p, err := q.openNow(t)
+		if err == nil {
+			_, _ = p.stat() // so that it is known to answer
+		}
+		ch <- answer{p, err}
+	}()
+	select {
+	case a := <-ch:
+		return a.p, a.err
+	case <-time.After(patience):
+	}
+	go func() {
+		if a := <-ch; a.err == nil {
+			a.p.close()
+		}
+	}()
+	return nil, fmt.Errorf("the way to %s does not answer within %s", t.File.Path, patience)
+}
+
+func (q *quarantine) openNow(t *Target) (*place, error) {
+	switch {
 	case t.Process != nil:
 		return placeOf(t.Process, t.File.Path)
 	case t.Container == "":

@@ -327,3 +327,19 @@ func TestQuarantinePlanNamesUsers(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestQuarantineGivesUp waits for nobody for ever.
+func TestQuarantineGivesUp(t *testing.T) {
+	needsRoot(t)
+	free := make(chan struct{})
+	defer close(free)
+	q := newQuarantine(t, QuarantineOptions{Inside: func(string) (*ProcessPin, error) {
+		<-free
+		return nil, errors.New("no such container")
+	}})
+	r := fileRequest("/data/x")
+	r.Target.Container = "0123456789ab"
+	if res := must(q.Do(t.Context(), r))(t); res.State != Failed || !strings.Contains(res.Detail, "does not answer") {
+		t.Errorf("%+v", res)
+	}
+}
