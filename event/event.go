@@ -74,6 +74,12 @@ const (
 // PolicyViolation says that a policy forbids what a process did or tried.
 const PolicyViolation Kind = 48
 
+// What becomes of the host's GPUs.
+const (
+	GPUSample Kind = 50 // how busy a GPU is, or what a process takes of it
+	GPUFault  Kind = 51 // a driver said that something is wrong
+)
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -94,6 +100,8 @@ var kindNames = [MaxKinds]string{
 	DeviceControl: "device.control", ProcessCapability: "process.capability",
 
 	PolicyViolation: "policy.violation",
+
+	GPUSample: "gpu.sample", GPUFault: "gpu.error",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -123,7 +131,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy or sensor.
+// cgroup, policy, gpu or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -145,7 +153,8 @@ type Event struct {
 	// Call is what the process asked of the kernel, of kinds from ProcessSignal on; nil for others.
 	// It is not changed once it is handed out, but for its Target by workload.Stamp.
 	Call   *Call
-	Policy *Policy // PolicyViolation; nil for the others
+	Policy *Policy    // PolicyViolation; nil for the others
+	GPU    *GPUReport // GPUSample and GPUFault; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -292,6 +301,9 @@ func (e *Event) ID() string {
 		s(e.Policy.Name)
 		s(e.Policy.Rule)
 		s(e.Policy.Action)
+	}
+	if e.GPU != nil {
+		s(e.GPU.text())
 	}
 	for _, name := range e.extraNames() {
 		s(name)
