@@ -68,10 +68,25 @@ type GPUUse struct {
 	MIG    string  `json:"mig,omitempty"`
 
 	// What it did so far, where somebody followed it.
-	Busy    time.Duration `json:"busy"`    // how long it has computed nearly all the time, without a pause
-	Idle    time.Duration `json:"idle"`    // how long it has held memory and computed nothing
-	Mining  Measure       `json:"mining"`  // how much it looks like a miner, of 100
-	Reasons string        `json:"reasons"` // what that number is made of
+	Busy    time.Duration `json:"busy,omitzero"`    // how long it has computed nearly all the time, without a pause
+	Idle    time.Duration `json:"idle,omitzero"`    // how long it has held memory and computed nothing
+	Mining  Measure       `json:"mining,omitzero"`  // how much it looks like a miner, of 100
+	Reasons string        `json:"reasons,omitzero"` // what that number is made of
+}
+
+// GPUDevice is a GPU with the processes that use it.
+type GPUDevice struct {
+	GPU
+	Uses []GPUUse `json:"uses,omitempty"`
+}
+
+// GPUReading is one look at the GPUs of a host.
+type GPUReading struct {
+	Devices []GPUDevice `json:"devices"`
+	// Error says why there is nothing, or not all.
+	Error string `json:"error,omitempty"`
+	// PerProcess says why what each process computes is not told, "" where it is.
+	PerProcess string `json:"per_process,omitempty"`
 }
 
 // GPUError is what a driver said of a fault.
