@@ -45,6 +45,7 @@ type agent struct {
 	stream  *stream.Agent
 
 	policies  *policies
+	gpus      *gpus
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -112,6 +113,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.policies = newPolicies(a.cfg, a.log.With("component", "policy"))
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
+	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.asked = a.demand()
 	a.sensor, err = kernel.Open(kernel.Options{
 		Log: a.log.With("component", "sensor"), Registerer: a.reg, Host: a.cfg.Host, Demand: a.asked,
@@ -175,7 +177,7 @@ func (a *agent) demand() kernel.Demand {
 func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS,
-		event.SensorHealth, event.PolicyViolation:
+		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault:
 		return true
 	}
 	return e.File.Model != nil
@@ -183,7 +185,6 @@ func travels(e *event.Event) bool {
 
 func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
 	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen
@@ -196,7 +197,8 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			events <- struct{}{}
 		})
 	}()
-	enforced := a.startPolicies(ctx, events)
+	enforced, looked := a.startPolicies(ctx, events), a.startGPUs(ctx, events)
+	defer func() { cancel(); <-looked }()
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -247,6 +249,7 @@ func (a *agent) handle(e *event.Event) {
 	if v := a.policies.breach(e); v != nil {
 		defer a.handle(v)
 	}
+	a.gpus.watch.See(e)
 	findings := a.engine.Process(e)
 	for i := range findings {
 		a.publish(&findings[i])
@@ -291,6 +294,7 @@ func (a *agent) advance(now time.Time) {
 	}
 	a.tellNotices(now)
 	a.tracker.Advance(now)
+	a.gpus.watch.Advance(now)
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}
@@ -319,7 +323,7 @@ func (a *agent) heartbeat() {
 	}
 	a.stream.Heartbeat(event.Heartbeat{
 		Host: a.cfg.Host, Time: time.Now(), Version: Version, Kernel: kernelRelease(), Boot: a.boot, Started: a.started,
-		Capabilities: a.sensor.Capabilities(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
+		Capabilities: slices.Concat(a.sensor.Capabilities(), a.gpus.sensor.Capabilities()), GPUs: a.gpus.states(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
 		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(),
 	})
 }

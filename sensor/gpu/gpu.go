@@ -99,6 +99,35 @@ func (s *Sensor) Run(ctx context.Context, read func(event.GPUReading), fault fun
 	}
 }
 
+// Probe looks once, and says what is seen. It waits for the first word of each source.
+func (s *Sensor) Probe(ctx context.Context) []event.Capability {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Run(ctx, func(event.GPUReading) {}, func(Fault) {})
+	}()
+	for tick := time.NewTicker(10 * time.Millisecond); ctx.Err() == nil && !s.spoken(); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	<-done
+	return s.Capabilities()
+}
+
+// spoken reports whether each source has said something.
+func (s *Sensor) spoken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, faults := s.caps["gpu-faults"]
+	_, nvidia := s.caps["gpu-nvidia"]
+	_, dcgm := s.caps["gpu-dcgm"]
+	return faults && (nvidia || s.opt.Start == nil || !s.nvidiaHere()) && (dcgm || s.dcgm == nil)
+}
+
 // look gathers what all sources say.
 func (s *Sensor) look(ctx context.Context, now time.Time) event.GPUReading {
 	s.mu.Lock()
