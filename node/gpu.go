@@ -83,14 +83,21 @@ func (a *agent) startGPUs(ctx context.Context, events chan struct{}) <-chan stru
 	go func() {
 		defer close(done)
 		a.gpus.sensor.Run(ctx,
-			func(r event.GPUReading) { in(func() { a.readGPUs(time.Now(), r) }) },
-			func(f gpu.Fault) { in(func() { a.faultOf(f) }) })
+			func(r event.GPUReading) {
+				in(func() {
+					for _, e := range a.readGPUs(time.Now(), r) {
+						a.handle(e)
+					}
+				})
+			},
+			func(f gpu.Fault) { in(func() { a.handle(a.faultOf(f)) }) })
 	}()
 	return done
 }
 
-// readGPUs takes a look at the GPUs: whose is each process, what does it do there, and is that news.
-func (a *agent) readGPUs(now time.Time, r event.GPUReading) {
+// readGPUs takes a look at the GPUs: whose is each process, what does it do there. It returns what is
+// news.
+func (a *agent) readGPUs(now time.Time, r event.GPUReading) (news []*event.Event) {
 	var state []event.GPUState
 	for i := range r.Devices {
 		d := &r.Devices[i]
@@ -99,11 +106,15 @@ func (a *agent) readGPUs(now time.Time, r event.GPUReading) {
 		}
 		one := event.GPUState{GPU: d.GPU, Users: []event.GPUUser{}}
 		for j := range d.Uses {
-			one.Users = append(one.Users, a.readUse(now, &d.GPU, d.Uses[j]))
+			e, who := a.readUse(now, &d.GPU, d.Uses[j])
+			one.Users = append(one.Users, who)
+			if e != nil {
+				news = append(news, e)
+			}
 		}
 		state = append(state, one)
 		if a.gpus.news(now, toldOf{gpu: d.UUID}, told{}) {
-			a.handle(&event.Event{Kind: event.GPUSample, Time: now, Host: a.cfg.Host, GPU: &event.GPUReport{GPU: d.GPU}})
+			news = append(news, &event.Event{Kind: event.GPUSample, Time: now, Host: a.cfg.Host, GPU: &event.GPUReport{GPU: d.GPU}})
 		}
 	}
 	for at, t := range a.gpus.told {
@@ -114,10 +125,12 @@ func (a *agent) readGPUs(now time.Time, r event.GPUReading) {
 	a.gpus.mu.Lock()
 	a.gpus.state = state
 	a.gpus.mu.Unlock()
+	return news
 }
 
-func (a *agent) readUse(now time.Time, g *event.GPU, u event.GPUUse) event.GPUUser {
-	e := &event.Event{
+// readUse says who a user of a GPU is; the event is nil where there is no news of it.
+func (a *agent) readUse(now time.Time, g *event.GPU, u event.GPUUse) (e *event.Event, who event.GPUUser) {
+	e = &event.Event{
 		Kind: event.GPUSample, Time: now, Host: a.cfg.Host, Process: &event.Process{PID: u.PID, TID: u.PID, LoginUID: ^uint32(0)},
 		GPU: &event.GPUReport{GPU: *g, Use: &u},
 	}
@@ -130,17 +143,17 @@ func (a *agent) readUse(now time.Time, g *event.GPU, u event.GPUUse) event.GPUUs
 	if u.Busy > 0 {
 		is.load++
 	}
-	if a.gpus.news(now, toldOf{g.UUID, u.MIG, e.Process.Key()}, is) {
-		a.handle(e)
-	}
-	who := event.GPUUser{GPUUse: u, Process: cmp.Or(e.Process.Name(), "?")}
+	who = event.GPUUser{GPUUse: u, Process: cmp.Or(e.Process.Name(), "?")}
 	if c := e.Process.Container; c != nil {
 		who.Container = c.ID
 	}
 	if w := e.Process.Workload; w != nil {
 		who.Workload = w.Name
 	}
-	return who
+	if !a.gpus.news(now, toldOf{g.UUID, u.MIG, e.Process.Key()}, is) {
+		return nil, who
+	}
+	return e, who
 }
 
 // news reports whether something is to be told: it is new, it has changed, or a minute has passed.
@@ -160,9 +173,8 @@ func (g *gpus) news(now time.Time, of toldOf, is told) bool {
 	return true
 }
 
-// faultOf tells of a fault. The driver names a process by the host's number; it is believed where
-// that process uses a GPU, or is there at all.
-func (a *agent) faultOf(f gpu.Fault) {
+// faultOf is the event of a fault. The driver names a process by the host's number.
+func (a *agent) faultOf(f gpu.Fault) *event.Event {
 	e := &event.Event{
 		Kind: event.GPUFault, Time: f.Time, Host: a.cfg.Host, Count: f.Count,
 		GPU: &event.GPUReport{GPU: event.GPU{PCI: f.PCI, Driver: f.Driver, Source: "kernel"}, Err: &event.GPUError{Xid: f.Xid, Text: f.Text}},
@@ -175,7 +187,7 @@ func (a *agent) faultOf(f gpu.Fault) {
 	if f.PID != 0 {
 		e.Process = &event.Process{PID: f.PID, TID: f.PID, LoginUID: ^uint32(0)}
 	}
-	a.handle(e)
+	return e
 }
 
 // states returns the GPUs as they were last seen.

@@ -119,9 +119,9 @@ func TestTheScoreSaysWhatItIsMadeOf(t *testing.T) {
 	w, p := New(), process("/tmp/x", nil)
 	connect(w, p, "203.0.113.67:3333")
 	got, why, _ := play(w, p, miner)
-	want := "steady load (hardly ever below 98 %, deviation 0.5, for 5m0s) +30; small flat memory (5000 MiB of 81920 MiB) +10; flat high power (94 % of the limit) +10; " +
-		"quiet bus (1.0 MB/s) +10; tensor cores idle (less than 1 %) +10; not of an AI workload (x) +15; no data (it read no model and no data set that is known) +10; " +
-		"brought in (below /tmp/) +20; pool (connected to 203.0.113.67:3333) +30; one peer (of the Internet only 203.0.113.67) +10"
+	want := "pool (connected to 203.0.113.67:3333) +30; brought in (below /tmp/) +20; steady load (hardly ever below 98 %, deviation 0.5, for 5m0s) +30; " +
+		"not of an AI workload (x) +15; small flat memory (5000 MiB of 81920 MiB) +10; flat high power (94 % of the limit) +10; quiet bus (1.0 MB/s) +10; " +
+		"tensor cores idle (less than 1 %) +10; no data (it read no model and no data set that is known) +10; one peer (of the Internet only 203.0.113.67) +10"
 	if got != 100 || why != want {
 		t.Errorf("%d: %s", got, why)
 	}

@@ -40,6 +40,12 @@ func (one *user) score(now time.Time, p *event.Process) (event.Measure, string) 
 	signs := []sign{{"steady load", fmt.Sprintf("hardly ever below %.0f %%, deviation %.1f, for %s", low, deviation, window), 30, false}}
 	signs = append(signs, loadSigns(use)...)
 	signs = append(signs, one.habit.signs(p)...)
+	slices.SortStableFunc(signs, func(a, b sign) int { // what a person wants to know first
+		if a.host != b.host {
+			return map[bool]int{true: -1, false: 1}[a.host]
+		}
+		return int(b.points - a.points)
+	})
 	sum, host := int64(0), false
 	var words []string
 	for _, s := range signs {
