@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -211,5 +212,40 @@ func TestMistakesInTheGPUSectionAreNamed(t *testing.T) {
 		if key, _ := g.validate(); key != want {
 			t.Errorf("%+v: %q, want %q", g, key, want)
 		}
+	}
+}
+
+func TestAUserOfAGPUIsNamedWithItsContainerAndWorkload(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes a cgroup")
+	}
+	id := strings.Repeat("c0ffee17", 8)
+	cgroup := filepath.Join(unified(t), "docker-"+id+".scope")
+	if err := os.Mkdir(cgroup, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "llama-server")
+	pid := run(t, name)
+	t.Cleanup(func() { // behind the process's end
+		for range 200 {
+			if os.Remove(cgroup) == nil {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Error("the cgroup could not be removed")
+	})
+	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), fmt.Append(nil, pid), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(int(pid), syscall.SIGKILL) })
+	a := gpuAgent(t)
+	e := a.readGPUs(time.Now(), reading(pid, 50, 4000))[0]
+	who := a.gpus.states()[0].Users[0]
+	if who.Process != "llama-server" || who.Container != id || who.Workload == "" {
+		t.Errorf("%+v", who)
+	}
+	if p := e.Process; p.Container == nil || p.Container.ID != id || p.Workload == nil || p.Workload.Engine != "llama.cpp" {
+		t.Errorf("%+v", p)
 	}
 }
