@@ -34,7 +34,7 @@ func Open() (*os.File, error) {
 		return nil, fmt.Errorf("making the reader of NVIDIA GPUs: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "picket-gpu")
-	if _, err := f.Write(b); err == nil {
+	if _, err = f.Write(b); err == nil {
 		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
 	}
 	if err != nil {

@@ -49,17 +49,17 @@ type (
 		_     [5]uint32
 		busID [32]byte
 	}
-	utilization struct{ gpu, memory uint32 }
-	memoryInfo  struct{ total, free, used uint64 }
+	utilization struct{ gpu, _ uint32 }
+	memoryInfo  struct{ total, _, used uint64 }
 	processInfo struct {
 		pid    uint32
 		used   uint64
 		gi, ci uint32
 	}
 	processSample struct {
-		pid                        uint32
-		stamp                      uint64
-		sm, memory, encode, decode uint32
+		pid         uint32
+		stamp       uint64
+		sm, _, _, _ uint32
 	}
 )
 
