@@ -17,7 +17,8 @@ run: build ## install what is missing, build, start Picket; Ctrl-C stops it
 setup:
 	@tools/setup.sh run
 
-build: setup ui ## bin/picket, with the page inside
+build: setup ui ## bin/picket, with the page and the reader of NVIDIA GPUs inside
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o sensor/gpu/helper/built/picket-gpu ./cmd/picket-gpu
 	$(go_build) -o bin/picket ./cmd/picket
 
 ui: setup ui/dist/app/index.html
@@ -48,4 +49,4 @@ kernels: ## the sensor's tests on Debian's stock kernels 6.1 and 6.12, emulated;
 	tools/kernels.sh
 
 clean: ## remove what was built; data in /var/lib/picket stays
-	rm -rf bin ui/dist/app ui/node_modules
+	rm -rf bin ui/dist/app sensor/gpu/helper/built/picket-gpu ui/node_modules

@@ -91,6 +91,19 @@ func TestOnlyTheStoreChildImportsTheEngine(t *testing.T) {
 	}
 }
 
+// A program that can load a shared library is linked dynamically: picket itself is not.
+func TestOnlyTheReaderOfGPUsLoadsALibrary(t *testing.T) {
+	mod, pkgs := packages(t)
+	for _, p := range pkgs {
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "github.com/ebitengine/purego") && p.ImportPath != mod+"/sensor/gpu/nvml" ||
+				imp == mod+"/sensor/gpu/nvml" && p.ImportPath != mod+"/cmd/picket-gpu" {
+				t.Errorf("%s must not import %s: picket would be linked dynamically", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
 func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	_, pkgs := packages(t)
 	for _, p := range pkgs {

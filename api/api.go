@@ -93,6 +93,7 @@ func New(deps Deps, opt Options) (*Server, error) {
 	s.live = newHub(opt.Now().UnixNano(), s.metrics)
 
 	doc := humago.New(recorder{s}, openAPI(opt.Version))
+	s.gpuRoutes(doc)
 	s.sessionRoutes(doc)
 	s.incidentRoutes(doc)
 	s.findingRoutes(doc)

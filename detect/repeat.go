@@ -21,8 +21,17 @@ type repeat struct {
 	count int
 }
 
-// maxRepeats bounds the memory of repeats.
-const maxRepeats = 8192
+const (
+	maxRepeats = 8192             // bounds the memory of repeats
+	stateQuiet = 30 * time.Minute // samples of a GPU tell each minute how things still are
+)
+
+func (r *repeats) quietFor(e *event.Event) time.Duration {
+	if e.Kind == event.GPUSample {
+		return max(r.quiet, stateQuiet)
+	}
+	return r.quiet
+}
 
 // first reports whether e is worth a finding of rule, and if so how many events it stands for:
 // itself and those that were kept quiet since the last one.
@@ -40,13 +49,13 @@ func (r *repeats) first(rule string, e *event.Event) (count int, ok bool) {
 	count = 1
 	if have {
 		count += now.count
-		*now = repeat{until: e.Time.Add(r.quiet)}
+		*now = repeat{until: e.Time.Add(r.quietFor(e))}
 		return count, true
 	}
 	for len(r.seen) >= maxRepeats {
 		r.drop()
 	}
-	r.seen[key] = &repeat{until: e.Time.Add(r.quiet)}
+	r.seen[key] = &repeat{until: e.Time.Add(r.quietFor(e))}
 	r.order = append(r.order, key)
 	return count, true
 }
@@ -81,6 +90,12 @@ func object(e *event.Event) string {
 		return e.File.Path
 	case "net":
 		return otherEnd(&e.Net)
+	case "gpu":
+		if g := e.GPU; g != nil && g.Err != nil {
+			return fmt.Sprint(g.PCI, " ", g.Err.Xid)
+		} else if g != nil {
+			return g.UUID
+		}
 	case "process":
 		if e.Process != nil {
 			return e.Process.Cmdline

@@ -58,6 +58,9 @@ var sources = func() [256][]sigma.Logsource {
 
 		event.ProcessCapability: {"process_capability"},
 		event.PolicyViolation:   {"policy_violation"},
+
+		event.GPUSample: {"gpu_sample"},
+		event.GPUFault:  {"gpu_error"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {
@@ -241,7 +244,7 @@ var searched = func() (out [event.MaxKinds][]uint16) {
 			if strings.HasPrefix(f.Name, "ai.model.") {
 				noun = "file"
 			}
-			if searchable(f) && (noun != "file" && noun != "net" || noun == kind.Class()) {
+			if searchable(f) && (noun != "file" && noun != "net" && noun != "gpu" || noun == kind.Class()) {
 				out[kind] = append(out[kind], uint16(f.Field))
 			}
 		}

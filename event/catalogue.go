@@ -21,6 +21,7 @@ var catalogue = slices.Concat(
 	callFields,
 	policyFields,
 	actionFields,
+	gpuFields,
 )
 
 // eventRows says what happened, on which host.

@@ -79,6 +79,12 @@ const PolicyViolation Kind = 48
 // that came out or ended.
 const ActionDone Kind = 49
 
+// What becomes of the host's GPUs.
+const (
+	GPUSample Kind = 50 // how busy a GPU is, or what a process takes of it
+	GPUFault  Kind = 51 // a driver said that something is wrong
+)
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -100,6 +106,8 @@ var kindNames = [MaxKinds]string{
 
 	PolicyViolation: "policy.violation",
 	ActionDone:      "action",
+
+	GPUSample: "gpu.sample", GPUFault: "gpu.error",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -129,7 +137,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action or sensor.
+// cgroup, policy, action, gpu or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -151,8 +159,9 @@ type Event struct {
 	// Call is what the process asked of the kernel, of kinds from ProcessSignal on; nil for others.
 	// It is not changed once it is handed out, but for its Target by workload.Stamp.
 	Call   *Call
-	Policy *Policy // PolicyViolation; nil for the others
-	Action *Action // ActionDone; nil for the others
+	Policy *Policy    // PolicyViolation; nil for the others
+	Action *Action    // ActionDone; nil for the others
+	GPU    *GPUReport // GPUSample and GPUFault; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -308,6 +317,9 @@ func (e *Event) ID() string {
 	if e.Action != nil {
 		s(e.Action.ID)
 		s(e.Action.State)
+	}
+	if e.GPU != nil {
+		s(e.GPU.text())
 	}
 	for _, name := range e.extraNames() {
 		s(name)

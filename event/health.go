@@ -31,6 +31,7 @@ type Heartbeat struct {
 	RulesResting []RuleGroup  `json:"rules_resting,omitempty"` // read, but no event here can fire them
 	Workloads    []Workload   `json:"workloads,omitempty"`
 	Models       []Model      `json:"models,omitempty"`
+	GPUs         []GPUState   `json:"gpus,omitempty"`
 	// Metrics is the agent's registry in the Prometheus text format.
 	Metrics string `json:"metrics"`
 }

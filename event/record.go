@@ -267,6 +267,12 @@ func (e *Event) describe() string {
 			return who + " used " + e.Call.Capability + e.times()
 		}
 	}
+	if e.GPU != nil {
+		if e.Process == nil || e.Process.PID == 0 {
+			who = ""
+		}
+		return e.GPU.describe(who)
+	}
 	if e.Call != nil {
 		return e.Call.describe(who, e.Errno)
 	}

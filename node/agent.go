@@ -49,6 +49,7 @@ type agent struct {
 
 	policies  *policies
 	acts      *acts
+	gpus      *gpus
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -117,6 +118,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.policies.reload(context.Background())
 	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
 	undo.add("acts", a.acts.close)
+	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.asked = a.demand()
 	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -179,7 +181,7 @@ func (a *agent) demand() kernel.Demand {
 func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
-		event.SensorHealth, event.PolicyViolation:
+		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault:
 		return true
 	}
 	return e.File.Model != nil
@@ -187,9 +189,9 @@ func travels(e *event.Event) bool {
 
 func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	acted, err := a.startActs(ctx)
 	if err != nil {
+		cancel()
 		return err
 	}
 	defer func() { cancel(); <-acted }()
@@ -205,7 +207,8 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			events <- struct{}{}
 		})
 	}()
-	enforced := a.startPolicies(ctx, events)
+	enforced, looked := a.startPolicies(ctx, events), a.startGPUs(ctx, events)
+	defer func() { cancel(); <-looked }()
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -261,6 +264,7 @@ func (a *agent) handle(e *event.Event) {
 	if v := a.policies.breach(e); v != nil {
 		defer a.handle(v)
 	}
+	a.gpus.watch.See(e)
 	findings := a.engine.Process(e)
 	for i := range findings {
 		a.publish(&findings[i])
@@ -307,6 +311,7 @@ func (a *agent) advance(now time.Time) {
 	}
 	a.tellNotices(now)
 	a.tracker.Advance(now)
+	a.gpus.watch.Advance(now)
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}
@@ -328,7 +333,7 @@ func (a *agent) heartbeat() {
 	}
 	a.stream.Heartbeat(event.Heartbeat{
 		Host: a.cfg.Host, Time: time.Now(), Version: Version, Kernel: kernelRelease(), Boot: a.boot, Started: a.started,
-		Capabilities: a.capabilities(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
+		Capabilities: a.capabilities(), GPUs: a.gpus.states(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
 		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(),
 	})
 }

@@ -33,6 +33,7 @@ type Config struct {
 
 	Workload Workload      `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
 	Detect   Detect        `yaml:"detect" doc:"rules"`
+	GPU      GPU           `yaml:"gpu" doc:"how GPUs are looked at; docs/gpu.md says what is seen"`
 	Policy   Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
 	Stream   Stream        `yaml:"stream" doc:"the way from agents to the server"`
 	Store    Store         `yaml:"store" doc:"where events and state are kept"`
@@ -64,6 +65,13 @@ type Detect struct {
 	Exceptions   []string          `yaml:"exceptions" doc:"directories of exceptions: on which events rules are to be quiet, without a change to the rules"`
 	Placeholders map[string]Values `yaml:"placeholders" doc:"values of the placeholders in rules with the modifier expand, by name: a list, or @/path of a file with one value a line"`
 	Noisy        int               `yaml:"noisy" doc:"findings of one rule in one workload within ten minutes, past which further ones are only counted, and that is said"`
+}
+
+// GPU is the gpu section.
+type GPU struct {
+	Every   Duration `yaml:"every" doc:"how often"`
+	Library string   `yaml:"library" doc:"NVIDIA's library, libnvidia-ml.so.1; empty looks where the driver puts it"`
+	DCGM    string   `yaml:"dcgm" doc:"URL of a DCGM exporter's metrics, such as http://127.0.0.1:9400/metrics; empty reads none"`
 }
 
 // Values are texts of which one may stand alone.
@@ -113,6 +121,7 @@ func Default() *Config {
 		User:   "picket",
 		Log:    Log{Level: "info", Format: "text"},
 		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}, Noisy: 100},
+		GPU:    GPU{Every: Duration(5 * time.Second)},
 		Policy: Policies{Files: []string{"/etc/picket/policies"}, Mode: "enforce"},
 		Stream: Stream{Listen: "127.0.0.1:7421", Spool: 256 << 20, Retention: 2 << 30},
 		Store: Store{
@@ -255,6 +264,9 @@ func (c *Config) validate() (key, msg string) {
 	}
 	if !oneOf(c.Policy.Mode, "observe", "enforce") {
 		return "policy.mode", "want observe or enforce"
+	}
+	if key, msg := c.GPU.validate(); key != "" {
+		return key, msg
 	}
 	if c.Store.Retention < Duration(24*time.Hour) {
 		return "store.retention", "want at least 1d: the store keeps whole days"

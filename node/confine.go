@@ -138,15 +138,20 @@ func ownData(dir string) error {
 // network where we are root, and never with root's environment. Its descriptor 3 is in. It returns
 // when the program ended.
 func RunConfined(ctx context.Context, in *os.File, out, said io.Writer, args ...string) error {
+	return runReaderOf(ctx, "/proc/self/exe", in, out, said, append([]string{"picket"}, args...))
+}
+
+// runReaderOf does so with any program.
+func runReaderOf(ctx context.Context, path string, in *os.File, out, said io.Writer, args []string) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: see confine
-		done <- runReader(ctx, in, out, said, args)
+		done <- runReader(ctx, path, in, out, said, args)
 	}()
 	return <-done
 }
 
-func runReader(ctx context.Context, in *os.File, out, said io.Writer, args []string) error {
+func runReader(ctx context.Context, path string, in *os.File, out, said io.Writer, args []string) error {
 	uid := os.Geteuid()
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	if uid == 0 {
@@ -159,7 +164,7 @@ func runReader(ctx context.Context, in *os.File, out, said io.Writer, args []str
 	}
 	start := func() (*exec.Cmd, error) {
 		cmd := &exec.Cmd{
-			Path: "/proc/self/exe", Args: append([]string{"picket"}, args...), Dir: "/", Env: []string{"TMPDIR=" + os.TempDir(), "GOMAXPROCS=1"},
+			Path: path, Args: args, Dir: "/", Env: []string{"TMPDIR=" + os.TempDir(), "GOMAXPROCS=1"},
 			Stdout: out, Stderr: said, ExtraFiles: []*os.File{in}, SysProcAttr: attr, WaitDelay: time.Second,
 		}
 		return cmd, cmd.Start()

@@ -63,6 +63,7 @@ func Doctor(cfg *Config) []Check {
 	for _, c := range enforce.Probe() {
 		out = append(out, Check{Name: c.Name, OK: c.OK, Detail: c.Detail})
 	}
+	out = append(out, gpuChecks(cfg)...)
 	out = append(out, ruleChecks(cfg)...)
 	out = append(out, policyCheck(cfg))
 	_, err = exec.LookPath("runc")

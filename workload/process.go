@@ -196,7 +196,7 @@ func (t *Tracker) seal(p *event.Process, up *node) {
 // contain finds the container of a process: its parent's where it is in the same cgroup and
 // namespaces, else that of its cgroup.
 func (t *Tracker) contain(p *event.Process, up *node, now time.Time) {
-	if up != nil && p.CgroupID == up.proc.CgroupID && p.NS.Mnt == up.proc.NS.Mnt && p.NS.PID == up.proc.NS.PID && up.proc.CgroupPath != "" {
+	if up != nil && p.CgroupID != 0 && p.CgroupID == up.proc.CgroupID && p.NS.Mnt == up.proc.NS.Mnt && p.NS.PID == up.proc.NS.PID && up.proc.CgroupPath != "" {
 		p.Container, p.CgroupPath = up.proc.Container, up.proc.CgroupPath
 		return
 	}

@@ -78,7 +78,14 @@ func heartbeat(host string, at time.Time) *event.Heartbeat {
 		},
 		Workloads: []event.Workload{{ID: "w-1", Kind: event.Inference, Engine: "llama.cpp", Name: "llama-3-8b", Model: "/models/llama-3-8b"}},
 		Models:    []event.Model{{Path: "/models/llama-3-8b", Name: "llama-3-8b", Format: "gguf", Workload: "w-1"}},
-		Metrics:   "picket_sensor_received_total 184203\n",
+		GPUs: []event.GPUState{{
+			GPU: event.GPU{
+				UUID: "GPU-5c1f", Name: "NVIDIA H100 80GB HBM3", Driver: "nvidia 570.86.15", PCI: "0000:3b:00.0", Source: "nvml", Util: event.Measured(64),
+				MemoryUsed: event.Measured(41 << 30), MemoryTotal: event.Measured(80 << 30), Power: event.Measured(412_000), Temperature: event.Measured(58),
+			},
+			Users: []event.GPUUser{{GPUUse: event.GPUUse{PID: 4000, Memory: event.Measured(40 << 30), Util: event.Measured(64), Type: "compute"}, Process: "llama-server", Workload: "llama-3-8b"}},
+		}},
+		Metrics: "picket_sensor_received_total 184203\n",
 	}
 }
 

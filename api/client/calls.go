@@ -96,6 +96,12 @@ func (c *Client) Fleet(ctx context.Context) ([]api.Agent, error) {
 	return out.Items, err
 }
 
+// GPUs lists the GPUs of all hosts.
+func (c *Client) GPUs(ctx context.Context) ([]api.HostGPU, error) {
+	out, err := get[api.List[api.HostGPU]](ctx, c, "/api/v1/gpus", nil)
+	return out.Items, err
+}
+
 // Health tells how the parts of the server are.
 func (c *Client) Health(ctx context.Context) (api.Report, error) {
 	return get[api.Report](ctx, c, "/api/v1/health", nil)

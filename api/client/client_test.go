@@ -79,6 +79,9 @@ func TestCalls(t *testing.T) {
 	if got, err := c.Fleet(ctx); err != nil || len(got) != 3 || got[0].Heartbeat.Metrics != "" {
 		t.Errorf("fleet: %+v, %v", got, err)
 	}
+	if got, err := c.GPUs(ctx); err != nil || len(got) == 0 || got[0].Util != event.Measured(64) || got[0].ECC.Known || len(got[0].Users) != 1 {
+		t.Errorf("gpus: %+v, %v", got, err)
+	}
 	if got, err := c.Health(ctx); err != nil || got.Version != "test" {
 		t.Errorf("health: %+v, %v", got, err)
 	}

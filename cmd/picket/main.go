@@ -44,6 +44,7 @@ type CLI struct {
 	Signin     signinCmd     `cmd:"" help:"Make a one-time link to sign in to the page."`
 	Incidents  incidentsCmd  `cmd:"" help:"List incidents, read one, or close it."`
 	Findings   findingsCmd   `cmd:"" help:"List findings, or read one."`
+	GPU        gpuCmd        `cmd:"" name:"gpu" help:"List the GPUs, and who uses them."`
 	Events     eventsCmd     `cmd:"" help:"Follow events as they come, or list the newest."`
 	Hunt       huntCmd       `cmd:"" help:"Search the stored events."`
 	Rule       ruleCmd       `cmd:"" help:"List, check and test detection rules."`
@@ -74,6 +75,7 @@ var examples = map[string]string{
 	"agent":           "picket agent --config /etc/picket/picket.yaml\npicket agent --bundle host-7.json",
 	"server":          "picket server run\npicket server enrol gpu-node-7 > gpu-node-7.json",
 	"store":           "picket store --listen 127.0.0.1:7422",
+	"gpu":             "picket gpu\npicket gpu --watch --host gpu-node-7",
 	"doctor":          "picket doctor\npicket doctor --output json | jq '.[] | select(.ok|not)'",
 	"config":          "picket config default > picket.yaml\npicket config check picket.yaml",
 	"signin":          "picket signin",
