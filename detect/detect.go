@@ -44,6 +44,7 @@
 //	device.control                 device_control
 //	cgroup.create                  cgroup_create
 //	policy.violation               policy_violation
+//	model.seen                     model_file
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in

@@ -57,6 +57,7 @@ var sources = func() [256][]sigma.Logsource {
 
 		event.ProcessCapability: {"process_capability"},
 		event.PolicyViolation:   {"policy_violation"},
+		event.ModelSeen:         {"model_file"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -19,6 +19,7 @@ var catalogue = slices.Concat(
 	unixRows,
 	callFields,
 	policyFields,
+	artifactFields,
 )
 
 // eventRows says what happened, on which host.

@@ -74,6 +74,10 @@ const (
 // PolicyViolation says that a policy forbids what a process did or tried.
 const PolicyViolation Kind = 48
 
+// ModelSeen says what a model file is that a process wrote, or read for the first time: its digest,
+// its signature and what loading it would do.
+const ModelSeen Kind = 52
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -93,7 +97,7 @@ var kindNames = [MaxKinds]string{
 	ProcessCred: "process.credentials", HostSysctl: "host.sysctl", DeviceOpen: "device.open", CgroupCreate: "cgroup.create",
 	DeviceControl: "device.control", ProcessCapability: "process.capability",
 
-	PolicyViolation: "policy.violation",
+	PolicyViolation: "policy.violation", ModelSeen: "model.seen",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -123,7 +127,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy or sensor.
+// cgroup, policy, model or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -146,6 +150,8 @@ type Event struct {
 	// It is not changed once it is handed out, but for its Target by workload.Stamp.
 	Call   *Call
 	Policy *Policy // PolicyViolation; nil for the others
+	// Artifact is what the model file is, of ModelSeen and of a PolicyViolation about it; nil for the others.
+	Artifact *Artifact
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -292,6 +298,12 @@ func (e *Event) ID() string {
 		s(e.Policy.Name)
 		s(e.Policy.Rule)
 		s(e.Policy.Action)
+	}
+	if a := e.Artifact; a != nil {
+		s(a.Use)
+		s(a.Digest)
+		s(a.Verdict)
+		s(a.Signature)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

@@ -252,6 +252,10 @@ func (e *Event) describe() string {
 		return e.Message
 	case PolicyViolation:
 		return who + " " + e.Breach()
+	case ModelSeen:
+		if e.Artifact != nil {
+			return who + " " + e.Artifact.describe(object)
+		}
 	}
 	switch e.Kind {
 	case DeviceOpen:
