@@ -45,6 +45,7 @@ var known = map[string]string{
 
 	"T1685": "defense-impairment|Disable or Modify Tools",
 
+	"AML.T0011.000": "execution|Unsafe AI Artifacts",
 	"AML.T0018":     "persistence|Manipulate AI Model",
 	"AML.T0018.000": "persistence|Poison AI Model",
 	"AML.T0018.002": "persistence|Embed Malware",

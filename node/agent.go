@@ -19,6 +19,7 @@ import (
 
 	"picket/detect"
 	"picket/event"
+	"picket/inventory"
 	"picket/sensor/kernel"
 	"picket/stream"
 	"picket/workload"
@@ -44,6 +45,8 @@ type agent struct {
 	engine  *detect.Engine
 	stream  *stream.Agent
 
+	models    *inventory.Scanner
+	turn      chan struct{} // held by who hands an event on
 	policies  *policies
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
@@ -109,6 +112,9 @@ func (a *agent) open(undo *cleanup) error {
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
 		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses, Redact: kernel.Redact,
 	})
+	if err := a.openModels(); err != nil {
+		return err
+	}
 	a.policies = newPolicies(a.cfg, a.log.With("component", "policy"))
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
@@ -175,7 +181,7 @@ func (a *agent) demand() kernel.Demand {
 func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS,
-		event.SensorHealth, event.PolicyViolation:
+		event.SensorHealth, event.PolicyViolation, event.ModelSeen:
 		return true
 	}
 	return e.File.Model != nil
@@ -196,7 +202,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			events <- struct{}{}
 		})
 	}()
-	enforced := a.startPolicies(ctx, events)
+	enforced, judged := a.startPolicies(ctx, events), a.startModels(ctx, events)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -210,6 +216,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		case err := <-sensed:
 			cancel()
 			<-enforced
+			<-judged
 			if err == nil {
 				return nil
 			}
@@ -232,6 +239,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			a.heartbeat()
 		case <-ctx.Done():
 			<-enforced
+			<-judged
 			return <-sensed
 		}
 	}
@@ -241,6 +249,12 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 func (a *agent) handle(e *event.Event) {
 	a.last = e.Time
 	a.tracker.Stamp(e)
+	a.sight(e)
+	a.judge(e)
+}
+
+// judge takes an event on whose process is known.
+func (a *agent) judge(e *event.Event) {
 	if e.Kind != event.ProcessExit && e.Kind != event.ProcessFork {
 		a.policies.meet(e.Process)
 	}
