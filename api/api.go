@@ -95,6 +95,7 @@ func New(deps Deps, opt Options) (*Server, error) {
 	s.findingRoutes(doc)
 	s.eventRoutes(doc)
 	s.fleetRoutes(doc)
+	s.inventoryRoutes(doc)
 	s.accountRoutes(doc)
 	return s, s.plainRoutes(doc.OpenAPI())
 }

@@ -54,13 +54,19 @@ type Sighting struct {
 	Use      string // event.UseRead or event.UseWritten
 }
 
-// place is a path in a mount namespace.
-type place struct {
-	mnt  uint32
-	path string
+// errand is what makes two sightings that wait one: a path in a mount namespace, and who uses it how.
+type errand struct {
+	mnt             uint32
+	path, use, user string
 }
 
-func (x Sighting) place() place { return place{x.Process.NS.Mnt, x.Path} }
+func (x Sighting) errand() errand {
+	e := errand{mnt: x.Process.NS.Mnt, path: x.Path, use: x.Use}
+	if x.Use == event.UseRead {
+		e.user = x.user(true)
+	}
+	return e
+}
 
 // fileID is a file as the kernel's events name it.
 type fileID struct{ dev, ino uint64 }
@@ -76,7 +82,7 @@ type Scanner struct {
 
 	mu      sync.Mutex
 	queue   []task
-	waiting map[place]bool
+	waiting map[errand]bool
 	recent  map[fileID]map[string]bool // readers of a file that were taken note of
 	hostile map[fileID]bool
 }
@@ -100,7 +106,7 @@ func New(o Options) *Scanner {
 	}
 	s := &Scanner{
 		o: o, log: o.Log, wake: make(chan struct{}, 1), trust: fingerprint(o.Trust),
-		waiting: map[place]bool{}, recent: map[fileID]map[string]bool{}, hostile: map[fileID]bool{},
+		waiting: map[errand]bool{}, recent: map[fileID]map[string]bool{}, hostile: map[fileID]bool{},
 	}
 	s.results = loadResults(o.File, o.Version+" "+s.trust, o.Log)
 	s.m = newMetrics(o.Registerer, s)
@@ -110,16 +116,17 @@ func New(o Options) *Scanner {
 // Judged reports whether a file by this name is one to judge: of a model's format, or, in a model's
 // directory, what is obeyed when it is loaded.
 func Judged(path string, inModel bool) bool {
-	if strings.Contains(path, "/site-packages/") || strings.Contains(path, "/dist-packages/") || strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/usr/lib/") {
-		return false
-	}
-	if strings.Contains(path, "/models/blobs/sha256-") || strings.Contains(path, "/models--") && strings.Contains(path, "/blobs/") {
-		return true
-	}
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	ext := ""
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		ext = strings.ToLower(name[i+1:])
+	}
+	switch ext {
+	case "txt", "log", "tmp", "so", "md", "c", "go", "js":
+		return false // most of what is written
+	}
+	if strings.HasPrefix(path, "/usr/lib/") || strings.HasPrefix(path, "/proc/") || strings.Contains(path, "/site-packages/") || strings.Contains(path, "/dist-packages/") {
+		return false
 	}
 	switch ext {
 	case "safetensors", "gguf", "pt", "pth", "ckpt", "onnx", "keras", "pkl", "pickle", "joblib", "nemo", "mar", "npy", "npz":
@@ -127,7 +134,7 @@ func Judged(path string, inModel bool) bool {
 	case "bin", "h5", "hdf5", "jinja", "py", "json":
 		return inModel
 	}
-	return false
+	return strings.Contains(path, "/models/blobs/sha256-") || strings.Contains(path, "/blobs/") && strings.Contains(path, "/models--")
 }
 
 // See takes note of a model file. It is looked into soon, or dropped and counted where too many wait.
@@ -140,14 +147,14 @@ func (s *Scanner) See(x Sighting) {
 	} else if id.ino != 0 && !s.first(id, x.user(s.hostile[id])) {
 		return
 	}
-	if s.waiting[x.place()] && x.Use == event.UseWritten { // it is looked into once it is left alone
+	if s.waiting[x.errand()] { // a file that is written is looked into once it is left alone
 		return
 	}
 	if len(s.queue) >= maxQueue {
 		s.m.dropped.Inc()
 		return
 	}
-	s.waiting[x.place()] = true
+	s.waiting[x.errand()] = true
 	s.queue = append(s.queue, task{x, now, now})
 	s.signal()
 }
@@ -241,7 +248,7 @@ func (s *Scanner) next(now time.Time) (*task, time.Duration) {
 			continue
 		}
 		s.queue = append(s.queue[:i], s.queue[i+1:]...)
-		delete(s.waiting, t.place())
+		delete(s.waiting, t.errand())
 		return &t, 0
 	}
 	return nil, wait
@@ -254,7 +261,7 @@ func (s *Scanner) again(t task) {
 		s.m.dropped.Inc()
 		return
 	}
-	s.waiting[t.place()] = true
+	s.waiting[t.errand()] = true
 	s.queue = append(s.queue, t)
 }
 

@@ -75,7 +75,7 @@ func (j *judge) look(ctx context.Context, t task) (again bool) {
 		s.m.unread.Inc()
 		return false
 	}
-	r := Result{Version: v, Path: t.Path, Seen: time.Now()}
+	r := Result{Version: v, Path: t.Path, Model: t.Model, Seen: time.Now()}
 	if err := j.judge(ctx, t.Sighting, o, &r); err != nil {
 		if ctx.Err() == nil {
 			s.m.unread.Inc()

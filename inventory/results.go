@@ -41,6 +41,7 @@ func VersionOf(st os.FileInfo) (Version, bool) {
 type Result struct {
 	Version  Version        `json:"version"`
 	Path     string         `json:"path"` // by which it was read
+	Model    *event.Model   `json:"model,omitempty"`
 	Format   string         `json:"format,omitempty"`
 	Artifact event.Artifact `json:"artifact"`
 	Seen     time.Time      `json:"seen"` // last

@@ -202,7 +202,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			events <- struct{}{}
 		})
 	}()
-	enforced, judged := a.startPolicies(ctx, events), a.startModels(ctx, events)
+	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -217,6 +217,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			cancel()
 			<-enforced
 			<-judged
+			<-listed
 			if err == nil {
 				return nil
 			}
@@ -240,6 +241,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		case <-ctx.Done():
 			<-enforced
 			<-judged
+			<-listed
 			return <-sensed
 		}
 	}

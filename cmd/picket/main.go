@@ -48,6 +48,7 @@ type CLI struct {
 	Hunt       huntCmd       `cmd:"" help:"Search the stored events."`
 	Rule       ruleCmd       `cmd:"" help:"List, check and test detection rules."`
 	Policy     policyCmd     `cmd:"" help:"Say what workloads may do, and stop the rest in the kernel."`
+	Inventory  inventoryCmd  `cmd:"" help:"List the AI workloads that run, with their models, or write a bill of materials."`
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
 	Playbook   playbookCmd   `cmd:"" help:"Check, show, sign and verify CACAO playbooks."`
 	Replay     replayCmd     `cmd:"" help:"Run the rules over recorded events, of Picket or of other programs."`
@@ -83,6 +84,7 @@ var examples = map[string]string{
 	"playbook":        "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json",
 	"policy":          "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off\npicket policy isolate /system.slice/ollama.service --for 10m\npicket policy freeze /system.slice/ollama.service --for 10m",
 	"replay":          "picket replay events.jsonl\nzcat audit.log.json.gz | picket replay --format auditd -\npicket replay --rules sigma/rules/linux --output json sysmon.jsonl.gz\npicket replay --mapping our-names.yml --logsource category=process_creation,product=linux --fail-on high events.jsonl",
+	"inventory":       "picket inventory\npicket inventory --output wide --host gpu-node-7\npicket inventory --verdict malicious --output json\npicket inventory --output cyclonedx > bom.json",
 	"model":           "picket model sign /models/llama --private-key signing.pem\npicket model verify /models/llama --public-key signing.pub\npicket model verify /models/llama --roots ca.pem --subject release@example.org\npicket model manifest /models/llama --output json",
 	"scan":            "picket scan model.pt\npicket scan ~/.cache/huggingface --fail-on malicious\npicket scan models/ --allow 'mylib.models.*' --output sarif > scan.sarif",
 	"lab":             "picket lab list\npicket lab attack steal-weights",
