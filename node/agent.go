@@ -261,7 +261,7 @@ func (a *agent) judge(e *event.Event) {
 		a.policies.meet(e.Process)
 	}
 	if v := a.policies.breach(e); v != nil {
-		defer a.handle(v)
+		defer a.judge(v)
 	}
 	findings := a.engine.Process(e)
 	for i := range findings {

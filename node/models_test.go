@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"bufio"
 	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"picket/api"
 	"picket/api/client"
 	"picket/event"
 )
@@ -80,4 +83,119 @@ pickle.dump(collections.OrderedDict(w=[1.0, 2.0]), open(sys.argv[2], "wb"))
 			return has("hostile_model_written") && has("hostile_model_loaded")
 		})
 	})
+}
+
+// A server that poses as vLLM comes into the inventory with its model, its version and its port, and
+// goes out of it when it ends. What it does in ordinary life is no finding.
+func TestAServerIsListedWithItsModels(t *testing.T) {
+	p := newProgram(t)
+	python, err := exec.LookPath("/usr/bin/python3")
+	if err != nil {
+		t.Skip("needs /usr/bin/python3: it poses as the server")
+	}
+	real, err := filepath.EvalSymlinks(python)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(p.dir, "venv/lib", filepath.Base(real), "site-packages/vllm-0.9.2.dist-info/METADATA"), "")
+	serve := filepath.Join(p.dir, "venv/bin/vllm")
+	write(t, serve, `
+import pickle, collections, socket, sys, os
+model, adapter, said = sys.argv[2] + "/model.safetensors", sys.argv[2] + "/adapter.pt", sys.argv[2] + "/ckpt.pt"
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen()
+held = open(model, "rb")
+print("ready", s.getsockname()[1], flush=True)
+for line in sys.stdin:
+    if line == "lora\n":
+        pickle.load(open(adapter, "rb"))
+    if line == "save\n":
+        pickle.dump(collections.OrderedDict(w=[1.0]), open(said + ".tmp", "wb")); os.rename(said + ".tmp", said)
+    print("done", flush=True)
+`)
+	model := filepath.Join(p.dir, "models/m/model.safetensors")
+	header := `{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`
+	write(t, model, string([]byte{byte(len(header)), 0, 0, 0, 0, 0, 0, 0})+header+"abcd")
+	if out, err := exec.Command(python, "-c", `import pickle,collections,sys; pickle.dump(collections.OrderedDict(w=[1.0]), open(sys.argv[1],"wb"))`, filepath.Join(p.dir, "models/m/adapter.pt")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p.start()
+	if out := p.picket("inventory"); !strings.Contains(out, "No AI workload runs") {
+		t.Logf("before: %s", out) // another test of this host may run one
+	}
+	cmd := exec.Command(python, serve, "serve", filepath.Join(p.dir, "models/m"))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	port := strings.TrimPrefix(lines.Text(), "ready ")
+	for _, act := range []string{"lora\n", "save\n"} {
+		if _, err := in.Write([]byte(act)); err != nil || !lines.Scan() {
+			t.Fatal(err)
+		}
+	}
+	mine := func() *event.Running {
+		list, err := p.client.Inventory(t.Context(), api.InventoryQuery{Engine: "vllm"})
+		if err != nil {
+			return nil
+		}
+		for i := range list {
+			if list[i].PID == uint32(cmd.Process.Pid) {
+				return &list[i]
+			}
+		}
+		return nil
+	}
+	file := func(r *event.Running, name string) *event.ModelFile {
+		for i := range r.Files {
+			if filepath.Base(r.Files[i].Path) == name {
+				return &r.Files[i]
+			}
+		}
+		return nil
+	}
+	p.until(90*time.Second, "the server with its three judged files", func() bool {
+		r := mine()
+		if r == nil {
+			return false
+		}
+		for _, name := range []string{"model.safetensors", "adapter.pt", "ckpt.pt"} {
+			if f := file(r, name); f == nil || f.Artifact.Verdict != "clean" || len(f.Artifact.Digest) != 64 || f.Artifact.Signature != event.Unsigned {
+				return false
+			}
+		}
+		return true
+	})
+	r := mine()
+	if r.Version != "0.9.2" || r.Kind != event.Inference || !slices.Contains(r.Listens, "127.0.0.1:"+port) || !file(r, "model.safetensors").Open || file(r, "adapter.pt").Role != "adapter" {
+		t.Errorf("%+v", r)
+	}
+	for cmdline, want := range map[string]string{"": "vllm 0.9.2", "wide": "adapter.pt", "json": `"signature": "unsigned"`, "cyclonedx": `"specVersion": "1.6"`} {
+		args := []string{"inventory"}
+		if cmdline != "" {
+			args = append(args, "--output", cmdline)
+		}
+		if out := p.picket(args...); !strings.Contains(out, want) {
+			t.Errorf("picket inventory --output %s does not say %s:\n%s", cmdline, want, out)
+		}
+	}
+	for _, rule := range []string{"hostile_model_loaded", "hostile_model_written", "suspicious_model_loaded"} {
+		if all, err := p.findings(rule); err != nil || slices.ContainsFunc(all, func(f event.Finding) bool { return strings.Contains(f.Summary, p.dir) }) {
+			t.Errorf("%s: %v %v", rule, all, err)
+		}
+	}
+	_ = in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	p.until(90*time.Second, "the server goes out of the inventory", func() bool { return mine() == nil })
 }

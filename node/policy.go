@@ -146,7 +146,11 @@ func Enforceable(pol *policy.Policy, caps []event.Capability) error {
 
 // Means says by what each part of a policy is enforced on a kernel with these capabilities.
 func Means(pol *policy.Policy, caps []event.Capability) []string {
-	return enforce.Means(caps, rulesOf(pol, policy.Set{}))
+	out := enforce.Means(caps, rulesOf(pol, policy.Set{}))
+	if pol.Models != nil && pol.Models.Signed {
+		out = append(out, "models.require told only, seconds after the file was opened: nothing holds the opening up")
+	}
+	return out
 }
 
 // rulesOf is what a policy asks of the kernel.

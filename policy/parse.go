@@ -257,6 +257,12 @@ func (p *parser) models(n *yaml.Node) *Models {
 			}
 			m.ReadOnly = v.Value == "true"
 		},
+		"require": func(v *yaml.Node) {
+			if v.Value != "signed" {
+				p.fail(v, fmt.Sprintf("models.require: %q is not known", v.Value), "signed, or leave the key out")
+			}
+			m.Signed = true
+		},
 	})
 	return m
 }

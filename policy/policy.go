@@ -76,10 +76,11 @@ type Peer struct {
 // Devices lists the device files that may be opened, beside those that every program needs.
 type Devices struct{ Allow []string }
 
-// Models says which model directories nobody may write in.
+// Models says which model directories nobody may write in, and which model files may be loaded.
 type Models struct {
 	Paths    []string
 	ReadOnly bool
+	Signed   bool // each that is loaded, below Paths where there are any, must be signed by who is trusted
 }
 
 // Over reports whether the policy has expired at a time.
