@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"picket/event"
 )
 
@@ -17,9 +19,9 @@ const (
 	maxSurveyPIDs  = 64   // processes of one that are looked into; all are counted
 	maxSurveyFiles = 256  // of one
 	maxSurveyFDs   = 1024 // descriptors of one process
+	maxSurveyMaps  = 4    // processes of one whose mappings are read: its workers map what its root does
 	maxSockets     = 16 << 10
 	maxListens     = 64
-	maxVersions    = 4096
 )
 
 // Survey looks at what runs. It remembers what does not change from one look to the next, and is for
@@ -27,6 +29,8 @@ const (
 type Survey struct {
 	t        *Tracker
 	versions map[event.Key]installed
+	jobs     map[event.Key]*event.Job // of workloads with so many processes
+	sizes    map[event.Key]int
 }
 
 // installed is what a workload's packages are.
@@ -52,7 +56,7 @@ type Surveyed struct {
 
 // Survey returns a Survey of what the tracker knows.
 func (t *Tracker) Survey() *Survey {
-	return &Survey{t: t, versions: map[event.Key]installed{}}
+	return &Survey{t: t, versions: map[event.Key]installed{}, jobs: map[event.Key]*event.Job{}, sizes: map[event.Key]int{}}
 }
 
 // group is a workload and its own processes, the root first.
@@ -119,6 +123,8 @@ func (s *Survey) Look() (out []Surveyed, cut int) {
 	for k := range s.versions {
 		if !living[k] {
 			delete(s.versions, k)
+			delete(s.jobs, k)
+			delete(s.sizes, k)
 		}
 	}
 	return out, cut
@@ -131,25 +137,29 @@ func (s *Survey) look(g *group, nets map[uint32]map[string]string) Surveyed {
 		PID: root.PID, Processes: g.count, Started: root.Start, Exe: root.Exe, Files: []event.ModelFile{},
 	}}
 	l := looking{s: s, r: &r, seen: map[string]bool{}, libs: map[string]bool{}}
-	for _, p := range g.members {
+	for i, p := range g.members {
 		if p.User != "" && !slices.Contains(r.Users, p.User) && len(r.Users) < 16 {
 			r.Users = append(r.Users, p.User)
 		}
 		if nets[p.NS.Net] == nil {
 			nets[p.NS.Net] = s.t.proc.listening(p.PID)
 		}
-		l.process(p, nets[p.NS.Net])
+		l.descriptors(p, nets[p.NS.Net])
+		if i < maxSurveyMaps {
+			l.mappings(p)
+		}
 	}
 	slices.Sort(r.Users)
 	slices.Sort(r.Listens)
 	slices.Sort(r.GPUs)
-	r.Job = s.t.proc.job(g.members)
+	if s.sizes[root.Key()] != g.count { // an environment does not change, but ranks may be added
+		s.jobs[root.Key()], s.sizes[root.Key()] = s.t.proc.job(g.members), g.count
+	}
+	r.Job = s.jobs[root.Key()]
 	v, ok := s.versions[root.Key()]
 	if !ok {
 		v = s.t.packages(root, g.w.Engine, l.libs)
-		if len(s.versions) < maxVersions {
-			s.versions[root.Key()] = v
-		}
+		s.versions[root.Key()] = v
 	}
 	r.Version, r.Packages = v.engine, v.packages
 	return r
@@ -163,20 +173,22 @@ type looking struct {
 	libs map[string]bool // site-packages directories
 }
 
-// process takes in what one process has open.
-func (l *looking) process(p *event.Process, listening map[string]string) {
+// descriptors takes in what one process has open.
+func (l *looking) descriptors(p *event.Process, listening map[string]string) {
 	f := l.s.t.proc
 	dir, err := os.Open(f.path(p.PID, "fd"))
 	if err != nil {
 		return
 	}
+	defer dir.Close() //nolint:errcheck // it was only read
 	names, _ := dir.Readdirnames(maxSurveyFDs)
-	_ = dir.Close() // it was only read
+	buf := make([]byte, unix.PathMax)
 	for _, n := range names {
-		to, err := os.Readlink(f.path(p.PID, "fd", n))
+		size, err := unix.Readlinkat(int(dir.Fd()), n, buf)
 		if err != nil {
 			continue
 		}
+		to := string(buf[:size])
 		switch {
 		case strings.HasPrefix(to, "socket:["):
 			if at := listening[to[len("socket:["):len(to)-1]]; at != "" && !slices.Contains(l.r.Listens, at) && len(l.r.Listens) < maxListens {
@@ -194,6 +206,11 @@ func (l *looking) process(p *event.Process, listening map[string]string) {
 			}
 		}
 	}
+}
+
+// mappings takes in what one process has mapped.
+func (l *looking) mappings(p *event.Process) {
+	f := l.s.t.proc
 	for _, m := range f.mapped(p.PID) {
 		if at := strings.Index(m, "-packages/"); at > 0 && len(l.libs) < 16 {
 			l.libs[m[:at+len("-packages")]] = true
@@ -405,6 +422,9 @@ func sitePackages(p *event.Process, libs map[string]bool) []string {
 	}
 	script := programOf(p).script
 	for _, bin := range []string{p.Invoked, script, p.Exe} {
+		if bin != "" && !path.IsAbs(bin) {
+			bin = path.Join(p.CWD, bin)
+		}
 		if prefix, ok := strings.CutSuffix(path.Dir(bin), "/bin"); ok {
 			add(prefix + "/lib/" + python + "/site-packages")
 			add(prefix + "/lib/" + python + "/dist-packages")

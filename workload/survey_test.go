@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"picket/event"
 )
@@ -237,8 +238,13 @@ func BenchmarkSurvey300(b *testing.B) {
 	if got, _ := s.Look(); len(got) < 30 {
 		b.Fatalf("%d workloads of %d processes", len(got), n)
 	}
-	b.ReportMetric(float64(n), "processes")
+	var before, after unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
 	for b.Loop() {
 		s.Look()
 	}
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &after)
+	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	b.ReportMetric(float64(used.Microseconds())/1000/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64(n), "processes")
 }
