@@ -199,6 +199,27 @@ func TestAFileIsLeftAloneWhileItIsWritten(t *testing.T) {
 	}
 }
 
+// A file is seen when it is opened to be written, before there is a byte in it.
+func TestAFileThatIsEmptyAtFirstIsJudged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.pt")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, said := watch(t, Options{})
+	s.See(Sighting{Process: self1("a", ""), Path: file, Use: event.UseWritten})
+	time.Sleep(200 * time.Millisecond) // it is looked at, and left for later
+	if _, err := f.WriteString(evil); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(told{"x.pt", "written", "malicious", "unsigned", "a"}, wait(t, said)); d != "" {
+		t.Error(d)
+	}
+}
+
 func newKey(t *testing.T) (private, public []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -61,8 +61,11 @@ func (j *judge) look(ctx context.Context, t task) (again bool) {
 	}
 	defer o.close()
 	v, ok := VersionOf(o.info)
-	if !ok || v.Size == 0 {
+	if !ok {
 		return false
+	}
+	if v.Size == 0 { // it was opened to be written a moment ago
+		return busy(o.file, o.info) && time.Since(t.since) < settleMost
 	}
 	if known, ok := s.results.get(v); ok {
 		s.tell(t.Sighting, known)
