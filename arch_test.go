@@ -15,7 +15,7 @@ import (
 // own parent or children; what it needs of a neighbour it states as an interface, and node hands it in.
 var layers = [][]string{
 	{"event", "sigma", "artifact", "cacao", "threats", "playbooks", "labs", "ui", "docs"},
-	{"workload", "policy", "sensor", "ingest", "stream", "detect", "incident", "respond", "sink", "store"},
+	{"workload", "inventory", "policy", "sensor", "ingest", "stream", "detect", "incident", "respond", "sink", "store"},
 	{"api"},
 	{"node", "lab"},
 	{"cmd", "bench"},

@@ -29,6 +29,7 @@ var access = map[string]grant{
 	"GET /api/v1/events/fields":     {role: Viewer},
 	"GET /api/v1/fleet":             {role: Viewer},
 	"GET /api/v1/gpus":              {role: Viewer},
+	"GET /api/v1/inventory":         {role: Viewer},
 	"GET /api/v1/health":            {role: Viewer},
 	"GET /api/v1/rules":             {role: Viewer},
 	"GET /api/v1/stream":            {role: Viewer},

@@ -100,6 +100,7 @@ func New(deps Deps, opt Options) (*Server, error) {
 	s.eventRoutes(doc)
 	s.fleetRoutes(doc)
 	s.actionRoutes(doc)
+	s.inventoryRoutes(doc)
 	s.accountRoutes(doc)
 	s.playbookRoutes(doc)
 	s.runRoutes(doc)

@@ -16,6 +16,7 @@ type Deps struct {
 	Findings  Findings
 	Events    Events
 	Fleet     Fleet
+	Inventory Inventory
 	Health    Health
 	Rules     Rules
 	Actions   Actions
@@ -33,6 +34,7 @@ func (d Deps) validate() error {
 		{"Findings", d.Findings != nil},
 		{"Events", d.Events != nil},
 		{"Fleet", d.Fleet != nil},
+		{"Inventory", d.Inventory != nil},
 		{"Health", d.Health != nil},
 		{"Rules", d.Rules != nil},
 		{"Actions", d.Actions != nil},

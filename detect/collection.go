@@ -207,8 +207,10 @@ func carries(k event.Kind, f event.Info) bool {
 		return callCarries(k, of)
 	case f.Sigma == "SourceImage":
 		return k == event.ProcessTrace
+	case artifactField(f.Name):
+		return k == event.ModelSeen || k == event.PolicyViolation
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
-		return k.Class() == "file" || (k.Class() == "device" || k == event.PolicyViolation) && of == "file"
+		return k == event.ModelSeen || k.Class() == "file" || (k.Class() == "device" || k == event.PolicyViolation) && of == "file"
 	case strings.HasPrefix(f.Name, "net.dns."):
 		return k == event.NetDNS
 	case strings.HasPrefix(f.Name, "net.tls."):
@@ -229,6 +231,15 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.SensorHealth
 	}
 	return true
+}
+
+// artifactField reports whether a field is one that only the look at a model file fills.
+func artifactField(name string) bool {
+	switch name {
+	case "ai.model.use", "ai.model.digest", "ai.model.verdict", "ai.model.issue", "ai.model.signature", "ai.model.signer", "ai.model.refusal":
+		return true
+	}
+	return false
 }
 
 // logsourceText writes a log source as its parts: windows/registry_event.

@@ -47,6 +47,7 @@
 //	policy.violation               policy_violation
 //	gpu.sample                     gpu_sample
 //	gpu.error                      gpu_error
+//	model.seen                     model_file
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in

@@ -148,6 +148,10 @@ func (r *rule) clause(e *event.Event) string {
 		}
 	case event.PolicyViolation:
 		return actor + " " + clean(e.Breach(), 320)
+	case event.ModelSeen:
+		if e.Artifact != nil {
+			return actor + " " + seenIn(e.Artifact) + fileOf(e) + ", which is " + clean(e.Artifact.Verdict, 40)
+		}
 	}
 	if t := e.Net.TLS; e.Kind == event.NetTLS && t != nil {
 		return actor + " began TLS with " + clean(cmp.Or(t.ServerName, endpoint(e.Net.Remote)), 160)
@@ -187,6 +191,14 @@ func who(p *event.Process) string {
 		return name // an event from elsewhere
 	}
 	return fmt.Sprintf("%s (pid %d)", name, p.PID)
+}
+
+// seenIn is what a process did with a model file.
+func seenIn(a *event.Artifact) string {
+	if a.Use == event.UseWritten {
+		return "wrote "
+	}
+	return "read "
 }
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

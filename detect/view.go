@@ -61,6 +61,7 @@ var sources = func() [256][]sigma.Logsource {
 
 		event.GPUSample: {"gpu_sample"},
 		event.GPUFault:  {"gpu_error"},
+		event.ModelSeen: {"model_file"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

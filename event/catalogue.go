@@ -22,6 +22,7 @@ var catalogue = slices.Concat(
 	policyFields,
 	actionFields,
 	gpuFields,
+	artifactFields,
 )
 
 // eventRows says what happened, on which host.

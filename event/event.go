@@ -85,6 +85,10 @@ const (
 	GPUFault  Kind = 51 // a driver said that something is wrong
 )
 
+// ModelSeen says what a model file is that a process wrote, or read for the first time: its digest,
+// its signature and what loading it would do.
+const ModelSeen Kind = 52
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -104,8 +108,8 @@ var kindNames = [MaxKinds]string{
 	ProcessCred: "process.credentials", HostSysctl: "host.sysctl", DeviceOpen: "device.open", CgroupCreate: "cgroup.create",
 	DeviceControl: "device.control", ProcessCapability: "process.capability",
 
-	PolicyViolation: "policy.violation",
-	ActionDone:      "action",
+	PolicyViolation: "policy.violation", ModelSeen: "model.seen",
+	ActionDone: "action",
 
 	GPUSample: "gpu.sample", GPUFault: "gpu.error",
 }
@@ -137,7 +141,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action, gpu or sensor.
+// cgroup, policy, action, gpu, model or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -162,6 +166,8 @@ type Event struct {
 	Policy *Policy    // PolicyViolation; nil for the others
 	Action *Action    // ActionDone; nil for the others
 	GPU    *GPUReport // GPUSample and GPUFault; nil for the others
+	// Artifact is what the model file is, of ModelSeen and of a PolicyViolation about it; nil for the others.
+	Artifact *Artifact
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -320,6 +326,12 @@ func (e *Event) ID() string {
 	}
 	if e.GPU != nil {
 		s(e.GPU.text())
+	}
+	if a := e.Artifact; a != nil {
+		s(a.Use)
+		s(a.Digest)
+		s(a.Verdict)
+		s(a.Signature)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

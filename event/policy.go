@@ -48,6 +48,9 @@ func (e *Event) Breach() string {
 		act = "wrote"
 	case RuleModels:
 		act = "changed"
+		if a := e.Artifact; a != nil { // no change, but one that must be signed
+			act, what = "loaded", what+", which is "+a.Signature
+		}
 	case RuleSignal:
 		act = "sent"
 		if c := e.Call; c != nil && c.Target != nil {

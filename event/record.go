@@ -256,6 +256,10 @@ func (e *Event) describe() string {
 		return who + " " + e.Breach()
 	case ActionDone:
 		return e.Action.describe()
+	case ModelSeen:
+		if e.Artifact != nil {
+			return who + " " + e.Artifact.describe(object)
+		}
 	}
 	switch e.Kind {
 	case DeviceOpen:

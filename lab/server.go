@@ -26,7 +26,8 @@ type execReply struct {
 const execOutput = 256 << 10
 
 // serve poses as an inference server: it holds a model's weights open and mapped, answers
-// GET /health, and has a hole: POST /exec runs its body by the shell.
+// GET /health, loads the adapters that POST /v1/load_lora_adapter names, and has a hole: POST /exec
+// runs its body by the shell.
 func serve(args []string) error {
 	if err := inSandbox(); err != nil {
 		return err
@@ -48,6 +49,7 @@ func serve(args []string) error {
 		reply(w, map[string]any{"object": "list", "data": []map[string]string{{"id": "llama-3-8b", "object": "model"}}})
 	})
 	mux.HandleFunc("POST /exec", runCommand)
+	mux.HandleFunc("POST /v1/load_lora_adapter", loadAdapter)
 	srv := &http.Server{Addr: "0.0.0.0:8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	return srv.ListenAndServe()
 }

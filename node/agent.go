@@ -19,6 +19,7 @@ import (
 
 	"picket/detect"
 	"picket/event"
+	"picket/inventory"
 	"picket/sensor/kernel"
 	"picket/stream"
 	"picket/workload"
@@ -47,6 +48,8 @@ type agent struct {
 	engine  *detect.Engine
 	stream  *stream.Agent
 
+	models    *inventory.Scanner
+	turn      chan struct{} // held by who hands an event on
 	policies  *policies
 	acts      *acts
 	gpus      *gpus
@@ -113,6 +116,9 @@ func (a *agent) open(undo *cleanup) error {
 		Config: workload.Config{Models: a.cfg.Workload.Models, Datasets: a.cfg.Workload.Datasets},
 		Watch:  a.watch, Unwatch: a.unwatch, Processes: agentProcesses, Redact: kernel.Redact,
 	})
+	if err := a.openModels(); err != nil {
+		return err
+	}
 	a.policies = newPolicies(a.cfg, a.log.With("component", "policy"))
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
@@ -181,7 +187,7 @@ func (a *agent) demand() kernel.Demand {
 func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
-		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault:
+		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen:
 		return true
 	}
 	return e.File.Model != nil
@@ -207,7 +213,8 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			events <- struct{}{}
 		})
 	}()
-	enforced, looked := a.startPolicies(ctx, events), a.startGPUs(ctx, events)
+	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
+	looked := a.startGPUs(ctx, events)
 	defer func() { cancel(); <-looked }()
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
@@ -223,6 +230,8 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		case err := <-sensed:
 			cancel()
 			<-enforced
+			<-judged
+			<-listed
 			if err == nil {
 				return nil
 			}
@@ -248,6 +257,8 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			a.heartbeat()
 		case <-ctx.Done():
 			<-enforced
+			<-judged
+			<-listed
 			return <-sensed
 		}
 	}
@@ -258,11 +269,17 @@ func (a *agent) handle(e *event.Event) {
 	a.last = e.Time
 	a.tracker.Stamp(e)
 	a.guard.countBusy(e)
+	a.sight(e)
+	a.judge(e)
+}
+
+// judge takes an event on whose process is known.
+func (a *agent) judge(e *event.Event) {
 	if e.Kind != event.ProcessExit && e.Kind != event.ProcessFork {
 		a.policies.meet(e.Process)
 	}
 	if v := a.policies.breach(e); v != nil {
-		defer a.handle(v)
+		defer a.judge(v)
 	}
 	a.gpus.watch.See(e)
 	findings := a.engine.Process(e)

@@ -32,6 +32,7 @@ type Config struct {
 	Log  Log    `yaml:"log" doc:"what the three programs log, to standard error"`
 
 	Workload Workload      `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
+	Models   Models        `yaml:"models" doc:"how model files are judged when they are written and first opened; docs/inventory.md"`
 	Detect   Detect        `yaml:"detect" doc:"rules"`
 	GPU      GPU           `yaml:"gpu" doc:"how GPUs are looked at; docs/gpu.md says what is seen"`
 	Policy   Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
@@ -56,6 +57,12 @@ type Log struct {
 type Workload struct {
 	Models   []string `yaml:"models" doc:"directories that hold models, watched from the start; others are learned from the servers that open them"`
 	Datasets []string `yaml:"datasets" doc:"directories that hold datasets"`
+}
+
+// Models is the models section.
+type Models struct {
+	Trust []string `yaml:"trust" doc:"files in PEM, each a public key or certificates: whose signatures of models count"`
+	Rate  Size     `yaml:"rate" doc:"bytes a second that are read of model files to judge them, at most"`
 }
 
 // Detect is the detect section.
@@ -120,6 +127,7 @@ func Default() *Config {
 		Data:   "/var/lib/picket",
 		User:   "picket",
 		Log:    Log{Level: "info", Format: "text"},
+		Models: Models{Rate: 64 << 20},
 		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}, Noisy: 100},
 		GPU:    GPU{Every: Duration(5 * time.Second)},
 		Policy: Policies{Files: []string{"/etc/picket/policies"}, Mode: "enforce"},
@@ -198,7 +206,7 @@ func (c *Config) Complete() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.Data = abs
-	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions, c.Policy.Files, c.Respond.Playbooks} { // the programs that picket run starts work elsewhere
+	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions, c.Policy.Files, c.Respond.Playbooks, c.Models.Trust} { // the programs that picket run starts work elsewhere
 		for i, dir := range dirs {
 			if dirs[i], err = filepath.Abs(dir); err != nil {
 				return fmt.Errorf("configuration: %w", err)
@@ -249,7 +257,7 @@ func (c *Config) validate() (key, msg string) {
 	if !isURL(c.API.URL, "http", "https") {
 		return "api.url", "want an http:// or https:// URL"
 	}
-	for key, s := range map[string]Size{"stream.spool": c.Stream.Spool, "stream.retention": c.Stream.Retention, "store.disk": c.Store.Disk, "store.memory": c.Store.Memory} {
+	for key, s := range map[string]Size{"stream.spool": c.Stream.Spool, "stream.retention": c.Stream.Retention, "store.disk": c.Store.Disk, "store.memory": c.Store.Memory, "models.rate": c.Models.Rate} {
 		if s < 1<<20 {
 			return key, "want at least 1MiB"
 		}

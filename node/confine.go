@@ -138,17 +138,29 @@ func ownData(dir string) error {
 // network where we are root, and never with root's environment. Its descriptor 3 is in. It returns
 // when the program ended.
 func RunConfined(ctx context.Context, in *os.File, out, said io.Writer, args ...string) error {
-	return runReaderOf(ctx, "/proc/self/exe", in, out, said, append([]string{"picket"}, args...))
+	return runReaderOf(ctx, false, "/proc/self/exe", in, out, said, append([]string{"picket"}, args...))
 }
 
-// runReaderOf does so with any program.
-func runReaderOf(ctx context.Context, path string, in *os.File, out, said io.Writer, args []string) error {
+// runReaderOf does so with any program; a calm one comes after all others.
+func runReaderOf(ctx context.Context, calm bool, path string, in *os.File, out, said io.Writer, args []string) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: see confine
+		if calm {
+			giveWay()
+		}
 		done <- runReader(ctx, path, in, out, said, args)
 	}()
 	return <-done
+}
+
+const idleIO = 3 << 13 // IOPRIO_CLASS_IDLE: the disk when nobody else wants it
+
+// giveWay makes the calling thread, and so the programs that it starts, come after all others. Where
+// that is refused, they run as others do.
+func giveWay() {
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, 1, 0, idleIO) // of a thread: the calling one
 }
 
 func runReader(ctx context.Context, path string, in *os.File, out, said io.Writer, args []string) error {

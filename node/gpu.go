@@ -66,7 +66,7 @@ func readNVIDIA(ctx context.Context, out, said io.Writer, args ...string) error 
 		return err
 	}
 	defer f.Close()                                                                                   //nolint:errcheck // it was only read
-	return runReaderOf(ctx, "/proc/self/fd/3", f, out, said, append([]string{"picket-gpu"}, args...)) // 3 is f, there
+	return runReaderOf(ctx, false, "/proc/self/fd/3", f, out, said, append([]string{"picket-gpu"}, args...)) // 3 is f, there
 }
 
 // startGPUs looks at GPUs until ctx ends; the channel is closed then.

@@ -40,8 +40,8 @@ func gpuAgent(t *testing.T) *agent {
 	return a
 }
 
-// judge does with an event what handle does, and returns what the rules that fired said.
-func (a *agent) judge(e *event.Event) map[string]string {
+// judgeGPU does with an event what handle does, and returns what the rules that fired said.
+func (a *agent) judgeGPU(e *event.Event) map[string]string {
 	a.tracker.Stamp(e)
 	a.gpus.watch.See(e)
 	said := map[string]string{}
@@ -94,7 +94,7 @@ func TestAMinerOnAGPUIsFoundOnceItWasFollowed(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	a, pid, start := gpuAgent(t), run(t, filepath.Join(dir, "trainer")), time.Now()
-	if rules := a.judge(&event.Event{
+	if rules := a.judgeGPU(&event.Event{
 		Kind: event.NetConnect, Time: start, Host: "h", Process: &event.Process{PID: pid, TID: pid},
 		Net: event.Net{Remote: netip.MustParseAddrPort("203.0.113.67:3333"), Initiated: true, Protocol: "tcp"},
 	}); len(rules) > 0 {
@@ -105,7 +105,7 @@ func TestAMinerOnAGPUIsFoundOnceItWasFollowed(t *testing.T) {
 		at := start.Add(time.Duration(s) * time.Second)
 		for _, e := range a.readGPUs(at, reading(pid, 98+int64(s)%2, 5000)) {
 			events++
-			for rule, summary := range a.judge(e) {
+			for rule, summary := range a.judgeGPU(e) {
 				if found[rule] > 0 {
 					t.Errorf("%s is said again after %v", rule, at.Sub(start)-found[rule])
 				}
@@ -171,7 +171,7 @@ func TestFaultsOfTheHardwareAreFindings(t *testing.T) {
 	} {
 		f.Time = time.Now()
 		e := a.faultOf(f)
-		said := a.judge(e)
+		said := a.judgeGPU(e)
 		if want == "" && len(said) > 0 || want != "" && !strings.Contains(said[want], "Sim 80GB at 0000:3b:00.0 failed with Xid 79") {
 			t.Errorf("Xid %d: %v", f.Xid, said)
 		}

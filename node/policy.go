@@ -169,6 +169,9 @@ func Means(pol *policy.Policy, caps []event.Capability) []string {
 	if absent := absentGPUs(pol); absent != "" {
 		out = append(out, absent)
 	}
+	if pol.Models != nil && pol.Models.Signed {
+		out = append(out, "models.require told only, seconds after the file was opened: nothing holds the opening up")
+	}
 	return out
 }
 

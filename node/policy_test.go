@@ -248,6 +248,27 @@ func TestWritingInAModelDirectoryIsSeen(t *testing.T) {
 	}
 }
 
+func TestLoadingAnUnsignedModelIsSeen(t *testing.T) {
+	p := newPoliced(t, "models: {require: signed, paths: [/models]}\n")
+	proc := &event.Process{PID: 1 << 30, CgroupPath: p.group + "/below"}
+	p.meet(&event.Process{PID: 1 << 30, CgroupPath: p.group})
+	seen := func(path, use, signature string, proc *event.Process) *event.Event {
+		return p.breach(&event.Event{
+			Kind: event.ModelSeen, Process: proc, File: event.File{Path: path}, Artifact: &event.Artifact{Use: use, Verdict: "clean", Signature: signature},
+		})
+	}
+	for _, signature := range []string{event.Unsigned, event.Invalid, event.Untrusted} {
+		v := seen("/models/a/x.pt", event.UseRead, signature, proc)
+		if v == nil || *v.Policy != (event.Policy{Name: "box", Rule: "models", Action: "seen", Rung: "model.seen"}) || !strings.Contains(v.Breach(), "loaded /models/a/x.pt, which is "+signature) {
+			t.Errorf("%s: got %+v", signature, v)
+		}
+	}
+	if seen("/models/a/x.pt", event.UseRead, event.Signed, proc) != nil || seen("/models/a/x.pt", event.UseWritten, event.Unsigned, proc) != nil ||
+		seen("/other/x.pt", event.UseRead, event.Unsigned, proc) != nil || seen("/models/a/x.pt", event.UseRead, event.Unsigned, &event.Process{CgroupPath: "/other"}) != nil {
+		t.Error("one that is signed, written, elsewhere or of another workload is a violation")
+	}
+}
+
 func TestASubjectCannotTalkItselfFree(t *testing.T) {
 	p := newPoliced(t, "mode: enforce\negress: {allow: []}\n")
 	loose := filepath.Join(filepath.Dir(p.file), "loose.yml")

@@ -116,6 +116,8 @@ func (p *policies) bind(id uint64, to placed) {
 func (p *policies) breach(e *event.Event) *event.Event {
 	switch e.Kind {
 	case event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileChmod:
+	case event.ModelSeen:
+		return p.unsigned(e)
 	default:
 		return nil
 	}
@@ -136,6 +138,30 @@ func (p *policies) breach(e *event.Event) *event.Event {
 			v := e.Clone()
 			v.Kind = event.PolicyViolation
 			v.Policy = &event.Policy{Name: b.name, Rule: event.RuleModels, Action: event.ActionSeen, Rung: "sys_exit"}
+			return v
+		}
+	}
+	return nil
+}
+
+// unsigned returns the violation that loading a model file is where a policy wants it signed. It is
+// told after the file was read, in either mode: no hook of the kernel waits until it was judged.
+func (p *policies) unsigned(e *event.Event) *event.Event {
+	a := e.Artifact
+	if p == nil || a == nil || a.Use != event.UseRead || a.Signature == event.Signed || a.Signature == "" || e.Process == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.bound {
+		m := p.loaded[b.name].Models
+		if m == nil || !m.Signed || !within(e.Process.CgroupPath, b.cgroup) {
+			continue
+		}
+		if len(m.Paths) == 0 || slices.ContainsFunc(m.Paths, func(dir string) bool { return within(e.File.Path, dir) }) {
+			v := e.Clone()
+			v.Kind = event.PolicyViolation
+			v.Policy = &event.Policy{Name: b.name, Rule: event.RuleModels, Action: event.ActionSeen, Rung: "model.seen"}
 			return v
 		}
 	}

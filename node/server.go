@@ -46,6 +46,7 @@ type server struct {
 	ca     *stream.CA
 	outbox *sink.Outbox
 	fleet  *fleet
+	runs   inventories
 	api    *api.Server
 	rules  *ruleList
 
@@ -225,7 +226,7 @@ func (s *server) openAPI(ctx context.Context) error {
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: audit{s.state}, Runs: s.respond,
+		Fleet: s.fleet, Inventory: &s.runs, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: audit{s.state}, Runs: s.respond,
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,
@@ -274,6 +275,9 @@ func (s *server) run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		return s.hub.Heartbeats(ctx, func(from string, b event.Heartbeat) { s.heartbeat(ctx, from, b) })
+	})
+	g.Go(func() error {
+		return s.hub.Inventories(ctx, func(from string, inv event.Inventory) { s.runs.take(s.host(from, inv.Host), inv) })
 	})
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })

@@ -262,9 +262,15 @@ func (p *parser) models(n *yaml.Node) *Models {
 		},
 		"read-only": func(v *yaml.Node) { m.ReadOnly = p.truth(v, "models.read-only") },
 		"private":   func(v *yaml.Node) { m.Private = p.truth(v, "models.private") },
+		"require": func(v *yaml.Node) {
+			if v.Value != "signed" {
+				p.fail(v, fmt.Sprintf("models.require: %q is not known", v.Value), "signed, or leave the key out")
+			}
+			m.Signed = true
+		},
 	})
-	if len(m.Paths) == 0 || !m.ReadOnly && !m.Private {
-		p.fail(n, "models: limits nothing", "add paths: [/models], and read-only: true, private: true or both")
+	if limits := m.ReadOnly || m.Private; !limits && !m.Signed || limits && len(m.Paths) == 0 {
+		p.fail(n, "models: limits nothing", "add paths: [/models], and read-only: true, private: true or both; or require: signed")
 	}
 	return m
 }

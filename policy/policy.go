@@ -77,11 +77,12 @@ type Peer struct {
 type Devices struct{ Allow []string }
 
 // Models says of model directories that nobody may write in them, or that nobody but the workload
-// may open what lies in them.
+// may open what lies in them, and which model files may be loaded.
 type Models struct {
 	Paths    []string
 	ReadOnly bool
 	Private  bool
+	Signed   bool // each that is loaded, below Paths where there are any, must be signed by who is trusted
 }
 
 // Over reports whether the policy has expired at a time.

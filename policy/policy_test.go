@@ -44,6 +44,20 @@ func parse(t *testing.T, src string) *Policy {
 	return got[0]
 }
 
+func TestModelsMayHaveToBeSigned(t *testing.T) {
+	p := parse(t, "name: a\nselect: {engine: vllm}\nmodels: {require: signed, paths: [/models]}\n")
+	if d := cmp.Diff(&Models{Paths: []string{"/models"}, Signed: true}, p.Models); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(p.Models, parse(t, p.String()).Models); d != "" {
+		t.Error(d)
+	}
+	_, err := Parse("p.yml", []byte("name: a\nselect: {engine: vllm}\nmodels: {require: sealed}\n"))
+	if err == nil || !strings.Contains(err.Error(), `p.yml:3:19: models.require: "sealed" is not known`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestParse(t *testing.T) {
 	net := netip.MustParsePrefix
 	want := &Policy{

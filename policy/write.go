@@ -35,6 +35,9 @@ func (p *Policy) String() string {
 	}
 	if m := p.Models; m != nil {
 		fmt.Fprintf(&b, "models:\n  read-only: %t\n  private: %t\n", m.ReadOnly, m.Private)
+		if m.Signed {
+			b.WriteString("  require: signed\n")
+		}
 		block(&b, "paths", m.Paths)
 	}
 	if p.Sysctl != "" {

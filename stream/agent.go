@@ -277,13 +277,16 @@ func (a *Agent) PublishFinding(f event.Finding) error {
 }
 
 // Heartbeat tells the hub how the agent is. Where the hub is away nobody hears it.
-func (a *Agent) Heartbeat(h event.Heartbeat) {
-	b, err := json.Marshal(h)
+func (a *Agent) Heartbeat(h event.Heartbeat) { a.say(subjectHeartbeat, "a heartbeat", h) }
+
+// say tells the hub something that need not be kept.
+func (a *Agent) say(subject, what string, x any) {
+	b, err := json.Marshal(x)
 	if err == nil {
-		err = a.nc.Publish(subjectHeartbeat+a.name, b)
+		err = a.nc.Publish(subject+a.name, b)
 	}
 	if err != nil && !errors.Is(err, nats.ErrReconnectBufExceeded) && a.nc.IsConnected() {
-		a.o.Log.Warn("a heartbeat was not sent", "error", err)
+		a.o.Log.Warn("the hub was not told", "what", what, "error", err)
 	}
 }
 

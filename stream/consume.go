@@ -109,24 +109,7 @@ func (h *Hub) settle(err error) {
 
 // Heartbeats calls fn for each heartbeat until ctx ends. One that nobody hears is gone.
 func (h *Hub) Heartbeats(ctx context.Context, fn func(from string, b event.Heartbeat)) error {
-	sub, err := h.nc.Subscribe(subjectHeartbeat+"*", func(m *nats.Msg) {
-		from := strings.TrimPrefix(m.Subject, subjectHeartbeat)
-		var b event.Heartbeat
-		if err := json.Unmarshal(m.Data, &b); err != nil {
-			h.m.unreadable.Inc()
-			h.o.Log.Error("a heartbeat cannot be read", "agent", from, "error", err)
-			return
-		}
-		fn(from, b)
-	})
-	if err != nil {
-		return fmt.Errorf("stream: listening for heartbeats: %w", err)
-	}
-	<-ctx.Done()
-	if err := sub.Unsubscribe(); err != nil && h.ctx.Err() == nil {
-		return fmt.Errorf("stream: %w", err)
-	}
-	return nil
+	return hear(ctx, h, subjectHeartbeat, "a heartbeat", fn)
 }
 
 // consume hands the messages of a stream to fn, one at a time.

@@ -234,7 +234,7 @@ func (g gate) Check(c server.ClientAuthentication) bool {
 		return false
 	}
 	c.RegisterUser(&server.User{Username: name, Permissions: &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{subjectEvents + name, subjectFindings + name, subjectHeartbeat + name}},
+		Publish:   &server.SubjectPermission{Allow: []string{subjectEvents + name, subjectFindings + name, subjectHeartbeat + name, subjectInventory + name}},
 		Subscribe: &server.SubjectPermission{Allow: []string{inbox(name) + ".>", subjectCommand + name}},
 		Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: answerTime}, // to what it was asked, and nothing else
 	}})

@@ -11,7 +11,7 @@ import (
 // Flags that name a model or a dataset. -m is a model for llama.cpp only.
 var (
 	modelFlags = []string{
-		"--model", "--model-path", "--model_path", "--model-id", "--model-repository", "--model-store", "--model-dir",
+		"--model", "--model-path", "--model_path", "--model-id", "--model-repository", "--model-store", "--model-dir", "--model_dir",
 		"--model_name_or_path", "--model-name-or-path", "--base_model", "--base-model", "--checkpoint", "--ckpt",
 	}
 	dataFlags = []string{
@@ -30,6 +30,11 @@ func (id *identity) arguments(prog program) {
 	id.data = flagValues(prog.args, dataFlags...)
 	if id.engine == "vllm" || id.engine == "sglang" {
 		if m := positional(prog.args, "serve"); m != "" {
+			id.models = append([]string{m}, id.models...)
+		}
+	}
+	if id.engine == "lmdeploy" {
+		if m := positional(prog.args, "api_server"); m != "" {
 			id.models = append([]string{m}, id.models...)
 		}
 	}

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -44,11 +45,12 @@ type program struct {
 	title  string // argv[0]
 	module string // python -m module
 	script string // path of the script, where the executable is an interpreter
+	cwd    string
 	args   []string
 }
 
 func programOf(p *event.Process) program {
-	prog := program{exe: base(p.Exe), args: p.Args}
+	prog := program{exe: base(p.Exe), args: p.Args, cwd: p.CWD}
 	if prog.exe == "" {
 		prog.exe = base(p.Invoked)
 	}
@@ -141,6 +143,12 @@ func byBinary(prog program) identity {
 		return identity{engine: "ollama", kind: event.Inference, part: true}
 	case "llama-server":
 		return identity{engine: "llama.cpp", kind: event.Inference}
+	case "text-embeddings-router":
+		return identity{engine: "tei", kind: event.Inference}
+	case "local-ai":
+		if first == "" || first == "run" || strings.HasPrefix(first, "-") {
+			return identity{engine: "localai", kind: event.Inference}
+		}
 	case "server":
 		if m, _ := flagValue(prog.args, "-m", "--model"); strings.HasSuffix(m, ".gguf") {
 			return identity{engine: "llama.cpp", kind: event.Inference}
@@ -160,6 +168,9 @@ func byTitle(title string) identity {
 	switch before, _, _ := strings.Cut(title, "::"); before {
 	case title: // no title
 	case "ray":
+		if strings.HasPrefix(title, "ray::ServeReplica") || strings.HasPrefix(title, "ray::ProxyActor") {
+			return identity{engine: "ray", kind: event.Inference, part: true}
+		}
 		return identity{engine: "ray", kind: event.Training, part: true}
 	case "VLLM":
 		return identity{engine: "vllm", kind: event.Inference, part: true}
@@ -201,8 +212,16 @@ func byModule(prog program) identity {
 		return identity{engine: "jupyter", kind: event.Notebook, part: true}
 	case below("jupyterlab", "notebook", "jupyter_server", "nbclassic"):
 		return identity{engine: "jupyter", kind: event.Notebook}
-	case m == "jupyter", m == "accelerate", m == "ray", m == "sglang":
+	case m == "jupyter", m == "accelerate", m == "ray", m == "sglang", m == "lmdeploy", m == "mlflow", m == "litellm":
 		return subcommand(prog, m)
+	case below("lmdeploy.serve"):
+		return identity{engine: "lmdeploy", kind: event.Inference}
+	case below("tensorrt_llm.commands.serve"):
+		return identity{engine: "tensorrt-llm", kind: event.Inference}
+	case below("huggingfaceserver", "sklearnserver", "xgbserver", "lgbserver"):
+		return identity{engine: "kserve", kind: event.Inference}
+	case below("fastchat.serve"):
+		return identity{engine: "fastchat", kind: event.Inference}
 	case below("ts.model_service_worker"):
 		return identity{engine: "torchserve", kind: event.Inference, part: true}
 	}
@@ -212,8 +231,14 @@ func byModule(prog program) identity {
 // byScript knows the engines started by a console script or a file of the engine itself.
 func byScript(prog program) identity {
 	switch name := base(prog.script); name {
-	case "vllm", "sglang", "jupyter", "ray", "accelerate":
+	case "vllm", "sglang", "jupyter", "ray", "accelerate", "lmdeploy", "mlflow", "serve", "litellm":
 		return subcommand(prog, name)
+	case "trtllm-serve":
+		return identity{engine: "tensorrt-llm", kind: event.Inference}
+	case "main.py":
+		if dir := path.Dir(path.Join(prog.cwd, prog.script)); base(dir) == "ComfyUI" || path.IsAbs(prog.script) && base(path.Dir(prog.script)) == "ComfyUI" {
+			return identity{engine: "comfyui", kind: event.Inference}
+		}
 	case "torchrun":
 		return identity{engine: "torchrun", kind: event.Training}
 	case "deepspeed", "deepspeed.pt":
@@ -257,6 +282,9 @@ func subcommand(prog program, name string) identity {
 			break
 		}
 	}
+	if name == "litellm" && !has(prog.args, "--version") && !has(prog.args, "--help") {
+		return identity{engine: "litellm", kind: event.Inference}
+	}
 	switch name + " " + sub {
 	case "vllm serve", "vllm run-batch":
 		return identity{engine: "vllm", kind: event.Inference}
@@ -268,6 +296,16 @@ func subcommand(prog program, name string) identity {
 		return identity{engine: "ray", kind: event.Training}
 	case "accelerate launch":
 		return identity{engine: "accelerate", kind: event.Training}
+	case "lmdeploy serve":
+		return identity{engine: "lmdeploy", kind: event.Inference}
+	case "mlflow models":
+		if has(prog.args, "serve") {
+			return identity{engine: "mlflow", kind: event.Inference}
+		}
+	case "mlflow server", "mlflow ui":
+		return identity{engine: "mlflow", kind: event.Training}
+	case "serve run":
+		return identity{engine: "ray", kind: event.Inference}
 	}
 	return identity{}
 }

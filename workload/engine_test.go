@@ -49,6 +49,18 @@ func TestEnginesAreRecognised(t *testing.T) {
 		{py, "python3 /usr/local/bin/deepspeed --num_gpus 8 pretrain.py", "deepspeed", "training", "pretrain", ""},
 		{py, "python3 /usr/local/bin/accelerate launch sft.py", "accelerate", "training", "sft", ""},
 		{py, "python -m accelerate.commands.launch sft.py", "accelerate", "training", "sft", ""},
+		{py, "/usr/bin/python3 /opt/venv/bin/lmdeploy serve api_server /m/internlm", "lmdeploy", "inference", "internlm", "/m/internlm"},
+		{py, "python3 -m lmdeploy serve api_server internlm/internlm2-chat-7b", "lmdeploy", "inference", "internlm/internlm2-chat-7b", "internlm/internlm2-chat-7b"},
+		{py, "python3 /usr/local/bin/trtllm-serve /m/engine --port 8000", "tensorrt-llm", "inference", "tensorrt-llm", ""},
+		{py, "python3 /opt/ComfyUI/main.py --listen 0.0.0.0", "comfyui", "inference", "comfyui", ""},
+		{py, "python3 /usr/local/bin/mlflow server --host 0.0.0.0", "mlflow", "training", "mlflow", ""},
+		{py, "python3 /usr/local/bin/mlflow models serve -m runs:/1/model", "mlflow", "inference", "mlflow", ""},
+		{py, "python3 /usr/local/bin/serve run app:deployment", "ray", "inference", "ray", ""},
+		{py, "ray::ServeReplica:default:LLM", "ray", "inference", "ray", ""},
+		{py, "python3 /usr/local/bin/litellm --config /etc/litellm.yaml", "litellm", "inference", "litellm", ""},
+		{py, "python3 -m huggingfaceserver --model_dir /mnt/models", "kserve", "inference", "models", "/mnt/models"},
+		{"/usr/local/bin/text-embeddings-router", "text-embeddings-router --model-id BAAI/bge-large", "tei", "inference", "BAAI/bge-large", "BAAI/bge-large"},
+		{"/usr/bin/local-ai", "local-ai run", "localai", "inference", "localai", ""},
 		{"/opt/conda/bin/python3.12", "python3.12 -m vllm.entrypoints.api_server", "vllm", "inference", "vllm", ""},
 	} {
 		id, ok := recognise(ran(tt.exe, tt.line))

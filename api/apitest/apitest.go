@@ -23,6 +23,7 @@ type Fake struct {
 	mu        sync.Mutex
 	incidents []event.Incident
 	findings  []event.Finding
+	running   []event.Running
 	events    []json.RawMessage
 	agents    []api.Agent
 	report    api.Report
@@ -43,7 +44,7 @@ func New(now func() time.Time) *Fake {
 func (f *Fake) Deps() api.Deps {
 	return api.Deps{
 		Incidents: incidents{f}, Findings: findings{f}, Events: events{f},
-		Fleet: f, Health: f, Rules: f, Actions: f, Accounts: &f.Accounts, Audit: f,
+		Fleet: f, Inventory: f, Health: f, Rules: f, Actions: f, Accounts: &f.Accounts, Audit: f,
 	}
 }
 

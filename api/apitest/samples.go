@@ -58,6 +58,7 @@ func (f *Fake) fill(now time.Time) {
 		{Host: "gpu-02", Status: api.AgentSilent, LastSeen: &silent, Heartbeat: heartbeat("gpu-02", silent), Counters: map[string]uint64{"received": 9_120, "dropped": 37}},
 		{Host: "gpu-03", Status: api.AgentNever},
 	}
+	f.running = running(now)
 	lag := 0.2
 	f.report = api.Report{Status: api.StatusDegraded, Components: []api.Component{
 		{Name: "agent", Status: api.StatusOK, Detail: "184203 events, none dropped"},

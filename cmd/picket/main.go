@@ -50,6 +50,7 @@ type CLI struct {
 	Rule       ruleCmd       `cmd:"" help:"List, check and test detection rules."`
 	Threats    threatsCmd    `cmd:"" help:"Say which attacks on AI workloads are seen, which are not, and why."`
 	Policy     policyCmd     `cmd:"" help:"Say what workloads may do, and stop the rest in the kernel."`
+	Inventory  inventoryCmd  `cmd:"" help:"List the AI workloads that run, with their models, or write a bill of materials."`
 	Action     actionCmd     `cmd:"" help:"Act on a host by hand: hold workloads, end them, and take that back."`
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
 	Playbook   playbookCmd   `cmd:"" help:"Plan, run and undo playbooks for incidents; check and sign them."`
@@ -96,6 +97,7 @@ var examples = map[string]string{
 	"action extend":   "picket action extend k3v9… --for 2h",
 	"action list":     "picket action list\npicket action list --all-hosts --output json",
 	"replay":          "picket replay events.jsonl\nzcat audit.log.json.gz | picket replay --format auditd -\npicket replay --rules sigma/rules/linux --output json sysmon.jsonl.gz\npicket replay --mapping our-names.yml --logsource category=process_creation,product=linux --fail-on high events.jsonl",
+	"inventory":       "picket inventory\npicket inventory --output wide --host gpu-node-7\npicket inventory --verdict malicious --output json\npicket inventory --output cyclonedx > bom.json",
 	"model":           "picket model sign /models/llama --private-key signing.pem\npicket model verify /models/llama --public-key signing.pub\npicket model verify /models/llama --roots ca.pem --subject release@example.org\npicket model manifest /models/llama --output json",
 	"scan":            "picket scan model.pt\npicket scan ~/.cache/huggingface --fail-on malicious\npicket scan models/ --allow 'mylib.models.*' --output sarif > scan.sarif",
 	"lab":             "picket lab list\npicket lab attack steal-weights",

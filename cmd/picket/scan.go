@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"picket/artifact"
+	"picket/inventory"
 	"picket/node"
 )
 
@@ -40,7 +40,7 @@ func (c *scanCmd) Run(a *app) error {
 	}
 	switch {
 	case c.Worker:
-		return c.work(a)
+		return inventory.Work(os.NewFile(3, "parent"), a.out, c.Allow)
 	case len(c.Paths) == 0:
 		return &node.Error{Err: errors.New("scan needs a file or a directory"), Hint: "picket scan model.pt", Code: node.ExitUsage}
 	}
@@ -61,13 +61,13 @@ type scanRun struct {
 	*scanCmd
 	app    *app
 	bar    *progressBar
-	worker *scanWorker
+	worker *inventory.Worker
 }
 
 func (s *scanRun) end() error {
 	s.bar.clear()
 	if s.worker != nil {
-		_ = s.worker.close() // it was killed: all reports are here
+		_ = s.worker.Close() // it was killed: all reports are here
 	}
 	return s.app.ctx.Err()
 }
@@ -128,20 +128,21 @@ func (s *scanRun) file(name string, flags int) error {
 		return nil
 	}
 	if s.worker == nil {
-		if s.worker, err = s.startWorker(s.app.ctx); err != nil {
+		args := []string{"scan", "--worker"}
+		for _, a := range s.Allow {
+			args = append(args, "--allow="+a)
+		}
+		if s.worker, err = inventory.StartWorker(s.app.ctx, node.RunConfined, args...); err != nil {
 			return err
 		}
 	}
 	s.bar.begin(filepath.Base(name), st.Size())
-	r, err := s.worker.scan(name, f, s.bar.show)
+	r, _, err := s.worker.Judge(inventory.Job{Name: name, File: f, Tick: s.bar.show})
 	if err != nil {
-		why := s.worker.close()
+		why := s.worker.Close()
 		s.worker = nil
 		if s.app.ctx.Err() != nil {
 			return s.app.ctx.Err()
-		}
-		if errors.Is(why, context.Canceled) {
-			why = fmt.Errorf("it took longer than %v", workerTime)
 		}
 		s.failed(name, fmt.Errorf("the scanner ended: %w", errors.Join(why, err)))
 		return nil

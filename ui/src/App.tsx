@@ -4,6 +4,7 @@ import { Navigate, Route, Routes } from 'react-router';
 import { useSession } from './api/queries';
 import { FleetPage } from './fleet/FleetPage';
 import { IncidentsPage } from './incidents/IncidentsPage';
+import { InventoryPage } from './inventory/InventoryPage';
 import { RulesPage } from './rules/RulesPage';
 import { Empty, Failure, Loading } from './shared/States';
 import { Shell } from './shell/Shell';
@@ -27,6 +28,7 @@ export function App() {
           <Route path="/incidents" element={<IncidentsPage />} />
           <Route path="/incidents/:id" element={<IncidentPage role={session.data.role} />} />
           <Route path="/events" element={<EventsPage />} />
+          <Route path="/inventory" element={<InventoryPage />} />
           <Route path="/fleet" element={<FleetPage />} />
           <Route path="/rules" element={<RulesPage />} />
           <Route path="*" element={<Empty title="There is no such page">Choose one on the left.</Empty>} />

@@ -114,6 +114,14 @@ export const health = {
   ],
 };
 
+export const inventory = [{
+  host: 'gpu-1', id: 'w-1', kind: 'inference', engine: 'vllm', version: '0.9.2', name: 'llama-3-8b', pid: 4000, processes: 3, started: at(90 * minute), exe: '/usr/bin/python3.11',
+  container: { id: 'c0ffee'.repeat(10) + 'beef' }, listens: ['0.0.0.0:8000'],
+  files: [
+    { path: '/models/llama-3-8b/model.safetensors', role: 'model', format: 'safetensors', size: 16e9, open: true, artifact: { digest: '0f'.repeat(32), verdict: 'clean', signature: 'signed', signer: 'key sha256:0f' } },
+    { path: '/models/llama-3-8b/adapter_model.bin', role: 'adapter', format: 'pickle', size: 1234, open: false, artifact: { digest: 'f0'.repeat(32), verdict: 'malicious', issue: 'Loading it calls os.system("id").', signature: 'unsigned' } },
+  ],
+}];
 export const rules = findings.map((f) => ({ ...f.rule, level: f.severity, status: 'stable', description: f.summary, techniques: f.techniques, cost: 12, hits: 3, suppressed: 1 }))
   .concat([{ id: 'r-inactive', name: 'registry', title: 'A registry key', threat: 'sigma', level: 'high', techniques: [], inactive: 'windows/registry_event: no sensor here', cost: 0, hits: 0, suppressed: 0 }]);
 

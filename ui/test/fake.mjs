@@ -3,7 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { events, fields, findings, fleet, health, incidents, rules } from './data.mjs';
+import { events, fields, findings, fleet, health, incidents, inventory, rules } from './data.mjs';
 
 const app = fileURLToPath(new URL('../dist/app', import.meta.url));
 const types = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.html': 'text/html' };
@@ -37,6 +37,7 @@ const get = {
   },
   'events/fields': () => ({ items: fields }),
   fleet: () => ({ items: fleet }),
+  inventory: () => ({ items: inventory }),
   health: () => health,
   rules: () => ({ items: rules }),
 };

@@ -194,6 +194,11 @@ async function walk() {
     assert.ok(await page.getByTestId('capabilities').first().locator('tbody tr').count() >= 2, 'capabilities are listed');
     await check('fleet');
   });
+  await step('inventory', async () => {
+    await page.getByRole('link', { name: 'Inventory' }).click();
+    await page.locator('.grid tbody tr, .empty').first().waitFor();
+    await check('inventory');
+  });
   await step('rules', async () => {
     await page.getByRole('link', { name: 'Rules' }).click();
     await page.locator('.grid tbody tr').first().waitFor();

@@ -63,6 +63,17 @@ export interface Agent {
 export interface Component { name: string; status: string; detail?: string; restarts: number; lag?: number }
 export interface Health { status: string; version?: string; components: Component[] }
 
+export interface Artifact { digest?: string; verdict: string; issue?: string; signature: string; signer?: string; refusal?: string }
+export interface ModelFile {
+  path: string; model?: string; role: string; format?: string; size: number; open: boolean; pending?: boolean; artifact: Artifact;
+}
+/** Running is an AI workload that runs. */
+export interface Running {
+  host: string; id: string; kind: string; engine: string; version?: string; name: string; container?: Container;
+  pid: number; processes: number; started: string; exe: string; users?: string[]; listens?: string[]; gpus?: string[];
+  job?: { id: string; size?: number; ranks?: number[] }; files: ModelFile[]; files_cut?: number;
+}
+
 export interface LoadedRule {
   id: string; name: string; title: string; threat?: string; level: Severity; status?: string;
   description?: string; author?: string; techniques: Technique[];

@@ -9,6 +9,7 @@ const keys: [string, string][] = [
   ['u', 'back to the queue'],
   ['g i', 'go to incidents'],
   ['g e', 'go to events'],
+  ['g n', 'go to the inventory'],
   ['g f', 'go to the fleet'],
   ['g r', 'go to rules'],
   ['?', 'this list'],

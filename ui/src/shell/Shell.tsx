@@ -15,6 +15,7 @@ import { icons } from './icons';
 const pages = [
   { to: '/incidents', label: 'Incidents', icon: icons.incidents },
   { to: '/events', label: 'Events', icon: icons.events },
+  { to: '/inventory', label: 'Inventory', icon: icons.inventory },
   { to: '/fleet', label: 'Fleet', icon: icons.fleet },
   { to: '/rules', label: 'Rules', icon: icons.rules },
 ];
@@ -59,7 +60,7 @@ export function Shell({ session, children }: { session: Session; children: React
   const health = useHealth();
   const go = useNavigate();
   const [help, show] = useDisclosure();
-  useKeys({ '?': show.open, 'g i': () => go('/incidents'), 'g e': () => go('/events'), 'g f': () => go('/fleet'), 'g r': () => go('/rules') });
+  useKeys({ '?': show.open, 'g i': () => go('/incidents'), 'g e': () => go('/events'), 'g n': () => go('/inventory'), 'g f': () => go('/fleet'), 'g r': () => go('/rules') });
   const unwell = health.data && health.data.status !== 'ok' ? health.data.status : '';
   return (
     <AppShell navbar={{ width: { base: 60, md: 184 }, breakpoint: 0 }} padding={{ base: 'sm', md: 'lg' }}>

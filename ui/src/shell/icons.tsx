@@ -7,6 +7,7 @@ const icon = (body: ReactNode) => (
 export const icons = {
   incidents: icon(<><path d="M12 3 2.5 20h19z" /><path d="M12 10v4.500M12 17.200v.1" /></>),
   events: icon(<><circle cx="10.5" cy="10.5" r="6.5" /><path d="m20.5 20.5-5.3-5.300M8 10.500h5M8 8h5M8 13h3" /></>),
+  inventory: icon(<><path d="M12 3 4 7v10l8 4 8-4V7z" /><path d="m4 7 8 4 8-4M12 11v10" /></>),
   fleet: icon(<><rect x="3" y="4" width="18" height="6.5" rx="1.5" /><rect x="3" y="13.5" width="18" height="6.5" rx="1.5" /><path d="M7 7.250h.1M7 16.750h.1" /></>),
   rules: icon(<><path d="M5 4h11l3 3v13H5z" /><path d="M8.5 10h7M8.5 13.500h7M8.5 17h4" /></>),
   dark: icon(<path d="M20 14.500A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.500z" />),
