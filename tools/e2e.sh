@@ -109,4 +109,6 @@ check attack-command picket lab attack command-the-server
 check attack-credentials picket lab attack steal-credentials
 check attack-look picket lab attack look-around
 check attack-open picket lab attack open-service
+check attack-poison picket lab attack poison-model
+check attack-blind picket lab attack blind-picket
 check doctor picket doctor
