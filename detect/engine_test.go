@@ -341,7 +341,7 @@ func TestDemandNamesTheKindsThatRulesAreAbout(t *testing.T) {
 			t.Errorf("%s is not asked for", k)
 		}
 	}
-	for _, k := range []event.Kind{event.FileMkdir, event.ProcessFork, event.SensorHealth} {
+	for _, k := range []event.Kind{event.FileMkdir, event.ProcessFork} {
 		if d[k] {
 			t.Errorf("%s is asked for, and no rule is about it", k)
 		}
