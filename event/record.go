@@ -232,24 +232,8 @@ func (e *Event) describe() string {
 		return who + " changed the mode of " + e.File.Path + " to " + strconv.FormatUint(uint64(e.File.Mode&0o7777), 8)
 	case FileLink, FileMkdir, FileTruncate, FileChown, FileAttr, FileMap, FileIO:
 		return who + " " + e.File.describe(e.Kind, object)
-	case NetConnect:
-		return who + " connected to " + e.Net.Remote.String() + e.times()
-	case NetListen:
-		return who + " listens on " + e.Net.Local.String()
-	case NetAccept:
-		return who + " accepted from " + e.Net.Remote.String() + e.times()
-	case NetSend:
-		return who + " sent " + strconv.FormatUint(e.Net.BytesOut, 10) + " bytes to " + e.Net.Remote.String()
-	case NetReceive:
-		return who + " received " + strconv.FormatUint(e.Net.BytesIn, 10) + " bytes from " + e.Net.Remote.String()
-	case NetBind:
-		return who + " took the port " + e.Net.Local.String() + e.times()
-	case NetUnix:
-		return who + " connected to " + e.Net.Unix.describe() + e.times()
-	case NetDNS:
-		return who + e.Net.DNS.describe()
-	case NetTLS:
-		return who + " began TLS with " + e.Net.TLS.describe(e.Net.Remote)
+	case NetConnect, NetListen, NetAccept, NetSend, NetReceive, NetBind, NetUnix, NetDNS, NetTLS:
+		return who + e.describeNet()
 	case SensorHealth:
 		return e.Message
 	case PolicyViolation:
@@ -279,6 +263,31 @@ func (e *Event) describe() string {
 	}
 	if e.Call != nil {
 		return e.Call.describe(who, e.Errno)
+	}
+	return ""
+}
+
+// describeNet says what a process did with the network.
+func (e *Event) describeNet() string {
+	switch e.Kind {
+	case NetConnect:
+		return " connected to " + e.Net.Remote.String() + e.times()
+	case NetListen:
+		return " listens on " + e.Net.Local.String()
+	case NetAccept:
+		return " accepted from " + e.Net.Remote.String() + e.times()
+	case NetSend:
+		return " sent " + strconv.FormatUint(e.Net.BytesOut, 10) + " bytes to " + e.Net.Remote.String()
+	case NetReceive:
+		return " received " + strconv.FormatUint(e.Net.BytesIn, 10) + " bytes from " + e.Net.Remote.String()
+	case NetBind:
+		return " took the port " + e.Net.Local.String() + e.times()
+	case NetUnix:
+		return " connected to " + e.Net.Unix.describe() + e.times()
+	case NetDNS:
+		return e.Net.DNS.describe()
+	case NetTLS:
+		return " began TLS with " + e.Net.TLS.describe(e.Net.Remote)
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -211,8 +212,7 @@ func open(f *os.File, name string, size int64, trusted []sign.Trust) claim {
 
 // reason is why a signature does not count.
 func reason(err error) string {
-	var r *sign.RefusedError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*sign.RefusedError](err); ok {
 		return r.Reason
 	}
 	return err.Error()
@@ -222,8 +222,8 @@ func reason(err error) string {
 // one beside it takes nothing from a good one.
 func settle(claims []claim) identity {
 	best := identity{Signature: event.Unsigned}
-	for i := len(claims) - 1; i >= 0; i-- { // of equal ones the nearest stands
-		c := claims[i]
+	for _, c := range slices.Backward(claims) { // of equal ones the nearest stands
+
 		if c.check != nil && !c.check.Same() {
 			c.identity = identity{Signature: event.Invalid, Refusal: "the file is not what was signed"}
 		}

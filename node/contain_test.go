@@ -361,16 +361,29 @@ func TestWhatTheHostNeedsIsRefused(t *testing.T) {
 			lineageOf(1),
 			lineageOf(os.Getpid()),
 			lineageOf(os.Getppid()),
-			{Cgroup: "/"}, {Cgroup: cgroupOf(t, os.Getpid())}, {Cgroup: "/system.slice"}, {Cgroup: "/init.scope"},
+			{Cgroup: "/"},
+			{Cgroup: cgroupOf(t, os.Getpid())},
+			{Cgroup: "/system.slice"},
+			{Cgroup: "/init.scope"},
 		} {
 			n++
 			a.do(t, &action.Request{ID: fmt.Sprint(n), Kind: kind, Target: target}, action.Refused)
 		}
 	}
 	for _, target := range []action.Target{
-		{}, {Cgroup: "x"}, {Cgroup: a.group + "/../.."}, {Cgroup: a.group + "/"}, {Cgroup: a.group + "/../../../../etc"}, {Cgroup: a.group + "\x00"},
-		{Container: "../x"}, {Container: "*"}, {Cgroup: a.group, Process: &action.ProcessPin{PID: 5}}, {Process: &action.ProcessPin{PID: -1}},
-		{Cgroup: a.group, Lineage: true}, {Cgroup: a.group, Address: "x"}, {File: &action.FilePin{Path: "/x"}},
+		{},
+		{Cgroup: "x"},
+		{Cgroup: a.group + "/../.."},
+		{Cgroup: a.group + "/"},
+		{Cgroup: a.group + "/../../../../etc"},
+		{Cgroup: a.group + "\x00"},
+		{Container: "../x"},
+		{Container: "*"},
+		{Cgroup: a.group, Process: &action.ProcessPin{PID: 5}},
+		{Process: &action.ProcessPin{PID: -1}},
+		{Cgroup: a.group, Lineage: true},
+		{Cgroup: a.group, Address: "x"},
+		{File: &action.FilePin{Path: "/x"}},
 	} {
 		r := &action.Request{ID: "bad", Kind: action.Kill, By: "alice", Target: target}
 		if out, err := a.ask(t, action.Command{Op: action.OpDo, Request: r}); !errors.Is(err, action.ErrInvalid) {

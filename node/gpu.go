@@ -65,7 +65,7 @@ func readNVIDIA(ctx context.Context, out, said io.Writer, args ...string) error 
 	if err != nil {
 		return err
 	}
-	defer f.Close()                                                                                   //nolint:errcheck // it was only read
+	defer f.Close()                                                                                          //nolint:errcheck // it was only read
 	return runReaderOf(ctx, false, "/proc/self/fd/3", f, out, said, append([]string{"picket-gpu"}, args...)) // 3 is f, there
 }
 

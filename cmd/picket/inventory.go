@@ -77,13 +77,14 @@ func filesOf(r *event.Running) string {
 			count["waiting"]++
 		}
 	}
-	s := fmt.Sprint(n)
+	var s strings.Builder
+	fmt.Fprint(&s, n)
 	for _, what := range []string{"malicious", "suspicious", "failed", event.Invalid, event.Untrusted, event.Signed, "waiting"} {
 		if count[what] > 0 {
-			s += fmt.Sprintf(", %d %s", count[what], what)
+			fmt.Fprintf(&s, ", %d %s", count[what], what)
 		}
 	}
-	return s
+	return s.String()
 }
 
 // wideRunning prints a workload with its files.

@@ -141,26 +141,25 @@ func (c *playbookRunCmd) Run(a *app) error {
 			return err
 		}
 	}
-	return a.showRun(c.outputFlag, run, nil)
+	if err := a.showRun(c.outputFlag, run, nil); err != nil || run.State != respond.Failed {
+		return err
+	}
+	return &node.Error{Err: fmt.Errorf("run %s failed: %s", run.ID[:8], run.Failure), Code: node.ExitFailure}
 }
 
-// showRun prints a run. One that failed is a failure of the command.
+// showRun prints a run.
 func (a *app) showRun(o outputFlag, r respond.Run, records []respond.Record) error {
-	var err error
-	if r.State == respond.Failed {
-		err = &node.Error{Err: fmt.Errorf("run %s failed: %s", r.ID[:8], r.Failure), Code: node.ExitFailure}
-	}
 	if o.json() {
 		type whole struct {
 			respond.Run
 			Records []respond.Record `json:"records,omitempty"`
 		}
-		if perr := a.printJSON(whole{r, records}); perr != nil {
-			return perr
-		}
-		return err
+		return a.printJSON(whole{r, records})
 	}
 	a.printf("run %s: %s\n%s for incident %s, asked for by %s\nplan %s\n", r.ID[:8], r.State, printable(r.Plan.Name, false), r.Incident[:min(8, len(r.Incident))], printable(r.By, false), r.Plan.Hash)
+	if r.Failure != "" {
+		a.printf("it ended so: %s\n", printable(r.Failure, false))
+	}
 	for _, p := range r.Approvals {
 		a.printf("approved by %s at %s\n", printable(p.By, false), p.At.Local().Format(time.DateTime))
 	}
@@ -182,7 +181,7 @@ func (a *app) showRun(o outputFlag, r respond.Run, records []respond.Record) err
 	for _, l := range records {
 		a.printf("%s  %-8s %s%s\n", l.Time.Local().Format("15:04:05.000"), l.What, printable(who(l.Who), false), printable(l.Text, false))
 	}
-	return err
+	return nil
 }
 
 func who(name string) string {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -125,9 +126,7 @@ var wantFacts = map[string]any{
 func without(t *testing.T, v any, keys ...string) map[string]any {
 	t.Helper()
 	out := map[string]any{}
-	for k, v := range v.(map[string]any) {
-		out[k] = v
-	}
+	maps.Copy(out, v.(map[string]any))
 	for _, k := range keys {
 		if s, _ := out[k].(string); s == "" {
 			t.Errorf("%s is missing", k)

@@ -3,6 +3,7 @@ package action
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -26,9 +27,7 @@ func TestTicketHTTPContract(t *testing.T) {
 	for i, s := range l.requests() {
 		keys = append(keys, s.Header.Get("Idempotency-Key"))
 		want := map[string]any{"action": map[bool]string{true: "open", false: "close"}[i < 2]}
-		for k, v := range wantFacts {
-			want[k] = v
-		}
+		maps.Copy(want, wantFacts)
 		if diff := cmp.Diff(want, without(t, s.Body, "at")); diff != "" || s.Header.Get("Authorization") != "Bearer hunter2" || s.Method+s.Path != "POST/cases" {
 			t.Errorf("%s%s %v\n%s", s.Method, s.Path, s.Header, diff)
 		}

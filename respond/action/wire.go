@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,10 +81,8 @@ func (w *wire) refuse(ctx context.Context, address string) error {
 		b := a.As16()
 		a = netip.AddrFrom4([4]byte(b[12:]))
 	}
-	for _, m := range metadata {
-		if a == m {
-			return refusedError(fmt.Sprintf("the receiver's address %s is where a cloud hands out credentials", a))
-		}
+	if slices.Contains(metadata, a) {
+		return refusedError(fmt.Sprintf("the receiver's address %s is where a cloud hands out credentials", a))
 	}
 	switch {
 	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified():

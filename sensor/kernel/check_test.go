@@ -58,7 +58,7 @@ func TestCheck(t *testing.T) {
 		"map's pin":        {func() error { return os.Remove(filepath.Join(s.pins.layout, "dropped")) }, "the pin of map dropped was taken away; it is mended"},
 		"all pins":         {func() error { return os.RemoveAll(dir) }, "the pin of map volume was taken away; it is mended"},
 		"handler removed":  {func() error { return foreign("handlers").Delete(uint32(handleOpen)) }, "table handlers was changed in 1 places; it is mended"},
-		"calls not routed": {func() error { return foreign("routes").Put(uint32(calls[0].number), uint32(0)) }, "table routes was changed in 1 places; it is mended"},
+		"calls not routed": {func() error { return foreign("routes").Put(calls[0].number, uint32(0)) }, "table routes was changed in 1 places; it is mended"},
 		"settings": {func() error {
 			blind := typedSettings{Self: uint32(os.Getpid())}
 			if err := foreign("current").Put(uint32(0), &blind); err != nil {
