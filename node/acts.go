@@ -17,6 +17,7 @@ import (
 	"picket/event"
 	"picket/respond/action"
 	"picket/sensor/enforce"
+	"picket/sensor/kernel"
 	"picket/stream"
 )
 
@@ -45,9 +46,10 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 	groups, err := enforce.OpenCgroups()
 	if err == nil {
 		a.host = &containment{boot: bootID(), groups: groups, enforcer: enforcer}
+		kinds := []action.Action{action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host)}
 		a.local, err = action.Open(
 			action.Options{Log: log, Dir: cfg.dir("agent"), Host: cfg.Host, BootID: a.host.boot, Told: told},
-			action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host),
+			append(kinds, keepers(cfg, log)...)...,
 		)
 	}
 	if err != nil {
@@ -55,6 +57,26 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 		log.Error("no acts are carried out on this host", "error", err)
 	}
 	return a
+}
+
+// keepers are the acts that put something away on this host. One whose directory others may enter is
+// left out, and the rest go on.
+func keepers(cfg *Config, log *slog.Logger) (out []action.Action) {
+	evidence, err := action.NewCapture(action.CaptureOptions{Dir: filepath.Join(cfg.dir("agent"), "evidence"), Redact: kernel.Redact})
+	if err == nil {
+		out = append(out, evidence)
+	} else {
+		log.Error("no evidence can be collected on this host", "error", err)
+	}
+	files, err := action.NewQuarantine(action.QuarantineOptions{
+		Dirs: []string{filepath.Join(cfg.dir("agent"), "quarantine")}, Protected: []string{cfg.Data, "/etc/picket"},
+	})
+	if err == nil {
+		out = append(out, files)
+	} else {
+		log.Error("no file can be put into quarantine on this host", "error", err)
+	}
+	return out
 }
 
 func (a *acts) close() error {

@@ -18,16 +18,18 @@ import (
 )
 
 type actionCmd struct {
-	Freeze  actionFreezeCmd  `cmd:"" help:"Stop a workload where it stands for a while."`
-	Kill    actionKillCmd    `cmd:"" help:"End a process, a lineage, or all of a cgroup or container."`
-	Isolate actionIsolateCmd `cmd:"" help:"Cut a workload off the network for a while."`
-	Cut     actionCutCmd     `cmd:"" help:"Reset a workload's open connections."`
-	Undo    actionUndoCmd    `cmd:"" help:"Take an act back before its time."`
-	Extend  actionExtendCmd  `cmd:"" help:"Let an act that is held hold longer."`
-	List    actionListCmd    `cmd:"" default:"withargs" help:"List acts, the latest first."`
-	Show    actionShowCmd    `cmd:"" help:"Tell all of an act."`
-	Stop    actionStopCmd    `cmd:"" help:"Refuse all acts on a host; what is held goes on."`
-	Resume  actionResumeCmd  `cmd:"" help:"Let acts be carried out again, those too that were disarmed."`
+	Freeze     actionFreezeCmd     `cmd:"" help:"Stop a workload where it stands for a while."`
+	Kill       actionKillCmd       `cmd:"" help:"End a process, a lineage, or all of a cgroup or container."`
+	Isolate    actionIsolateCmd    `cmd:"" help:"Cut a workload off the network for a while."`
+	Cut        actionCutCmd        `cmd:"" help:"Reset a workload's open connections."`
+	Capture    actionCaptureCmd    `cmd:"" help:"Put what is known of processes into a sealed archive, as evidence."`
+	Quarantine actionQuarantineCmd `cmd:"" help:"Take a file, or a directory of a model, out of the way."`
+	Undo       actionUndoCmd       `cmd:"" help:"Take an act back before its time."`
+	Extend     actionExtendCmd     `cmd:"" help:"Let an act that is held hold longer."`
+	List       actionListCmd       `cmd:"" default:"withargs" help:"List acts, the latest first."`
+	Show       actionShowCmd       `cmd:"" help:"Tell all of an act."`
+	Stop       actionStopCmd       `cmd:"" help:"Refuse all acts on a host; what is held goes on."`
+	Resume     actionResumeCmd     `cmd:"" help:"Let acts be carried out again, those too that were disarmed."`
 }
 
 // onHost says on which host, and by which way. This host's agent is asked itself, by root, so that it
@@ -115,7 +117,7 @@ func (t onTarget) request(k action.Kind) *action.Request {
 
 // act plans a request, and carries it out where that was asked for.
 func (t onTarget) act(a *app, r *action.Request) error {
-	if t.PID == 0 && t.Cgroup == "" && t.Container == "" {
+	if t.PID == 0 && t.Cgroup == "" && t.Container == "" && r.Target.File == nil {
 		return &node.Error{
 			Err:  fmt.Errorf("%s needs --pid, --cgroup or --container", r.Kind),
 			Hint: "picket hunt class:process --output json shows process.pid, process.cgroup and container.id", Code: node.ExitUsage,
@@ -188,6 +190,9 @@ func (a *app) showResult(o outputFlag, r *action.Result) error {
 		return nil
 	}
 	a.printf("%s\n", printable(text, false))
+	for _, e := range r.Evidence {
+		a.printf("  %s  sha256 %s, %d bytes\n", printable(e.Path, false), e.SHA256, e.Size)
+	}
 	if r.State == action.Done && !r.Until.IsZero() {
 		a.printf("until %s; sooner with: picket action undo %s\n", r.Until.Local().Format(time.DateTime), r.ID)
 	}
@@ -249,6 +254,28 @@ func (c *actionCutCmd) Run(a *app) error {
 		r.Params = map[string]string{"port": fmt.Sprint(c.Port)}
 	}
 	return c.act(a, r)
+}
+
+type actionCaptureCmd struct{ onTarget }
+
+func (c *actionCaptureCmd) Run(a *app) error { return c.act(a, c.request(action.Capture)) }
+
+type actionQuarantineCmd struct {
+	onHost
+	File     string        `arg:"" help:"The file or directory, by its whole path."`
+	PID      int           `name:"pid" placeholder:"N" help:"The path is the one that this process sees, as of a container."`
+	SHA256   string        `name:"sha256" placeholder:"DIGEST" help:"Only if this is its content."`
+	For      time.Duration `help:"Put it back after so long. Default: when it is taken back."`
+	Reason   string        `help:"Why; kept with the act."`
+	Incident string        `placeholder:"ID" help:"The incident that it belongs to, by its whole id: it is noted in its log."`
+	DryRun   bool          `help:"Only say what would be taken, and who has it open."`
+}
+
+func (c *actionQuarantineCmd) Run(a *app) error {
+	t := onTarget{onHost: c.onHost, PID: c.PID, Reason: c.Reason, Incident: c.Incident, DryRun: c.DryRun}
+	r := t.request(action.Quarantine)
+	r.Target.File, r.TTL = &action.FilePin{Path: c.File, SHA256: c.SHA256}, c.For
+	return t.act(a, r)
 }
 
 type actionUndoCmd struct {

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"picket/respond/action"
+	"picket/sensor/enforce"
+)
+
+// TestWhatIsPutAway collects evidence of a process and puts a file into quarantine, by the acts that
+// the agent carries out, and takes the file back.
+func TestWhatIsPutAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, whose the directories are")
+	}
+	cfg := Default()
+	cfg.Data, cfg.Host = t.TempDir(), "testhost"
+	if err := makeDir(cfg.dir("agent"), 0); err != nil {
+		t.Fatal(err)
+	}
+	a := openActs(cfg, slog.New(slog.DiscardHandler), func() (*enforce.Enforcer, error) { return nil, errors.New("no policies here") },
+		func(action.Request, action.Result) {})
+	if a.wrong != nil {
+		t.Fatal(a.wrong)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { a.run(ctx, nil); close(ended) }()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		if err := a.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	cmd := exec.Command("/bin/sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	res, err := a.local.Do(t.Context(), &action.Request{
+		ID: "evidence1", Kind: action.Capture, By: "test", Target: action.Target{Host: "testhost", Process: &action.ProcessPin{PID: cmd.Process.Pid}},
+	})
+	if err != nil || res.State != action.Done || len(res.Evidence) == 0 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	for _, e := range res.Evidence {
+		st, err := os.Stat(e.Path)
+		if err != nil || st.Size() != e.Size || st.Mode().Perm() != 0o600 || !strings.HasPrefix(e.Path, cfg.Data) {
+			t.Errorf("%+v: %v, %v", e, st, err)
+		}
+	}
+
+	dir := t.TempDir()
+	file := filepath.Join(dir, "model.pt")
+	if err := os.WriteFile(file, []byte("weights"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	ask := &action.Request{ID: "away1", Kind: action.Quarantine, By: "test", Target: action.Target{Host: "testhost", File: &action.FilePin{Path: file}}}
+	if res, err = a.local.Do(t.Context(), ask); err != nil || res.State != action.Done {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal("the file is still there: ", err)
+	}
+	if res, err = a.local.Undo(t.Context(), &action.Request{ID: "away1", By: "test", Target: action.Target{Host: "testhost"}}); err != nil || res.State != action.Undone {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "weights" {
+		t.Errorf("put back: %q, %v", b, err)
+	}
+	own := &action.Request{ID: "away2", Kind: action.Quarantine, By: "test", Target: action.Target{Host: "testhost", File: &action.FilePin{Path: cfg.dir("agent")}}}
+	if res, err = a.local.Do(t.Context(), own); err == nil && res.State != action.Refused {
+		t.Errorf("Picket's own: %+v, %v", res, err)
+	}
+}
