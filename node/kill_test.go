@@ -108,7 +108,7 @@ func gaps(t *testing.T, p *program, want int) (lost int) {
 			if err := errors.Join(err1, err2, err3, err4); err != nil {
 				t.Fatal(err)
 			}
-			if d := to.Sub(from); d <= 0 || d > 10*time.Second {
+			if d := to.Sub(from); d <= 0 || d > 30*time.Second { // beside other tests the agent may have been behind
 				t.Errorf("a gap of %v is declared", d)
 			}
 			lost += had + dropped
