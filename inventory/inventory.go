@@ -152,6 +152,7 @@ func (s *Scanner) See(x Sighting) {
 	}
 	if len(s.queue) >= maxQueue {
 		s.m.dropped.Inc()
+		delete(s.recent, id) // the next read of it is a first one again
 		return
 	}
 	s.waiting[x.errand()] = true
@@ -196,8 +197,9 @@ func (s *Scanner) Hostile(dev, ino uint64) bool {
 	return len(s.hostile) > 0 && s.hostile[fileID{dev, ino}]
 }
 
-// Resign forgets what is known of signatures of the files below a directory, as one was written there.
-func (s *Scanner) Resign(dir string) { s.results.drop(dir) }
+// Resign forgets what is known of the files that a signature which was written may cover: that of one
+// file, or of the directory that it lies in.
+func (s *Scanner) Resign(sig string) { s.results.drop(sig) }
 
 func (s *Scanner) signal() {
 	select {
@@ -218,7 +220,7 @@ func (s *Scanner) Run(ctx context.Context) {
 		t, wait := s.next(time.Now())
 		if t != nil {
 			if again := j.look(ctx, *t); again {
-				t.due = time.Now().Add(settleTime)
+				t.due = time.Now().Add(max(settleTime, min(time.Since(t.since)/8, time.Minute)))
 				s.again(*t)
 			}
 			continue

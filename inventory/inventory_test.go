@@ -304,7 +304,7 @@ func TestSignatures(t *testing.T) {
 			}
 			if tt.name == "somebody's" { // it comes to be trusted by another signature
 				signModel(t, dir, ours, sign.Options{})
-				s.Resign(dir)
+				s.Resign(dir + "/model.sig")
 				s.See(Sighting{Process: self1("b", "w2"), Path: dir + "/deep/x.pt", Use: event.UseRead})
 				if got := wait(t, said).Signature; got != event.Signed {
 					t.Errorf("signed anew it is %q", got)

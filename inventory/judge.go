@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +24,9 @@ type judge struct {
 	s      *Scanner
 	worker *Worker
 	trust  *os.File
-	last   time.Time // when the child had something to do
-	stuck  int       // opens that have not come back
+	last   time.Time             // when the child had something to do
+	stuck  atomic.Int32          // opens that have not come back
+	failed map[Version]time.Time // those that ended their reader, and when
 }
 
 const (
@@ -79,8 +81,15 @@ func (j *judge) look(ctx context.Context, t task) (again bool) {
 		return false
 	}
 	r := Result{Version: v, Path: t.Path, Model: t.Model, Seen: time.Now()}
+	if at, ok := j.failed[v]; ok && time.Since(at) < settleMost {
+		return false // it ended its reader a while ago
+	}
 	if err := j.judge(ctx, t.Sighting, o, &r); err != nil {
 		if ctx.Err() == nil {
+			if j.failed == nil || len(j.failed) >= maxResults {
+				j.failed = map[Version]time.Time{}
+			}
+			j.failed[v] = time.Now()
 			s.m.unread.Inc()
 			s.log.Warn("a model file was not judged: its reader ended", "path", t.Path, "error", err)
 		}
@@ -102,10 +111,14 @@ func (j *judge) look(ctx context.Context, t task) (again bool) {
 
 // tell says what a file is to who uses it, once to each.
 func (s *Scanner) tell(x Sighting, r Result) {
-	if r.Artifact.Hostile() && x.Ino != 0 {
+	if x.Ino != 0 {
+		id := fileID{x.Dev, x.Ino}
 		s.mu.Lock()
-		if len(s.hostile) < maxResults {
-			s.hostile[fileID{x.Dev, x.Ino}] = true
+		switch {
+		case !r.Artifact.Hostile(): // the file is another now, or its number another file's
+			delete(s.hostile, id)
+		case len(s.hostile) < maxResults:
+			s.hostile[id] = true
 		}
 		s.mu.Unlock()
 	}
@@ -201,8 +214,8 @@ func (o *opened) close() {
 
 // open opens what a process had. A file system that does not answer is waited for, for a while.
 func (j *judge) open(x Sighting) (*opened, error) {
-	if j.stuck >= maxStuck {
-		return nil, fmt.Errorf("%d files before it could not be opened in time", j.stuck)
+	if n := j.stuck.Load(); n >= maxStuck {
+		return nil, fmt.Errorf("%d files before it could not be opened in time", n)
 	}
 	type got struct {
 		o   *opened
@@ -219,7 +232,13 @@ func (j *judge) open(x Sighting) (*opened, error) {
 	case g := <-done:
 		return g.o, g.err
 	case <-late.C:
-		j.stuck++
+		j.stuck.Add(1)
+		go func() { // it may answer yet
+			if g := <-done; g.o != nil {
+				g.o.close()
+			}
+			j.stuck.Add(-1)
+		}()
 		return nil, fmt.Errorf("its file system did not answer within %v", openTime)
 	}
 }

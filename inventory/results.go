@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -127,11 +129,9 @@ func (r *results) use(v Version, user string, workload string, now time.Time) bo
 func (r *results) put(x Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for v, old := range r.all { // the file as it was is no more
+	for v := range r.all { // the file as it was is no more
 		if v.Dev == x.Version.Dev && v.Ino == x.Version.Ino {
-			x.users = nil
 			delete(r.all, v)
-			_ = old
 		}
 	}
 	if len(r.all) >= maxResults {
@@ -147,7 +147,7 @@ func (r *results) put(x Result) {
 	r.changed = true
 }
 
-// used returns the results of a workload's files, by path.
+// used returns the results of a workload's files, by path, of one path the latest first.
 func (r *results) used(workload string) []Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -157,16 +157,20 @@ func (r *results) used(workload string) []Result {
 			out = append(out, *x)
 		}
 	}
-	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b Result) int { return cmp.Or(strings.Compare(a.Path, b.Path), b.Seen.Compare(a.Seen)) })
 	return out
 }
 
-// drop forgets the files below a directory.
-func (r *results) drop(dir string) {
+// drop forgets the files that a signature at a path may cover, as candidates has them.
+func (r *results) drop(sig string) {
+	below := ""
+	if dir, name := path.Split(sig); name == "model.sig" && dir != "/" {
+		below = dir
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for v, x := range r.all {
-		if strings.HasPrefix(x.Path, strings.TrimSuffix(dir, "/")+"/") {
+		if x.Path+".sig" == sig || below != "" && strings.HasPrefix(x.Path, below) {
 			delete(r.all, v)
 			r.changed = true
 		}
@@ -176,21 +180,24 @@ func (r *results) drop(dir string) {
 // save writes the results where they changed, whole or not at all.
 func (r *results) save() {
 	r.mu.Lock()
+	if r.file == "" || !r.changed {
+		r.mu.Unlock()
+		return
+	}
 	k := kept{Key: r.key, Results: make([]Result, 0, len(r.all))}
 	for _, x := range r.all {
 		k.Results = append(k.Results, *x)
 	}
-	changed := r.changed
 	r.changed = false
 	r.mu.Unlock()
-	if r.file == "" || !changed {
-		return
-	}
 	b, err := json.Marshal(k)
 	if err == nil {
 		err = replace(r.file, b)
 	}
 	if err != nil {
+		r.mu.Lock()
+		r.changed = true
+		r.mu.Unlock()
 		r.log.Warn("what is known of model files was not kept: a restart reads them again", "file", r.file, "error", err)
 	}
 }

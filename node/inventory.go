@@ -83,10 +83,7 @@ func (a *agent) takeInventory(survey *workload.Survey, now time.Time) event.Inve
 func (a *agent) listFiles(r *event.Running, open []workload.Open) {
 	listed := map[string]bool{}
 	for _, o := range open {
-		f := event.ModelFile{Path: o.Path, Role: roleOf(o.Path, o.Model), Format: o.Format, Size: o.Info.Size(), Open: true}
-		if o.Model != nil {
-			f.Model = o.Model.Name
-		}
+		f := event.ModelFile{Path: o.Path, Role: roleOf(o.Path, o.Model), Format: o.Format, Size: o.Info.Size(), Open: true, Model: nameOf(o.Model)}
 		v, ok := inventory.VersionOf(o.Info)
 		if known, judged := a.models.Known(v); ok && judged {
 			f.Artifact, f.Format = known.Artifact, known.Format
@@ -105,6 +102,7 @@ func (a *agent) listFiles(r *event.Running, open []workload.Open) {
 		case len(r.Files) >= maxFiles:
 			r.FilesCut++
 		default:
+			listed[u.Path] = true // a checkpoint that is replaced is listed as it is now
 			r.Files = append(r.Files, event.ModelFile{
 				Path: u.Path, Role: roleOf(u.Path, u.Model), Format: u.Format, Size: u.Version.Size, Artifact: u.Artifact, Model: nameOf(u.Model),
 			})

@@ -57,7 +57,7 @@ func (a *agent) sight(e *event.Event) {
 		return
 	}
 	if use == event.UseWritten && strings.HasSuffix(e.File.Path, ".sig") {
-		a.models.Resign(path.Dir(e.File.Path))
+		a.models.Resign(e.File.Path)
 		return
 	}
 	if !inventory.Judged(e.File.Path, e.File.Model != nil) && (use == event.UseWritten || !a.models.Hostile(e.File.Dev, e.File.Ino)) {

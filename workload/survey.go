@@ -76,6 +76,9 @@ func (t *Tracker) groups() (out []*group, cut int) {
 			byID[id] = &group{w: *o.w}
 		}
 	}
+	if len(byID) == 0 {
+		return nil, 0
+	}
 	for _, n := range t.tree.byKey {
 		p := n.proc
 		if !n.exited.IsZero() || p.Workload == nil || !p.Member() {

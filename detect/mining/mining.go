@@ -6,6 +6,7 @@
 package mining
 
 import (
+	"sync/atomic"
 	"time"
 
 	"picket/event"
@@ -49,7 +50,7 @@ type Watch struct {
 	users   map[place]*user
 	on      map[event.Key]int    // on how many GPUs a process is
 	habits  map[event.Key]*habit // of others
-	dropped uint64
+	dropped atomic.Uint64
 }
 
 // New returns a Watch that has seen nothing yet.
@@ -58,7 +59,7 @@ func New() *Watch {
 }
 
 // Dropped counts the processes that were not followed, as too many are.
-func (w *Watch) Dropped() uint64 { return w.dropped }
+func (w *Watch) Dropped() uint64 { return w.dropped.Load() }
 
 // Sample takes what process p used of a GPU at a time, and fills in what that means: u.Busy, u.Idle,
 // u.Mining and u.Reasons. p is stamped.
@@ -67,7 +68,7 @@ func (w *Watch) Sample(now time.Time, p *event.Process, g *event.GPU, u *event.G
 	one := w.users[at]
 	if one == nil {
 		if len(w.users) >= maxUsers {
-			w.dropped++
+			w.dropped.Add(1)
 			return
 		}
 		one = &user{}

@@ -99,7 +99,7 @@ func (d *drm) findCards() []card {
 		}
 		dir := filepath.Join(name, "device")
 		driver, err := os.Readlink(filepath.Join(dir, "driver"))
-		if err != nil || filepath.Base(driver) == "nvidia" || len(out) >= maxCards {
+		if err != nil || filepath.Base(driver) == "nvidia" || slices.Contains(computeNothing, filepath.Base(driver)) || len(out) >= maxCards {
 			continue
 		}
 		c := card{dir: dir, driver: filepath.Base(driver), index: index}
@@ -107,12 +107,13 @@ func (d *drm) findCards() []card {
 			c.pci = filepath.Base(at)
 		}
 		c.kfd, c.units = kfd[c.pci].id, kfd[c.pci].units
-		if c.driver != "simpledrm" && c.driver != "bochs-drm" && c.driver != "virtio_gpu" && c.driver != "ast" { // they compute nothing
-			out = append(out, c)
-		}
+		out = append(out, c)
 	}
 	return out
 }
+
+// computeNothing are drivers of cards that only show pictures.
+var computeNothing = []string{"simpledrm", "bochs-drm", "virtio_gpu", "virtio-pci", "ast", "mgag200", "qxl", "cirrus", "cirrus-qemu", "vmwgfx", "hyperv_drm", "vboxvideo"}
 
 type kfdNode struct {
 	id    string

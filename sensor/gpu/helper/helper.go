@@ -17,12 +17,6 @@ var built embed.FS // all: takes .gitignore too, so the pattern matches in a fre
 // ErrAbsent says that picket was built without the program.
 var ErrAbsent = errors.New("this picket was built without its reader of NVIDIA GPUs: make build puts it in")
 
-// Built reports whether the program is inside this binary.
-func Built() bool {
-	_, err := built.Open("built/picket-gpu")
-	return err == nil
-}
-
 // Open returns the program as an open file without a name, to be run by its descriptor.
 func Open() (*os.File, error) {
 	b, err := built.ReadFile("built/picket-gpu")
