@@ -101,7 +101,7 @@ func (a *agent) open(undo *cleanup) error {
 	}
 	a.stream, err = stream.NewAgent(b, stream.AgentOptions{
 		Log: a.log.With("component", "stream"), Registerer: a.reg,
-		Dir: filepath.Join(a.cfg.dir("agent"), "spool"), SpoolBytes: int64(a.cfg.Stream.Spool), Kept: a.kept,
+		Dir: filepath.Join(a.cfg.dir("agent"), "spool"), SpoolBytes: int64(a.cfg.Stream.Spool), Held: func(n int) { a.kept(-n) }, Kept: a.kept,
 	})
 	if err != nil {
 		return err
@@ -209,13 +209,13 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	go func() {
 		sensed <- a.sensor.Run(ctx, func(e *event.Event) {
 			<-events
+			a.last = e.Time
 			a.handle(e)
 			events <- struct{}{}
 		})
 	}()
 	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
 	looked := a.startGPUs(ctx, events)
-	defer func() { cancel(); <-looked }()
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -224,14 +224,11 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	go a.reloading(ctx, a.rules.mistakes, ask, done)
 	a.guard.limits = limits()
 	a.heartbeat()
-	defer a.keepSequences() // the sensor has ended then
+	defer a.keepSequences() // all that hands events on has ended then
+	defer func() { cancel(); <-enforced; <-judged; <-listed; <-looked }()
 	for {
 		select {
 		case err := <-sensed:
-			cancel()
-			<-enforced
-			<-judged
-			<-listed
 			if err == nil {
 				return nil
 			}
@@ -251,14 +248,12 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			if changed == nil {
 				a.askIfChanged(ask)
 			}
+			found, is := a.sensor.Check(), limits() // which takes a while, beside events
 			<-events
-			a.watchSelf(time.Now())
+			a.watchSelf(time.Now(), found, is)
 			events <- struct{}{}
 			a.heartbeat()
 		case <-ctx.Done():
-			<-enforced
-			<-judged
-			<-listed
 			return <-sensed
 		}
 	}
@@ -266,7 +261,6 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 
 // handle takes one event the whole way: whose is it, what does it mean, who must hear of it.
 func (a *agent) handle(e *event.Event) {
-	a.last = e.Time
 	a.tracker.Stamp(e)
 	a.guard.countBusy(e)
 	a.sight(e)
@@ -316,7 +310,6 @@ func (a *agent) publish(f *event.Finding) {
 
 func (a *agent) send(e *event.Event) {
 	a.lines = append(e.AppendRecord(a.lines[:0]), '\n')
-	a.sensor.Hold(1)
 	a.stream.PublishEvents(a.lines, 1)
 }
 

@@ -47,16 +47,17 @@ func (a *agent) tell(now time.Time, message string) {
 	a.send(e)
 }
 
-// watchSelf looks at the sensor and at what this process is given, each ten seconds.
-func (a *agent) watchSelf(now time.Time) {
-	if found := a.sensor.Check(); len(found) > 0 {
+// watchSelf tells what was found of the sensor, and how what this process is given changed, each ten
+// seconds.
+func (a *agent) watchSelf(now time.Time, found []string, is map[string]limit) {
+	if len(found) > 0 {
 		said := strings.Join(found[:min(len(found), tamperedMost)], "; ")
 		if more := len(found) - tamperedMost; more > 0 {
 			said += fmt.Sprintf("; and %d more", more)
 		}
 		a.tell(now, "the sensor was tampered with: "+said)
 	}
-	g, is := &a.guard, limits()
+	g := &a.guard
 	for _, file := range slices.Sorted(maps.Keys(is)) {
 		was, known := g.limits[file]
 		if l := is[file]; known && l.most < was.most {
@@ -118,13 +119,13 @@ func limits() map[string]limit {
 	if err != nil {
 		return nil
 	}
-	out := map[string]limit{}
+	out, unified := map[string]limit{}, kernel.CgroupRoot()
 	for line := range strings.Lines(string(b)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 {
 			continue
 		}
-		root, files := kernel.CgroupRoot(), []string{"cpu.max", "memory.high", "memory.max", "pids.max"}
+		root, files := unified, []string{"cpu.max", "memory.high", "memory.max", "pids.max"}
 		if parts[1] != "" {
 			root, files = filepath.Join("/sys/fs/cgroup", parts[1]), []string{"cpu.cfs_quota_us", "memory.limit_in_bytes", "pids.max"}
 		}

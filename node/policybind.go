@@ -27,11 +27,11 @@ func (p *policies) meet(proc *event.Process) {
 	if !p.byExe() {
 		s.Exe = ""
 	}
-	root := fmt.Sprintf("/proc/%d/root", proc.PID)
 	if _, known := p.subjects[s]; known || len(p.subjects) >= maxSubjects {
-		p.rejoin(s, proc, root)
+		p.rejoin(s, proc)
 		return
 	}
+	root := rootOf(proc)
 	p.subjects[s] = root
 	best, _ := policy.Choose(p.live(), s)
 	if best == nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"os"
 	"strings"
 
@@ -25,14 +26,17 @@ func (p *policies) idOf(s policy.Subject, root string, best *policy.Policy) (uin
 
 // rejoin takes a process in that came into a container by the root of v2, as what a runtime starts
 // there does.
-func (p *policies) rejoin(s policy.Subject, proc *event.Process, root string) {
+func (p *policies) rejoin(s policy.Subject, proc *event.Process) {
 	if s.Container == "" || proc.CgroupID != p.top {
 		return
 	}
 	if best, _ := policy.Choose(p.live(), s); best != nil {
-		_, _ = p.idOf(s, root, best) // it says what fails
+		_, _ = p.idOf(s, rootOf(proc), best) // it says what fails
 	}
 }
+
+// rootOf is where a process sees its file system.
+func rootOf(proc *event.Process) string { return fmt.Sprintf("/proc/%d/root", proc.PID) }
 
 // release lets go of a cgroup. A container that got one by us is back in the root.
 func (p *policies) release(id uint64) {

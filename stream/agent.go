@@ -30,6 +30,8 @@ type AgentOptions struct {
 	Dir          string                // of the spool
 	SpoolBytes   int64                 // most bytes of events on disk, the oldest go first; 0: 256 MiB
 	FindingBytes int64                 // the same for findings; 0: 64 MiB
+	// Held is called before n events are taken: until Kept they are in memory alone.
+	Held func(n int)
 	// Kept is called when n events outlive the end of this process, or were dropped and counted.
 	Kept func(n int)
 }
@@ -64,6 +66,9 @@ func NewAgent(b Bundle, o AgentOptions) (*Agent, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Held == nil {
+		o.Held = func(int) {}
 	}
 	if o.Kept == nil {
 		o.Kept = func(int) {}
@@ -166,6 +171,7 @@ func (a *Agent) connected(nc *nats.Conn) {
 // PublishEvents takes n events as JSON lines, and copies them. They are sent within 50 ms, or wait.
 // Where more come than the disk takes, the newest are dropped and counted.
 func (a *Agent) PublishEvents(lines []byte, n int) {
+	a.o.Held(n)
 	if len(lines) > MaxPayload-batchBytes {
 		a.dropped(n)
 		return

@@ -138,7 +138,7 @@ func (d *decoder) call(raw []byte) error {
 		c.say(call, &said)
 	}
 	if d.e.Kind == event.HostBPF {
-		d.own.ofBPF(call, &said, r.H.Tgid)
+		d.own.ofBPF(call, &said, r.H.Tgid, r.H.Result < 0)
 	}
 	return nil
 }

@@ -258,10 +258,11 @@ func (d *decoder) dns(raw []byte, h *typedHeader) error {
 	if err := d.net(raw); err != nil {
 		return err
 	}
-	m, err := parseDNS(b)
+	parse := parseDNS
 	if d.e.Net.Protocol == "tcp" {
-		m, err = parseStream(b, whole)
+		parse = func(b []byte) (dnsMessage, error) { return parseStream(b, whole) }
 	}
+	m, err := parse(b)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (h *hands) set(i int, to func(uint64) uint64) {
 // hold notes that n more records are with this agent, or fewer.
 func (h *hands) hold(n int) {
 	if h.memory != nil {
-		h.set(slotHeld, func(was uint64) uint64 { return was + uint64(n) })
+		h.set(slotHeld, func(was uint64) uint64 { return uint64(max(0, int64(was)+int64(n))) })
 	}
 }
 

@@ -33,16 +33,24 @@ func (o *own) has(x object) bool {
 	return o.all[x]
 }
 
+// maxLookedAt bounds the descriptors of another process that are looked at: it may have any number.
+const maxLookedAt = 16 << 10
+
 // objects lists what a process has descriptors of. Of one that ended it is nothing.
 func objects(pid string) map[object]bool {
 	all := map[object]bool{}
 	dir := filepath.Join("/proc", pid, "fd")
-	fds, _ := os.ReadDir(dir) // as many as can be read
+	f, err := os.Open(dir)
+	if err != nil {
+		return all
+	}
+	defer f.Close()                       //nolint:errcheck // it was only read
+	fds, _ := f.Readdirnames(maxLookedAt) // as many as can be read
 	for _, fd := range fds {
-		if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err != nil || !strings.HasPrefix(to, "anon_inode:bpf") {
+		if to, err := os.Readlink(filepath.Join(dir, fd)); err != nil || !strings.HasPrefix(to, "anon_inode:bpf") {
 			continue
 		}
-		if x, ok := objectOf(pid, fd.Name()); ok {
+		if x, ok := objectOf(pid, fd); ok {
 			all[x] = true
 		}
 	}
@@ -71,7 +79,7 @@ func objectOf(pid, fd string) (x object, ok bool) {
 
 // ofBPF says which object a call of bpf(2) was about, and whether it is one of Picket's. An object that
 // was got by its pin is looked for among the caller's descriptors, which it may have closed again.
-func (o *own) ofBPF(c *event.Call, r *reported, caller uint32) {
+func (o *own) ofBPF(c *event.Call, r *reported, caller uint32, failed bool) {
 	first := binary.NativeEndian.Uint32(r.memory[:])
 	var x object
 	switch c.Request {
@@ -87,6 +95,9 @@ func (o *own) ofBPF(c *event.Call, r *reported, caller uint32) {
 			return
 		}
 	case "BPF_OBJ_GET":
+		if failed {
+			return // nothing was got
+		}
 		for held := range objects(fmt.Sprint(caller)) {
 			if o.has(held) {
 				x = held

@@ -92,17 +92,16 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 }
 
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	st := c.s.Stats()
 	for k := range event.Kinds {
-		out <- prometheus.MustNewConstMetric(receivedDesc, prometheus.CounterValue, float64(st.Received[k]), k.String())
-		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(st.Dropped[k]), k.String())
+		out <- prometheus.MustNewConstMetric(receivedDesc, prometheus.CounterValue, float64(c.s.counts.received[k].Load()), k.String())
+		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(c.s.sum("dropped", k)), k.String())
 		if k == event.NetConnect || k == event.NetAccept {
-			out <- prometheus.MustNewConstMetric(collapsedDesc, prometheus.CounterValue, float64(st.Collapsed[k]), k.String())
+			out <- prometheus.MustNewConstMetric(collapsedDesc, prometheus.CounterValue, float64(c.s.sum("collapsed", k)), k.String())
 		}
 	}
-	out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(st.Lost), "unknown")
-	out <- prometheus.MustNewConstMetric(malformedDesc, prometheus.CounterValue, float64(st.Malformed))
-	out <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(st.Bytes))
+	out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(c.s.hands.gone()), "unknown")
+	out <- prometheus.MustNewConstMetric(malformedDesc, prometheus.CounterValue, float64(c.s.counts.malformed.Load()))
+	out <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(c.s.counts.bytes.Load()))
 }
 
 func (c *counters) register(reg prometheus.Registerer, s *Sensor) {
