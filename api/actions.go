@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -200,19 +201,19 @@ func (s *Server) stopActions(ctx context.Context, in *struct {
 	Body ActionReason
 },
 ) (*struct{}, error) {
-	_, err := s.act(ctx, "stop", in.Host, in.Host, action.Command{Op: action.OpStop, By: caller(ctx).name, Reason: in.Body.Reason})
+	_, err := s.act(ctx, "stop", in.Host, "", action.Command{Op: action.OpStop, By: caller(ctx).name, Reason: in.Body.Reason})
 	return nil, err
 }
 
 func (s *Server) resumeActions(ctx context.Context, in *struct{ HostOf }) (*struct{}, error) {
-	_, err := s.act(ctx, "resume", in.Host, in.Host, action.Command{Op: action.OpResume, By: caller(ctx).name})
+	_, err := s.act(ctx, "resume", in.Host, "", action.Command{Op: action.OpResume, By: caller(ctx).name})
 	return nil, err
 }
 
 // act has a host do something, and puts that into the audit log whatever comes of it.
 func (s *Server) act(ctx context.Context, what, host, object string, c action.Command) (*resultOut, error) {
 	a, err := s.ask(ctx, host, c)
-	entry := AuditEntry{What: "action." + what, Object: host + " " + object, OK: err == nil}
+	entry := AuditEntry{What: "action." + what, Object: strings.TrimSpace(host + " " + object), OK: err == nil}
 	switch {
 	case err != nil:
 		entry.Detail = err.Error()

@@ -5,8 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
+
+// References returns the names of the variables that a text refers to, each once.
+func References(text string) []string {
+	var names []string
+	for _, m := range reference.FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
 
 // Substitute replaces the references in a text by the values of variables, each passed through a
 // function that makes it safe for its place. The text itself is not changed, so that a loop sees fresh

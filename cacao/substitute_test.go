@@ -3,6 +3,7 @@ package cacao_test
 import (
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,4 +123,11 @@ func FuzzSubstitute(f *testing.F) {
 			t.Errorf("%q is no JSON", req.Body)
 		}
 	})
+}
+
+func TestReferences(t *testing.T) {
+	got := cacao.References("GET /x?a=__ip__:value&b=[__name-2__:value];c=__ip__:value __none__ x:value")
+	if want := []string{"__ip__", "__name-2__"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

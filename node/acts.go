@@ -49,7 +49,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 		kinds := []action.Action{action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host)}
 		a.local, err = action.Open(
 			action.Options{Log: log, Dir: cfg.dir("agent"), Host: cfg.Host, BootID: a.host.boot, Told: told},
-			append(kinds, keepers(cfg, log)...)...,
+			append(kinds, keepers(cfg, log, a.host)...)...,
 		)
 	}
 	if err != nil {
@@ -61,7 +61,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 
 // keepers are the acts that put something away on this host. One whose directory others may enter is
 // left out, and the rest go on.
-func keepers(cfg *Config, log *slog.Logger) (out []action.Action) {
+func keepers(cfg *Config, log *slog.Logger, host *containment) (out []action.Action) {
 	evidence, err := action.NewCapture(action.CaptureOptions{Dir: filepath.Join(cfg.dir("agent"), "evidence"), Redact: kernel.Redact})
 	if err == nil {
 		out = append(out, evidence)
@@ -70,6 +70,7 @@ func keepers(cfg *Config, log *slog.Logger) (out []action.Action) {
 	}
 	files, err := action.NewQuarantine(action.QuarantineOptions{
 		Dirs: []string{filepath.Join(cfg.dir("agent"), "quarantine")}, Protected: []string{cfg.Data, "/etc/picket"},
+		Inside: host.inside,
 	})
 	if err == nil {
 		out = append(out, files)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
@@ -99,15 +98,12 @@ func processOf(p enforce.Process) action.Process {
 	return action.Process{PID: p.PID, Start: p.Start, Name: p.Name, Exe: exe, Cgroup: p.Cgroup}
 }
 
-// shortID is a container's id as tools show it.
-var shortID = regexp.MustCompile(`^[0-9a-f]{12,63}$`)
-
 // Container finds a container's cgroup. Of several that bear its name the outermost counts: a
 // container may name those within its own as it likes.
 func (c *containment) Container(id string) (string, error) {
 	var found []string
 	err := c.groups.Walk(func(cgroup string) {
-		if !isContainers(path.Base(cgroup), id) {
+		if !action.IsContainers(path.Base(cgroup), id) {
 			return
 		}
 		switch {
@@ -128,21 +124,20 @@ func (c *containment) Container(id string) (string, error) {
 	return found[0], nil
 }
 
-// isContainers reports whether a cgroup's name is that of a container: the id alone, or as runtimes
-// write it: docker-ID.scope, cri-containerd:ID, lxc.payload.ID.
-func isContainers(name, id string) bool {
-	name = strings.TrimSuffix(name, ".scope")
-	if strings.Contains(name, "conmon") {
-		return false
+// inside pins a process of a container, by whose eyes paths in it are read.
+func (c *containment) inside(id string) (*action.ProcessPin, error) {
+	cgroup, err := c.Container(id)
+	if err != nil {
+		return nil, err
 	}
-	if i := strings.LastIndexByte(name, ':'); i >= 0 {
-		name = name[i+1:]
+	_, all, err := c.Members(cgroup)
+	if err != nil {
+		return nil, err
 	}
-	if name == id || strings.TrimPrefix(name, "lxc.payload.") == id || strings.HasSuffix(name, "-"+id) {
-		return true
+	if len(all) == 0 {
+		return nil, action.ErrGone
 	}
-	last := name[strings.LastIndexByte(name, '-')+1:]
-	return shortID.MatchString(id) && len(last) == 64 && strings.HasPrefix(last, id)
+	return &action.ProcessPin{BootID: c.boot, PID: all[0].PID, Start: all[0].Start}, nil
 }
 
 // Gather puts a lineage into cgroups of its own.

@@ -14,9 +14,14 @@ import (
 	"picket/sensor/enforce"
 )
 
-// TestWhatIsPutAway collects evidence of a process and puts a file into quarantine, by the acts that
-// the agent carries out, and takes the file back.
-func TestWhatIsPutAway(t *testing.T) {
+// keepersUnderTest are the acts of an agent that runs on a data directory of a test's own.
+type keepersUnderTest struct {
+	*acts
+	cfg *Config
+}
+
+func newKeepers(t *testing.T) keepersUnderTest {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, whose the directories are")
 	}
@@ -40,6 +45,14 @@ func TestWhatIsPutAway(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return keepersUnderTest{a, cfg}
+}
+
+// TestWhatIsPutAway collects evidence of a process and puts a file into quarantine, by the acts that
+// the agent carries out, and takes the file back.
+func TestWhatIsPutAway(t *testing.T) {
+	a := newKeepers(t)
+	cfg := a.cfg
 	cmd := exec.Command("/bin/sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -79,5 +92,42 @@ func TestWhatIsPutAway(t *testing.T) {
 	own := &action.Request{ID: "away2", Kind: action.Quarantine, By: "test", Target: action.Target{Host: "testhost", File: &action.FilePin{Path: cfg.dir("agent")}}}
 	if res, err = a.local.Do(t.Context(), own); err == nil && res.State != action.Refused {
 		t.Errorf("Picket's own: %+v, %v", res, err)
+	}
+}
+
+// TestAFileThatCannotBePutBackStaysAway has another file stand at the place of one in quarantine: the
+// act is not written down as undone, and can be taken back once the place is free.
+func TestAFileThatCannotBePutBackStaysAway(t *testing.T) {
+	a := newKeepers(t)
+	file := filepath.Join(t.TempDir(), "model.pt")
+	ids := []string{"first", "second"}
+	for _, id := range ids { // the second is another file by the same name
+		if err := os.WriteFile(file, []byte(id), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		res, err := a.local.Do(t.Context(), &action.Request{ID: id, Kind: action.Quarantine, By: "test", Target: action.Target{Host: "testhost", File: &action.FilePin{Path: file}}})
+		if err != nil || res.State != action.Done {
+			t.Fatalf("%+v, %v", res, err)
+		}
+	}
+	if err := os.WriteFile(file, []byte("a third"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	undo := func(id string) (*action.Result, error) {
+		return a.local.Undo(t.Context(), &action.Request{ID: id, By: "test", Target: action.Target{Host: "testhost"}})
+	}
+	if res, err := undo("first"); err == nil {
+		t.Fatalf("taken back onto another file: %+v", res)
+	}
+	for _, id := range ids {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := undo(id); err != nil || res.State != action.Undone {
+			t.Fatalf("%s: %+v, %v", id, res, err)
+		}
+		if b, err := os.ReadFile(file); err != nil || string(b) != id {
+			t.Errorf("%q, %v: want %q", b, err, id)
+		}
 	}
 }

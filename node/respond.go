@@ -153,14 +153,16 @@ func (s *server) answerIncident(ctx context.Context, inc event.Incident) error {
 	if len(s.cfg.Respond.Rules) == 0 {
 		return nil
 	}
-	list, err := s.state.Findings(ctx, state.FindingQuery{Incident: inc.ID, Limit: 1000})
-	if err != nil {
-		return err
-	}
 	var threats []string
-	for _, f := range list {
-		if !slices.Contains(threats, f.Rule.Threat) {
-			threats = append(threats, f.Rule.Threat)
+	if slices.ContainsFunc(s.cfg.Respond.Rules, func(r RespondRule) bool { return len(r.Threats) > 0 }) {
+		list, err := s.state.Findings(ctx, state.FindingQuery{Incident: inc.ID, Limit: 1000})
+		if err != nil {
+			return err
+		}
+		for _, f := range list {
+			if !slices.Contains(threats, f.Rule.Threat) {
+				threats = append(threats, f.Rule.Threat)
+			}
 		}
 	}
 	return s.respond.Respond(ctx, inc, threats)

@@ -59,7 +59,7 @@ func (o *order) byHand(cmd *cacao.Command) ([]Act, error) {
 	}
 	var said strings.Builder
 	fmt.Fprintf(&said, "Run this %s command on %s:\n%s", cmd.Type, agent, text)
-	for _, name := range references(text) {
+	for _, name := range cacao.References(text) {
 		value := "(not known yet)"
 		if v, err := o.vars.Get(name); err == nil {
 			value = fmt.Sprintf("%q", v.Value.Text)
@@ -67,18 +67,6 @@ func (o *order) byHand(cmd *cacao.Command) ([]Act, error) {
 		fmt.Fprintf(&said, "\nwhere %s is %s", name, value)
 	}
 	return []Act{{Kind: Manual, Class: action.Observe, Text: said.String(), Digest: sum([]byte(cmd.Type), []byte(text))}}, nil
-}
-
-// references returns the names of the variables in a text, each once.
-func references(text string) []string {
-	var names []string
-	_, _ = cacao.Substitute(text, nil, cacao.Raw) // only to keep one idea of what a reference is
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r != '_' && r != '-' && r != ':' && (r < '0' || r > 'z') }) {
-		if name, has := strings.CutSuffix(word, ":value"); has && strings.HasPrefix(name, "__") && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // agent returns whom the command is for: its target, else the step's agent.
@@ -134,7 +122,7 @@ func missing(cmd *cacao.Command, vars cacao.Variables) bool {
 	for _, list := range cmd.Headers {
 		texts = append(texts, list...)
 	}
-	for _, name := range references(strings.Join(texts, "\n")) {
+	for _, name := range cacao.References(strings.Join(texts, "\n")) {
 		if _, err := vars.Get(name); err != nil {
 			return true
 		}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,12 +22,8 @@ const maxAnswer = 16 << 10
 // under which clouds give out credentials.
 func NewTransport() *http.Transport {
 	dial := &net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
-		at, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		if a := at.Addr().Unmap(); a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == netip.MustParseAddr("fd00:ec2::254") {
-			return fmt.Errorf("a playbook must not reach %s", a)
+		if a, err := action.Receiver(address); err != nil {
+			return fmt.Errorf("a playbook must not reach %s: %w", a, err)
 		}
 		return nil
 	}}

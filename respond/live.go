@@ -118,7 +118,11 @@ func (e *Engine) admit(r *Run, opening *message) (*live, error) {
 	}
 	if r.State == Running {
 		if err := l.resume(); err != nil {
-			return nil, err
+			if opening != nil {
+				return nil, err
+			}
+			r.Failure = err.Error()
+			l.finish(Failed, "", r.Failure) // what holds is taken back as ever
 		}
 	}
 	e.mu.Lock()
@@ -236,7 +240,14 @@ func (l *live) leave() {
 		cancel()
 	}
 	delete(l.e.live, l.run.ID)
-	if due := l.run.due(); !due.IsZero() {
+	due := l.run.due()
+	switch {
+	case l.kept == "": // the journal has nothing of it
+		due = time.Time{}
+	case len(l.records) > 0: // what changed was not kept: look at what was
+		due = l.e.o.Now().Add(time.Minute)
+	}
+	if !due.IsZero() {
 		l.e.due[l.run.ID] = due
 		select {
 		case l.e.wake <- struct{}{}:

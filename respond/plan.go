@@ -354,6 +354,10 @@ func (w *planner) pin(ctx context.Context, a *Act) {
 		a.Target, a.Error = wanted, err.Error()
 		return
 	}
+	if p.Target.Host != wanted.Host { // an agent speaks for its own host
+		a.Target, a.Error = wanted, fmt.Sprintf("the agent of %s pinned something on %q", wanted.Host, p.Target.Host)
+		return
+	}
 	a.Target, a.Effects, a.Hits, a.Undo = p.Target, p.Effects, p.Hits, p.Undo
 	a.Class = worse(a.Class, p.Class)
 	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && p.Target.Process.Exe != exe.Exe {

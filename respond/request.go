@@ -3,6 +3,7 @@ package respond
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -205,14 +206,16 @@ func (e *Engine) UndoIncident(ctx context.Context, incident, by string) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, r := range list { // the latest first
-		if len(r.Holds) > 0 {
-			if _, err := e.Undo(ctx, r.ID, by); err != nil {
-				return err
-			}
+		if len(r.Holds) == 0 {
+			continue
+		}
+		if _, err := e.Undo(ctx, r.ID, by); err != nil && !errors.Is(err, ErrConflict) { // it ended meanwhile
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Get returns a run.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -384,7 +386,8 @@ func (c *playbookSimulateCmd) Run(a *app) error {
 		return a.printJSON(sim)
 	}
 	a.printf("%s over %d incidents, all branches counted:\n", printable(sim.Playbook, false), len(sim.Plans))
-	for kind, n := range sim.Acts {
+	for _, kind := range slices.Sorted(maps.Keys(sim.Acts)) {
+		n := sim.Acts[kind]
 		a.printf("  %-10s %4d, %d of them for false positives\n", kind, n, sim.Benign[kind])
 	}
 	a.printf("  %d plans would have asked for approval\n", sim.Asked)

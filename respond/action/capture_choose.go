@@ -99,12 +99,10 @@ func descendsFrom(l, from *life, byPID map[int]*life) bool {
 	return false
 }
 
-// inContainer reports whether a cgroup is a container's, by how runtimes call them: its id, or
-// runtime-ID.scope.
+// inContainer reports whether a cgroup is a container's, or lies in one.
 func inContainer(cgroup, id string) bool {
 	for part := range strings.SplitSeq(cgroup, "/") {
-		name := strings.TrimSuffix(part, ".scope")
-		if name == id || strings.HasSuffix(name, "-"+id) || strings.HasSuffix(name, ":"+id) {
+		if part != "" && IsContainers(part, id) {
 			return true
 		}
 	}

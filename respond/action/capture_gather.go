@@ -188,11 +188,12 @@ func (g *gathering) text(l *life, dir, name string, as func([]byte) any) {
 	case len(b) == maxText:
 		g.a.lacks(at, fmt.Sprintf("what follows its first %d bytes", maxText))
 	}
-	if raw, ok := as(b).([]byte); ok {
-		g.a.add(at, raw)
-		return
+	switch v := as(b).(type) {
+	case []byte:
+		g.a.add(at, v)
+	default:
+		g.a.json(at+".json", v)
 	}
-	g.a.json(at+".json", as(b))
 }
 
 // executable digests a program, and keeps a copy of one that has no name any more.

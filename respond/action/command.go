@@ -169,5 +169,8 @@ func (r Remote) ask(ctx context.Context, c Command) (Answer, error) {
 	if err == nil {
 		err = a.Err()
 	}
+	if err == nil && (c.Op == OpPlan && a.Plan == nil || (c.Op == OpDo || c.Op == OpUndo) && a.Result == nil) {
+		err = errors.New("the agent's answer holds nothing")
+	}
 	return a, err
 }

@@ -290,12 +290,21 @@ func (l *Local) undo(ctx context.Context, id, why string) (*Result, error) {
 	if other := l.heldToo(&rec); other != "" {
 		return l.settle(&rec, &Result{State: Undone, Detail: why + "; act " + other + " holds it on"})
 	}
-	res, err := act.Undo(ctx, &rec.Request)
+	res, err := takeBack(ctx, act, &rec.Request)
 	if err != nil {
 		return nil, fmt.Errorf("take back %s of %s: %w", rec.Request.Kind, rec.Request.Target, err)
 	}
 	res.State, res.Detail = Undone, why+"; "+res.Detail
 	return l.settle(&rec, res)
+}
+
+// takeBack has an act taken back. One that says that it was not is an error.
+func takeBack(ctx context.Context, act Action, r *Request) (*Result, error) {
+	res, err := act.Undo(ctx, r)
+	if err == nil && res.State != Undone {
+		err = errors.New(res.Detail)
+	}
+	return res, err
 }
 
 // heldToo returns another act that holds the same on the same target.
@@ -350,6 +359,18 @@ func (l *Local) Records() []Record {
 	out := []Record{}
 	for _, r := range l.journal.sorted() {
 		out = append(out, *r)
+	}
+	return out
+}
+
+// timedRecords returns those that are to be taken back in time.
+func (l *Local) timedRecords() (out []Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.journal.records {
+		if r.timed() {
+			out = append(out, *r)
+		}
 	}
 	return out
 }

@@ -30,10 +30,7 @@ func (l *Local) Run(ctx context.Context) error {
 // expire takes back what is over, and says when the next is.
 func (l *Local) expire(ctx context.Context, now time.Time) (next time.Duration) {
 	next = lookEvery
-	for _, rec := range l.Records() {
-		if !rec.timed() {
-			continue
-		}
+	for _, rec := range l.timedRecords() {
 		if left := rec.Result.Until.Sub(now); left > 0 {
 			next = min(next, left)
 			continue
@@ -42,9 +39,14 @@ func (l *Local) expire(ctx context.Context, now time.Time) (next time.Duration) 
 		if tried, ok := l.failed[id]; ok && now.Sub(tried) < retryUndo {
 			continue
 		}
+		if cur, ok := l.record(id); !ok || !cur.timed() || now.Before(cur.Result.Until) {
+			continue // taken back, or extended, while another was
+		}
 		if _, err := l.undo(context.WithoutCancel(ctx), id, "its time was over"); err != nil {
+			if _, again := l.failed[id]; !again {
+				l.o.Log.Error("an act whose time is over could not be taken back; it is tried again and again", "id", id, "error", err)
+			}
 			l.failed[id] = now
-			l.o.Log.Error("an act whose time is over could not be taken back; it is tried again", "id", id, "error", err)
 			continue
 		}
 		delete(l.failed, id)
@@ -82,7 +84,7 @@ func (l *Local) observe(ctx context.Context, act Action, rec *Record) {
 	case holds:
 		res.State, res.Until = Done, rec.Result.Until
 	case act.Class() == Reversible:
-		if _, err := act.Undo(ctx, &rec.Request); err != nil { // a part of it may hold
+		if _, err := takeBack(ctx, act, &rec.Request); err != nil { // a part of it may hold
 			res.State, res.Detail = Unknown, began+err.Error()
 		}
 	}
@@ -93,7 +95,7 @@ func (l *Local) observe(ctx context.Context, act Action, rec *Record) {
 
 // holdOn does an act again that ended with the program that did it, for the time that is left.
 func (l *Local) holdOn(ctx context.Context, act Action, rec Record) {
-	if _, err := act.Undo(ctx, &rec.Request); err != nil { // an earlier run may have left a part of it
+	if _, err := takeBack(ctx, act, &rec.Request); err != nil { // an earlier run may have left a part of it
 		l.o.Log.Error("what an earlier run held could not be let go", "id", rec.Request.ID, "error", err)
 	}
 	if rec.Boot != l.o.BootID {

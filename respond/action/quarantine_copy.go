@@ -25,7 +25,11 @@ func (q *quarantine) carry(ctx context.Context, p *place, h *held) (err error) {
 	if err := q.write(h); err != nil {
 		return err
 	}
-	if err := rename(p, p.name, h.Aside); err != nil {
+	err = rename(p, p.name, h.Aside)
+	if errors.Is(err, unix.EPERM) && unlock(p, h) {
+		err = rename(p, p.name, h.Aside)
+	}
+	if err != nil {
 		_ = os.RemoveAll(own)
 		return fmt.Errorf("moving %s aside: %w", p, err)
 	}
@@ -54,8 +58,8 @@ func (q *quarantine) carry(ctx context.Context, p *place, h *held) (err error) {
 	if err := q.copyIn(ctx, src, h, own); err != nil {
 		return fmt.Errorf("copying %s: %w", p, errors.Join(err, src.Chmod(h.Aside, fileMode(h.Dress.Mode))))
 	}
-	if err := src.RemoveAll(h.Aside); err != nil {
-		return fmt.Errorf("removing %s when it was copied: %w", p, err)
+	if err := src.RemoveAll(h.Aside); err != nil { // the copy is whole, and may be all that is left of it
+		h.Note = fmt.Sprintf("%s, beside its place, could not be removed: %v", h.Aside, err)
 	}
 	h.Aside = ""
 	return nil
@@ -118,7 +122,7 @@ func roomFor(src *os.Root, name, dir string) error {
 
 // putBack gives the content its place and its dress again. What stands there by then is kept.
 func (q *quarantine) putBack(ctx context.Context, p *place, h *held) error {
-	if h.Aside != "" && asideExists(p, h.Aside) { // the copy was not brought to its end
+	if h.Aside != "" && h.SHA256 == "" && asideExists(p, h.Aside) { // the copy was not brought to its end
 		if err := rename(p, h.Aside, p.name); err != nil {
 			return taken(p, h, err)
 		}

@@ -80,7 +80,7 @@ func (t Target) key() string {
 	case t.Process != nil:
 		return fmt.Sprintf("process %d %d", t.Process.PID, t.Process.Start)
 	case t.File != nil:
-		return "file " + t.File.Path
+		return fmt.Sprintf("file %s %d %d", t.File.Path, t.File.Dev, t.File.Inode)
 	}
 	return t.String()
 }
@@ -261,3 +261,23 @@ func count(n int, one, many string) string {
 }
 
 func processes(n int) string { return count(n, "process", "processes") }
+
+// shortID is a container's id as tools show it.
+var shortID = regexp.MustCompile(`^[0-9a-f]{12,63}$`)
+
+// IsContainers reports whether a cgroup's name is that of a container: the id alone, or as runtimes
+// write it: docker-ID.scope, cri-containerd:ID, lxc.payload.ID.
+func IsContainers(name, id string) bool {
+	name = strings.TrimSuffix(name, ".scope")
+	if strings.Contains(name, "conmon") {
+		return false
+	}
+	if i := strings.LastIndexByte(name, ':'); i >= 0 {
+		name = name[i+1:]
+	}
+	if name == id || strings.TrimPrefix(name, "lxc.payload.") == id || strings.HasSuffix(name, "-"+id) {
+		return true
+	}
+	last := name[strings.LastIndexByte(name, '-')+1:]
+	return shortID.MatchString(id) && len(last) == 64 && strings.HasPrefix(last, id)
+}

@@ -68,13 +68,12 @@ var (
 	shared   = netip.MustParsePrefix("100.64.0.0/10")
 )
 
-// refuse keeps calls from link-local and metadata addresses, where clouds hand out credentials; from
-// this host, unless that is allowed; and what is marked TLP:RED from public addresses. It sees the
-// address that a name stood for.
-func (w *wire) refuse(ctx context.Context, address string) error {
+// Receiver returns the address of a call's other end, which a name stood for, and refuses link-local
+// and metadata addresses, where clouds hand out credentials.
+func Receiver(address string) (netip.Addr, error) {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return refusedError(fmt.Sprintf("the receiver's address %s cannot be told", address))
+		return netip.Addr{}, refusedError(fmt.Sprintf("the receiver's address %s cannot be told", address))
 	}
 	a := ap.Addr().Unmap().WithZone("")
 	if nat64.Contains(a) {
@@ -82,11 +81,21 @@ func (w *wire) refuse(ctx context.Context, address string) error {
 		a = netip.AddrFrom4([4]byte(b[12:]))
 	}
 	if slices.Contains(metadata, a) {
-		return refusedError(fmt.Sprintf("the receiver's address %s is where a cloud hands out credentials", a))
+		return a, refusedError(fmt.Sprintf("the receiver's address %s is where a cloud hands out credentials", a))
 	}
+	if a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
+		return a, refusedError(fmt.Sprintf("the receiver's address %s is link-local or no host's", a))
+	}
+	return a, nil
+}
+
+// refuse keeps calls from what Receiver refuses; from this host, unless that is allowed; and what is
+// marked TLP:RED from public addresses.
+func (w *wire) refuse(ctx context.Context, address string) error {
+	a, err := Receiver(address)
 	switch {
-	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified():
-		return refusedError(fmt.Sprintf("the receiver's address %s is link-local or no host's", a))
+	case err != nil:
+		return err
 	case a.IsLoopback() && !w.loopback:
 		return refusedError(fmt.Sprintf("the receiver's address %s is this host: allow loopback if that is meant", a))
 	case ctx.Value(insideOnly{}) != nil && !a.IsLoopback() && !a.IsPrivate() && !shared.Contains(a):
