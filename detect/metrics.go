@@ -34,8 +34,8 @@ func register(reg prometheus.Registerer, e *Engine) {
 	reg.MustRegister(ruleHits{e}, suppressed{e})
 }
 
-// ruleHits shows how often each rule fired. Rules of a collection, of which there may be thousands,
-// are shown once they have.
+// ruleHits shows how often each rule fired, once it has: each heartbeat carries what is shown here, and
+// there may be thousands of rules.
 type ruleHits struct{ e *Engine }
 
 var ruleHitsDesc = prometheus.NewDesc("picket_detect_rule_hits_total", "How often each rule fired.", []string{"rule", "threat"}, nil)
@@ -51,7 +51,7 @@ func (c ruleHits) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
 	for _, r := range c.e.Rules() {
-		if r.Hits > 0 || !r.brought {
+		if r.Hits > 0 {
 			show(ruleHitsDesc, r.Hits, r.Name, r.Threat)
 		}
 		for by, n := range map[string]uint64{"exception": r.Excepted, "noise": r.Throttled, "repeat": r.Repeated} {

@@ -20,8 +20,6 @@ type RuleInfo struct {
 	Repeated  uint64 `json:"repeated,omitempty"`
 
 	Inactive string `json:"inactive,omitempty"` // why no event can fire it, where none can
-
-	brought bool // by a collection
 }
 
 // Info describes the rule as one of the loaded ones is.
@@ -41,7 +39,7 @@ func (e *Engine) Rules() []RuleInfo {
 	for i, r := range e.set.all {
 		out[i] = RuleInfo{
 			Rule: r.info, Level: r.severity, Sequence: r.sequence, Alerts: r.alerts || r.sequence, Playbook: r.playbook, File: r.file, Cost: r.cost,
-			Hits: r.hits, Excepted: r.excepted, Throttled: r.throttled, Repeated: r.repeated, brought: r.brought,
+			Hits: r.hits, Excepted: r.excepted, Throttled: r.throttled, Repeated: r.repeated,
 		}
 	}
 	return out

@@ -69,6 +69,20 @@ func (r *run) effect(v Verify) (Effect, error) {
 			}
 		}
 		return e, nil
+	case v.Silent != "":
+		host, arrived := expand(v.Silent, r.facts), 0
+		for _, o := range r.box.arrived() {
+			if o.Host == host {
+				arrived++
+			}
+		}
+		e := Effect{Want: "nothing arrives at " + host, OK: arrived == 0, Found: "nothing arrived at " + host}
+		if !e.OK {
+			e.Found = fmt.Sprintf("%s was reached %d times", host, arrived)
+		}
+		return e, nil
+	case v.Missing != "":
+		return r.fileEffect(expand(v.Missing, r.facts), "missing")
 	case v.Changed != "":
 		return r.fileEffect(expand(v.Changed, r.facts), "changed")
 	}
@@ -100,6 +114,12 @@ func (r *run) fileEffect(name, how string) (Effect, error) {
 		e := Effect{Want: name + " is written", OK: now != nil && before == nil, Found: name + " was written"}
 		if !e.OK {
 			e.Found = name + " is not there"
+		}
+		return e, nil
+	case how == "missing":
+		e := Effect{Want: name + " is not written", OK: now == nil, Found: name + " was not written"}
+		if !e.OK {
+			e.Found = name + " is there"
 		}
 		return e, nil
 	case before == nil:

@@ -28,6 +28,12 @@ type Reader interface {
 	Incidents(ctx context.Context, since time.Time) ([]event.Incident, error)
 }
 
+// Policies are what the Picket of this host holds containers to.
+type Policies interface {
+	// Bind has the container of that name held to a policy, and waits until it is. What it returns ends that.
+	Bind(ctx context.Context, container, policy string) (end func() error, err error)
+}
+
 // Options say how to play a scenario. Scenario is required; the zero value of the rest will do.
 type Options struct {
 	Scenario *Scenario
@@ -35,6 +41,7 @@ type Options struct {
 	Out      io.Writer     // progress for a person; nil for none
 	Log      *slog.Logger  // nil for none
 	Picket   Reader        // asked for findings and incidents; nil plays the attack without asking
+	Policies Policies      // needed where the scenario's sandbox has a policy
 	Patience time.Duration // how long to wait for findings and incident; 0 is 30 s
 	Seed     uint64        // same seed, same names and bytes; 0 picks one
 	Keep     bool          // leave the container running until ctx ends
@@ -65,7 +72,9 @@ func Attack(ctx context.Context, opts Options) (Report, error) {
 	r.report.Container = r.box.id
 	r.say("sandbox", "%s: %s serves %s", r.box.id, filepath.Base(serverPath), modelDir, since(began))
 
-	err = r.play(ctx)
+	if err = r.bind(ctx); err == nil {
+		err = r.play(ctx)
+	}
 	if err == nil && opts.Keep {
 		r.say("keep", "the container stays until Ctrl-C; look around with: runc --root %s exec -t %s sh", r.box.state(), r.box.id)
 		<-ctx.Done()
@@ -88,6 +97,9 @@ func (o *Options) complete() (hostParts, error) {
 	var host hostParts
 	if o.Scenario == nil {
 		return host, errors.New("no scenario to play")
+	}
+	if o.Scenario.Sandbox.Policy != "" && o.Policies == nil {
+		return host, errors.New("this attack plays against a policy: it needs a Picket on this host that holds the container to it")
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -166,6 +178,23 @@ func printable(s string) string {
 		}
 		return c
 	}, s)
+}
+
+// bind has Picket hold the container to the scenario's policy until the sandbox is stopped.
+func (r *run) bind(ctx context.Context) error {
+	if r.Scenario.Sandbox.Policy == "" {
+		return nil
+	}
+	began := time.Now()
+	end, err := r.Policies.Bind(ctx, r.box.id, expand(r.Scenario.Sandbox.Policy, map[string]string{
+		"container": r.box.id, "tomorrow": began.AddDate(0, 0, 1).Format(time.DateOnly),
+	}))
+	if err != nil {
+		return fmt.Errorf("hold the container to the policy: %w", err)
+	}
+	r.box.push("policy", end)
+	r.say("policy", "Picket holds the container to the attack's policy", since(began))
+	return nil
 }
 
 // play runs the steps, verifies the effects and waits for what Picket says.

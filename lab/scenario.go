@@ -53,6 +53,7 @@ type ScenarioNeeds struct {
 type ScenarioSandbox struct {
 	Image  string   `yaml:"image"`  // inference
 	Assets []string `yaml:"assets"` // model-store, bait-credentials
+	Policy string   `yaml:"policy"` // what Picket holds the container to; ${container} is its name, ${tomorrow} a date
 }
 
 // Step is one command that the attacker gives the server.
@@ -71,6 +72,8 @@ type Verify struct {
 	Login    *Login    `yaml:"login"`    // a miner signed in at a pool
 	Changed  string    `yaml:"changed"`  // a file is not what it was at the start
 	Exists   string    `yaml:"exists"`   // a file is there that was not at the start
+	Missing  string    `yaml:"missing"`  // a file is not there: what would have made it was stopped
+	Silent   string    `yaml:"silent"`   // nothing arrived at an address outside: what would have called it was stopped
 }
 
 // Received is what must have arrived outside.
@@ -247,6 +250,7 @@ func (c *check) scenario(s *Scenario) {
 		c.fail([]any{"sandbox", "image"}, "sandbox image %q: want inference", s.Sandbox.Image)
 	}
 	known := map[string]bool{"container": true}
+	c.vars([]any{"sandbox", "policy"}, s.Sandbox.Policy, map[string]bool{"container": true, "tomorrow": true})
 	for i, name := range s.Seeded {
 		if !slices.Contains(seedNames, name) {
 			c.fail([]any{"seeded", i}, "seed %q is not known: want one of %s", name, strings.Join(seedNames, ", "))
@@ -277,7 +281,7 @@ func (c *check) scenario(s *Scenario) {
 		}
 	}
 	if len(s.Verify) == 0 && s.Tier != "benign" {
-		c.fail([]any{"verify"}, "verify is empty: say which effect proves that the attack worked (received, login, changed, exists)")
+		c.fail([]any{"verify"}, "verify is empty: say which effect proves that the attack worked (received, login, changed, exists, missing, silent)")
 	}
 	c.steps("cleanup", s.Cleanup, known)
 }
@@ -308,14 +312,14 @@ func (c *check) steps(key string, steps []Step, known map[string]bool) {
 
 func (c *check) verify(i int, v Verify, known map[string]bool) {
 	set := 0
-	text := v.Changed + v.Exists
-	for _, on := range []bool{v.Received != nil, v.Login != nil, v.Changed != "", v.Exists != ""} {
+	text := v.Changed + v.Exists + v.Missing + v.Silent
+	for _, on := range []bool{v.Received != nil, v.Login != nil, v.Changed != "", v.Exists != "", v.Missing != "", v.Silent != ""} {
 		if on {
 			set++
 		}
 	}
 	if set != 1 {
-		c.fail([]any{"verify", i}, "want exactly one of received, login, changed, exists")
+		c.fail([]any{"verify", i}, "want exactly one of received, login, changed, exists, missing, silent")
 		return
 	}
 	if v.Received != nil {

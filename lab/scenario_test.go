@@ -18,6 +18,7 @@ func TestMistakesInAnAttackAreNamedByPlace(t *testing.T) {
 		"tier":          {"seeded:", "tier: loud\nseeded:", `tier "loud": want alert`},
 		"no effect":     {"verify:\n  - {received: {host: '${attacker_host}', bytes_min: 8000000}}\n  - {exists: '${dir}/${file_name}'}\n", "", "verify is empty"},
 		"two effects":   {"{exists: '", "{changed: /x, exists: '", "attack.yml:11:5: want exactly one of"},
+		"policy's name": {"seeded:", "sandbox: {policy: 'name: ${dir}'}\nseeded:", "${dir} is neither seeded nor"},
 		"bytes":         {", bytes_min: 8000000", "", "bytes_min is missing"},
 		"observable":    {"file_read:", "tread:", `observable "tread" is not known`},
 		"rule":          {"rule: weights_read, ", "", "rule is missing"},

@@ -88,15 +88,30 @@ func (f *fleet) Agents(context.Context) ([]api.Agent, error) {
 	defer f.mu.Unlock()
 	out := []api.Agent{}
 	for _, host := range slices.Sorted(maps.Keys(f.agents)) {
-		a := f.agents[host]
-		seen, beat := a.seen, a.beat
-		row := api.Agent{Host: host, Status: api.AgentOK, LastSeen: &seen, Heartbeat: &beat, Counters: counters(a.metrics)}
-		if f.now().Sub(seen) > silentAfter {
-			row.Status = api.AgentSilent
-		}
-		out = append(out, row)
+		out = append(out, f.row(host, f.agents[host]))
 	}
 	return out, nil
+}
+
+// agent returns one row of Agents, and false where nothing was heard of the host.
+func (f *fleet) agent(host string) (api.Agent, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.agents[host]
+	if a == nil {
+		return api.Agent{}, false
+	}
+	return f.row(host, a), true
+}
+
+// row says how an agent is. The caller holds the lock.
+func (f *fleet) row(host string, a *agentState) api.Agent {
+	seen, beat := a.seen, a.beat
+	row := api.Agent{Host: host, Status: api.AgentOK, LastSeen: &seen, Heartbeat: &beat, Counters: counters(a.metrics)}
+	if f.now().Sub(seen) > silentAfter {
+		row.Status = api.AgentSilent
+	}
+	return row
 }
 
 // Gather returns the agents' metrics, each with its host: one scrape of the server shows the fleet.

@@ -468,15 +468,12 @@ func (s *server) heartbeat(ctx context.Context, from string, b event.Heartbeat) 
 	if back {
 		s.log.Info("an agent reports", "host", b.Host, "version", b.Version, "rules", b.Rules)
 	}
-	s.publishAgent(ctx, b.Host)
+	s.publishAgent(b.Host)
 }
 
-func (s *server) publishAgent(ctx context.Context, host string) {
-	agents, _ := s.fleet.Agents(ctx) // it has no way to fail
-	for _, a := range agents {
-		if a.Host == host {
-			s.api.PublishAgent(a)
-		}
+func (s *server) publishAgent(host string) {
+	if a, ok := s.fleet.agent(host); ok {
+		s.api.PublishAgent(a)
 	}
 }
 
@@ -493,7 +490,7 @@ func (s *server) watch(ctx context.Context) error {
 		}
 		for _, host := range s.fleet.silence() {
 			s.log.Warn("an agent fell silent: its host is not watched, or cannot reach the server", "host", host)
-			s.publishAgent(ctx, host)
+			s.publishAgent(host)
 		}
 		r := s.Report(ctx)
 		if now := r.Status + fmt.Sprint(len(r.Components)); now != last {

@@ -33,6 +33,7 @@ cat >"$work/picket.yaml" <<YAML
 data: $work/data
 api: {listen: "127.0.0.1:$(free_port)"}
 stream: {listen: "127.0.0.1:$(free_port)"}
+policy: {files: ["$work/policies"]}
 YAML
 picket() { bin/picket --config "$work/picket.yaml" "$@"; }
 
@@ -111,4 +112,5 @@ check attack-look picket lab attack look-around
 check attack-open picket lab attack open-service
 check attack-poison picket lab attack poison-model
 check attack-blind picket lab attack blind-picket
+check attack-policy picket lab attack break-policy
 check doctor picket doctor

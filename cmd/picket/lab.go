@@ -74,6 +74,9 @@ func (c *labAttackCmd) Run(a *app) error {
 			return &node.Error{Err: err, Hint: "start Picket with: picket run; or play the attack unseen with --alone", Code: node.ExitHost}
 		}
 		o.Picket = lab.Ask(cl)
+		if cfg, err := a.config(); err == nil && scenario.Sandbox.Policy != "" {
+			o.Policies = node.PoliciesOf(cfg)
+		}
 	}
 	report, err := lab.Attack(a.ctx, o)
 	if err != nil {

@@ -196,10 +196,10 @@ func TestKill(t *testing.T) {
 func TestGather(t *testing.T) {
 	b := newBox(t)
 	other := b.told().group(t, b.group)
-	beside := b.script(t, b.group, "echo; sleep 60; :")
+	beside := b.script(t, b.group, "echo; sleep 600; :")
 	for i := range 20 {
 		// The one writes into another cgroup of its own; another forks all the time.
-		cmd := b.script(t, b.group, "sleep 60 & while :; do (:); done & (echo $BASHPID > "+b.root+other+"/cgroup.procs; sleep 60; :) & sleep 0.05; echo; wait")
+		cmd := b.script(t, b.group, "sleep 60 & while :; do (:); done & (echo $BASHPID > "+b.root+other+"/cgroup.procs; sleep 600; :) & sleep 0.05; echo; wait")
 		pid := cmd.Process.Pid
 		l, err := b.Gather(pid, 0)
 		if err != nil {
