@@ -258,8 +258,8 @@ func gpuChecks(cfg *Config) (out []Check) {
 // validate checks the gpu section.
 func (g *GPU) validate() (key, msg string) {
 	switch {
-	case g.Every < Duration(time.Second):
-		return "gpu.every", "want at least 1s"
+	case g.Every < Duration(time.Second) || g.Every > Duration(10*time.Second):
+		return "gpu.every", "want 1s to 10s: what looks like mining is judged by looks that are no further apart"
 	case g.Library != "" && !filepath.IsAbs(g.Library):
 		return "gpu.library", "want the whole path of a library"
 	case !isURL(g.DCGM, "http", "https"):

@@ -106,10 +106,13 @@ func (c *capture) Do(ctx context.Context, r *Request) (*Result, error) {
 	if n := c.stuck.Load(); n >= maxStuck {
 		return &Result{ID: r.ID, State: Refused, At: time.Now(), Detail: fmt.Sprintf("%d reads of earlier captures hang: no more are begun", n)}, nil
 	}
-	if used, err := usedBy(c.o.Dir); err != nil || used > c.o.Keep {
+	switch used, err := usedBy(c.o.Dir); {
+	case err != nil:
+		return &Result{ID: r.ID, State: Refused, At: time.Now(), Detail: fmt.Sprintf("how much evidence there is already cannot be told: %v", err)}, nil
+	case used > c.o.Keep:
 		return &Result{
 			ID: r.ID, State: Refused, At: time.Now(),
-			Detail: fmt.Sprintf("%s holds %d MiB of evidence, of %d allowed: take archives away from there (%v)", c.o.Dir, used>>20, c.o.Keep>>20, err),
+			Detail: fmt.Sprintf("%s holds %d MiB of evidence, of %d allowed: take archives away from there", c.o.Dir, used>>20, c.o.Keep>>20),
 		}, nil
 	}
 	t, lives, err := choose(r.Target)
