@@ -60,6 +60,9 @@ func Doctor(cfg *Config) []Check {
 		k.Fatal = !c.OK && (c.Name == "btf" || c.Name == "exec")
 		out = append(out, k)
 	}
+	for _, dir := range kernel.Quiet() {
+		out = append(out, Check{Name: "sensor-left", Detail: "an agent ended and did not come back: its programs are in the kernel still, quiet, and cost each system call. Start it again, or take them out: rm -r " + dir})
+	}
 	for _, c := range enforce.Probe() {
 		out = append(out, Check{Name: c.Name, OK: c.OK, Detail: c.Detail})
 	}

@@ -3,6 +3,7 @@ package kernel
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,9 @@ func TestGoesQuiet(t *testing.T) {
 	if left := time.Duration(s.Lease - monotonicNow()); left <= 0 || left > lease {
 		t.Errorf("it goes on for %v, want %v at most", left, lease)
 	}
+	if got := quiet(filepath.Dir(dir)); slices.Contains(got, dir) {
+		t.Error("it counts as quiet already")
+	}
 	s.Lease = monotonicNow() // as if the minutes had passed
 	if err := maps["current"].Put(uint32(0), &s); err != nil {
 		t.Fatal(err)
@@ -40,6 +44,9 @@ func TestGoesQuiet(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	if after := ring(); after != before {
 		t.Errorf("%d records were made by quiet programs", after-before)
+	}
+	if got := quiet(filepath.Dir(dir)); !slices.Contains(got, dir) {
+		t.Errorf("quiet are %v, want %s among them", got, dir)
 	}
 	p = startSensor(t, dir)
 	if line := p.await(t, "taken "); strings.Contains(line, "Quiet:0001-") {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,10 +10,35 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
-const bpfFS = "/sys/fs/bpf"
+const (
+	bpfFS   = "/sys/fs/bpf"
+	pinRoot = bpfFS + "/picket"
+)
+
+// Quiet lists where the sensors are kept whose agents ended and did not come back in time: their programs
+// tell of nothing, and cost each system call until an agent comes or the directory goes. Those of another
+// layout are not looked into.
+func Quiet() []string { return quiet(pinRoot) }
+
+func quiet(root string) (dirs []string) {
+	names, _ := filepath.Glob(filepath.Join(root, "*", "layout-*", "current")) // the pattern is sound
+	for _, name := range names {
+		m, err := ebpf.LoadPinnedMap(name, &ebpf.LoadPinOptions{ReadOnly: true})
+		if err != nil {
+			continue
+		}
+		var s typedSettings
+		if int(m.ValueSize()) == binary.Size(s) && m.Lookup(uint32(0), &s) == nil && s.Lease < monotonicNow() {
+			dirs = append(dirs, filepath.Dir(filepath.Dir(name)))
+		}
+		_ = m.Close()
+	}
+	return dirs
+}
 
 // PinDir returns where the sensor of an agent is kept, by the directory of that agent's data. It
 // mounts a bpf file system where there is none.
@@ -20,12 +46,11 @@ func PinDir(data string) (string, error) {
 	if err := haveBPF(bpfFS); err != nil {
 		return "", fmt.Errorf("%s: %w: what happens while the agent restarts is not seen; mount a bpf file system there", bpfFS, err)
 	}
-	root := filepath.Join(bpfFS, "picket")
-	if err := ownDir(root); err != nil {
+	if err := ownDir(pinRoot); err != nil {
 		return "", fmt.Errorf("keep the sensor: %w", err)
 	}
 	sum := sha256.Sum256([]byte(filepath.Clean(data)))
-	return filepath.Join(root, fmt.Sprintf("%x", sum[:6])), nil
+	return filepath.Join(pinRoot, fmt.Sprintf("%x", sum[:6])), nil
 }
 
 // ownDir makes a directory that only root can look into. A bpf file system may be open to all: what
