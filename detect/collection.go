@@ -225,6 +225,12 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.GPUFault
 	case of == "gpu":
 		return k.Class() == "gpu" && (k == event.GPUSample || f.Name == "gpu.uuid" || f.Name == "gpu.name" || f.Name == "gpu.pci" || f.Name == "gpu.source")
+	case of == "http" || of == "gen_ai" || of == "principal" || strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt."):
+		return k == event.ServiceRequest
+	case of == "service":
+		return k == event.ServiceMetrics
+	case f.Name == "ai.engine":
+		return k == event.ServiceRequest || k == event.ServiceMetrics
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net" || k == event.PolicyViolation
 	case of == "message":

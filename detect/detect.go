@@ -49,6 +49,12 @@
 //	gpu.error                      gpu_error
 //	model.seen                     model_file
 //
+// What AI services are asked, and say of themselves, has the service as its product (vllm, sglang,
+// triton, tgi, llamacpp, ollama, ray, jupyter, mlflow…):
+//
+//	request                        http_access, gen_ai
+//	service.metrics                service_metrics
+//
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in
 // one file with the correlations made of them, unless one of these says generate.

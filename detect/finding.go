@@ -188,6 +188,11 @@ func entities(e *event.Event) []event.Entity {
 	if remote := e.Net.Remote.Addr().Unmap(); remote.IsValid() && !remote.IsLoopback() && !remote.IsUnspecified() {
 		add(event.EntityAddress, remote.String(), remote.String())
 	}
+	if r := e.Request; r != nil {
+		if client := r.Client.Addr().Unmap(); client.IsValid() && !client.IsLoopback() && !client.IsUnspecified() {
+			add(event.EntityAddress, client.String(), client.String())
+		}
+	}
 	if p != nil && p.User != "" {
 		add(event.EntityUser, e.Host+"/"+p.User, p.User)
 	}

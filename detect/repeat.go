@@ -96,6 +96,10 @@ func object(e *event.Event) string {
 		} else if g != nil {
 			return g.UUID
 		}
+	case "request":
+		if r := e.Request; r != nil {
+			return r.Client.Addr().String() + " " + r.Principal + " " + r.Method + " " + r.Route
+		}
 	case "process":
 		if e.Process != nil {
 			return e.Process.Cmdline

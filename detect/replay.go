@@ -225,7 +225,7 @@ func (p *pass) takeOwn(line []byte) {
 		return
 	}
 	p.turn(e.Time, func() {
-		p.event(sources[e.Kind])
+		p.event(logsources(e))
 		p.found(p.Engine.Process(e))
 		p.passed(e.Host, e.Time)
 	})

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -69,8 +70,47 @@ var sources = func() [256][]sigma.Logsource {
 			out[kind] = append(out[kind], sigma.Logsource{Product: "linux", Category: c})
 		}
 	}
+	for kind, by := range serviceSources {
+		for _, product := range slices.Sorted(maps.Keys(by)) {
+			out[kind] = append(out[kind], by[product]...)
+		}
+	}
 	return out
 }()
+
+// services are the products of what AI services are asked and say, by the name of their engine. One
+// that is not among them belongs to no product, and rules that name none are about it too.
+var services = map[string]string{
+	"": "", "vllm": "vllm", "sglang": "sglang", "triton": "triton", "tgi": "tgi", "llama.cpp": "llamacpp", "ollama": "ollama", "ray": "ray",
+	"jupyter": "jupyter", "mlflow": "mlflow", "torchserve": "torchserve", "litellm": "litellm", "langflow": "langflow", "flowise": "flowise",
+}
+
+// serviceSources are the log sources of those events, by kind and engine.
+var serviceSources = func() map[event.Kind]map[string][]sigma.Logsource {
+	table := map[event.Kind][]string{event.ServiceRequest: {"http_access", "gen_ai"}, event.ServiceMetrics: {"service_metrics"}}
+	out := map[event.Kind]map[string][]sigma.Logsource{}
+	for kind, categories := range table {
+		out[kind] = map[string][]sigma.Logsource{}
+		for engine, product := range services {
+			for _, c := range categories {
+				out[kind][engine] = append(out[kind][engine], sigma.Logsource{Product: product, Category: c})
+			}
+		}
+	}
+	return out
+}()
+
+// logsources returns the log sources that an event belongs to.
+func logsources(e *event.Event) []sigma.Logsource {
+	if e.Kind != event.ServiceRequest && e.Kind != event.ServiceMetrics {
+		return sources[e.Kind]
+	}
+	by := serviceSources[e.Kind]
+	if of, ok := by[e.Engine()]; ok {
+		return of
+	}
+	return by[""]
+}
 
 // covered reports whether a rule about want applies to events of kind k.
 func covered(want sigma.Logsource, k event.Kind) bool {
@@ -123,6 +163,12 @@ func addressFields() map[uint16]func(*event.Event) netip.Addr {
 	ends := map[string]func(*event.Event) netip.Addr{
 		"net.remote.ip": func(e *event.Event) netip.Addr { return e.Net.Remote.Addr() },
 		"net.local.ip":  func(e *event.Event) netip.Addr { return e.Net.Local.Addr() },
+		"http.client.ip": func(e *event.Event) netip.Addr {
+			if e.Request == nil {
+				return netip.Addr{}
+			}
+			return e.Request.Client.Addr()
+		},
 		"DestinationIp": func(e *event.Event) netip.Addr {
 			if e.Kind.Accepts() {
 				return e.Net.Local.Addr()
@@ -207,7 +253,7 @@ func (v *view) Extra(name string) sigma.Value {
 func (v *view) Plain() bool { return len(v.e.Extra) == 0 }
 
 // Logsources implements sigma.Event.
-func (v *view) Logsources() []sigma.Logsource { return sources[v.e.Kind] }
+func (v *view) Logsources() []sigma.Logsource { return logsources(v.e) }
 
 // EachText implements sigma.Event.
 func (v *view) EachText(visit func(id uint16, text string) bool) {
@@ -236,6 +282,9 @@ func (v *view) EachText(visit func(id uint16, text string) bool) {
 	}
 }
 
+// ofOneClass are the nouns of fields that only events of one class have.
+var ofOneClass = []string{"file", "net", "gpu", "request", "service"}
+
 // searched is the fields, by kind of event, that keywords are looked for in and that an event of the
 // kind may have.
 var searched = func() (out [event.MaxKinds][]uint16) {
@@ -245,7 +294,14 @@ var searched = func() (out [event.MaxKinds][]uint16) {
 			if strings.HasPrefix(f.Name, "ai.model.") {
 				noun = "file"
 			}
-			if searchable(f) && (noun != "file" && noun != "net" && noun != "gpu" || noun == kind.Class()) {
+			switch noun {
+			case "http", "gen_ai", "principal":
+				noun = "request"
+			}
+			if strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt.") {
+				noun = "request"
+			}
+			if searchable(f) && (!slices.Contains(ofOneClass, noun) || noun == kind.Class()) {
 				out[kind] = append(out[kind], uint16(f.Field))
 			}
 		}

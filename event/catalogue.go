@@ -23,6 +23,8 @@ var catalogue = slices.Concat(
 	actionFields,
 	gpuFields,
 	artifactFields,
+	requestFields,
+	serviceFields,
 )
 
 // eventRows says what happened, on which host.

@@ -89,6 +89,12 @@ const (
 // its signature and what loading it would do.
 const ModelSeen Kind = 52
 
+// What AI services are asked, and say of themselves.
+const (
+	ServiceRequest Kind = 53 // a request to an AI service
+	ServiceMetrics Kind = 54 // what a service says of its load
+)
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -112,6 +118,8 @@ var kindNames = [MaxKinds]string{
 	ActionDone: "action",
 
 	GPUSample: "gpu.sample", GPUFault: "gpu.error",
+
+	ServiceRequest: "request", ServiceMetrics: "service.metrics",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -141,7 +149,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action, gpu, model or sensor.
+// cgroup, policy, action, gpu, model, request, service or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -168,6 +176,8 @@ type Event struct {
 	GPU    *GPUReport // GPUSample and GPUFault; nil for the others
 	// Artifact is what the model file is, of ModelSeen and of a PolicyViolation about it; nil for the others.
 	Artifact *Artifact
+	Request  *Request // ServiceRequest; nil for the others
+	Service  *Service // ServiceMetrics; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -332,6 +342,13 @@ func (e *Event) ID() string {
 		s(a.Digest)
 		s(a.Verdict)
 		s(a.Signature)
+	}
+	if e.Request != nil {
+		s(e.Request.text())
+	}
+	if e.Service != nil {
+		s(e.Service.Address)
+		s(e.Service.Model)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

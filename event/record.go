@@ -255,6 +255,12 @@ func (e *Event) describe() string {
 			return who + " used " + e.Call.Capability + e.times()
 		}
 	}
+	switch {
+	case e.Request != nil:
+		return e.Request.describe(who) + e.times()
+	case e.Service != nil:
+		return e.Service.describe(who)
+	}
 	if e.GPU != nil {
 		if e.Process == nil || e.Process.PID == 0 {
 			who = ""

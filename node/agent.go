@@ -187,7 +187,8 @@ func (a *agent) demand() kernel.Demand {
 func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
-		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen:
+		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen,
+		event.ServiceRequest, event.ServiceMetrics:
 		return true
 	}
 	return e.File.Model != nil

@@ -9,8 +9,9 @@ import (
 func TestEveryKindOfEventHasAHook(t *testing.T) {
 	for k := range event.Kinds {
 		switch k {
-		case event.SensorHealth, event.PolicyViolation, event.ActionDone, event.GPUSample, event.GPUFault, event.ModelSeen:
-			continue // made by sensor/enforce, sensor/gpu, the inventory and Picket's own acts
+		case event.SensorHealth, event.PolicyViolation, event.ActionDone, event.GPUSample, event.GPUFault, event.ModelSeen,
+			event.ServiceRequest, event.ServiceMetrics:
+			continue // made by sensor/enforce, sensor/gpu, the inventory, ingest and Picket's own acts
 		}
 		if len(Hooks(k)) == 0 {
 			t.Errorf("no hook makes %s", k)
