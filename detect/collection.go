@@ -225,6 +225,10 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.GPUFault
 	case of == "gpu":
 		return k.Class() == "gpu" && (k == event.GPUSample || f.Name == "gpu.uuid" || f.Name == "gpu.name" || f.Name == "gpu.pci" || f.Name == "gpu.source")
+	case f.Name == "principal.id" || f.Name == "principal.kind" || f.Name == "gen_ai.request.model" || f.Name == "http.client.ip":
+		return k == event.ServiceRequest || k == event.PrincipalHour
+	case of == "principal":
+		return k == event.PrincipalHour
 	case of == "http" || of == "gen_ai" || of == "principal" || strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt."):
 		return k == event.ServiceRequest
 	case of == "service":

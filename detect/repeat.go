@@ -96,6 +96,11 @@ func object(e *event.Event) string {
 		} else if g != nil {
 			return g.UUID
 		}
+	case "principal":
+		if r, p := e.Request, e.Principal; r != nil && p != nil {
+			what, _ := p.Most()
+			return r.PrincipalKind + " " + r.Principal + " " + what
+		}
 	case "request":
 		if r := e.Request; r != nil {
 			return r.Client.Addr().String() + " " + r.Principal + " " + r.Method + " " + r.Route

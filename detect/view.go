@@ -63,6 +63,8 @@ var sources = func() [256][]sigma.Logsource {
 		event.GPUSample: {"gpu_sample"},
 		event.GPUFault:  {"gpu_error"},
 		event.ModelSeen: {"model_file"},
+
+		event.PrincipalHour: {"principal_hour"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -24,6 +24,7 @@ var catalogue = slices.Concat(
 	gpuFields,
 	artifactFields,
 	requestFields,
+	principalFields,
 	serviceFields,
 )
 

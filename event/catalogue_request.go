@@ -63,6 +63,7 @@ var requestFields = []Info{
 	reqText("gen_ai.conversation.id", "conversation that the request belongs to", func(r *Request) *string { return &r.Conversation }),
 
 	reqText("ai.prompt.hash", "keyed hash of the prompt; the text is not kept", func(r *Request) *string { return &r.PromptHash }),
+	reqText("ai.prompt.template", "keyed sketch of the prompt in eight parts, some of which prompts of one form share", func(r *Request) *string { return &r.Template }),
 	reqNumber("ai.prompt.length", "bytes of the prompt", func(r *Request) *Measure { return &r.PromptLength }),
 	reqNumber("ai.prompt.score", "how much the prompt looks like an attack, of 1000", func(r *Request) *Measure { return &r.PromptScore }),
 	reqText("ai.request.secrets", "kinds of secret found in the answer, each with a semicolon behind it", func(r *Request) *string { return &r.Secrets }),

@@ -95,6 +95,9 @@ const (
 	ServiceMetrics Kind = 54 // what a service says of its load
 )
 
+// PrincipalHour says what one who asks AI services did within an hour, and what that looks like.
+const PrincipalHour Kind = 58
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -118,6 +121,8 @@ var kindNames = [MaxKinds]string{
 	ActionDone: "action",
 
 	GPUSample: "gpu.sample", GPUFault: "gpu.error",
+
+	PrincipalHour: "principal.hour",
 
 	ServiceRequest: "request", ServiceMetrics: "service.metrics",
 }
@@ -176,8 +181,10 @@ type Event struct {
 	GPU    *GPUReport // GPUSample and GPUFault; nil for the others
 	// Artifact is what the model file is, of ModelSeen and of a PolicyViolation about it; nil for the others.
 	Artifact *Artifact
-	Request  *Request // ServiceRequest; nil for the others
+	Request  *Request // ServiceRequest, and who it is of PrincipalHour; nil for the others
 	Service  *Service // ServiceMetrics; nil for the others
+	// Principal is what one did in an hour, of PrincipalHour; nil for the others.
+	Principal *Principal
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -349,6 +356,9 @@ func (e *Event) ID() string {
 	if e.Service != nil {
 		s(e.Service.Address)
 		s(e.Service.Model)
+	}
+	if e.Principal != nil {
+		s(e.Principal.text())
 	}
 	for _, name := range e.extraNames() {
 		s(name)

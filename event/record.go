@@ -256,6 +256,8 @@ func (e *Event) describe() string {
 		}
 	}
 	switch {
+	case e.Principal != nil:
+		return e.Principal.describe(e.Request)
 	case e.Request != nil:
 		return e.Request.describe(who) + e.times()
 	case e.Service != nil:

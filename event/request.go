@@ -41,6 +41,7 @@ type Request struct {
 	Finish       string  // why the answer ended: stop, length, content_filter…
 	Conversation string
 
+	Template     string  // keyed MinHash of the prompt: eight parts of eight hexadecimal digits; prompts of one form share some
 	PromptHash   string  // HMAC of the prompt with a key of the installation
 	PromptLength Measure // bytes
 	PromptScore  Measure // how much it looks like an attack, of 1000

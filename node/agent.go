@@ -188,7 +188,7 @@ func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
 		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen,
-		event.ServiceRequest, event.ServiceMetrics:
+		event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour:
 		return true
 	}
 	return e.File.Model != nil
