@@ -225,6 +225,10 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.GPUFault
 	case of == "gpu":
 		return k.Class() == "gpu" && (k == event.GPUSample || f.Name == "gpu.uuid" || f.Name == "gpu.name" || f.Name == "gpu.pci" || f.Name == "gpu.source")
+	case of == "cuda":
+		return k == event.CUDACall
+	case of == "python":
+		return k == event.PythonAudit
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net" || k == event.PolicyViolation
 	case of == "message":

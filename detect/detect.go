@@ -48,6 +48,8 @@
 //	gpu.sample                     gpu_sample
 //	gpu.error                      gpu_error
 //	model.seen                     model_file
+//	cuda                           cuda_call
+//	python.audit                   python_audit
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in

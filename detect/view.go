@@ -62,6 +62,9 @@ var sources = func() [256][]sigma.Logsource {
 		event.GPUSample: {"gpu_sample"},
 		event.GPUFault:  {"gpu_error"},
 		event.ModelSeen: {"model_file"},
+
+		event.CUDACall:    {"cuda_call"},
+		event.PythonAudit: {"python_audit"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

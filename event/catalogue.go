@@ -23,6 +23,8 @@ var catalogue = slices.Concat(
 	actionFields,
 	gpuFields,
 	artifactFields,
+	cudaFields,
+	pythonFields,
 )
 
 // eventRows says what happened, on which host.

@@ -89,6 +89,12 @@ const (
 // its signature and what loading it would do.
 const ModelSeen Kind = 52
 
+// What is seen inside of programs, where that was asked for.
+const (
+	CUDACall    Kind = 55 // a process used libcuda
+	PythonAudit Kind = 56 // a Python interpreter told of what it does
+)
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -112,6 +118,7 @@ var kindNames = [MaxKinds]string{
 	ActionDone: "action",
 
 	GPUSample: "gpu.sample", GPUFault: "gpu.error",
+	CUDACall: "cuda", PythonAudit: "python.audit",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -141,7 +148,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action, gpu, model or sensor.
+// cgroup, policy, action, gpu, model, cuda, python or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -168,6 +175,8 @@ type Event struct {
 	GPU    *GPUReport // GPUSample and GPUFault; nil for the others
 	// Artifact is what the model file is, of ModelSeen and of a PolicyViolation about it; nil for the others.
 	Artifact *Artifact
+	CUDA     *CUDA   // CUDACall; nil for the others
+	Python   *Python // PythonAudit; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -332,6 +341,13 @@ func (e *Event) ID() string {
 		s(a.Digest)
 		s(a.Verdict)
 		s(a.Signature)
+	}
+	if e.CUDA != nil {
+		s(e.CUDA.text())
+	}
+	if p := e.Python; p != nil {
+		s(p.Event)
+		s(p.Argument)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

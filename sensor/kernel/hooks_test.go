@@ -9,7 +9,7 @@ import (
 func TestEveryKindOfEventHasAHook(t *testing.T) {
 	for k := range event.Kinds {
 		switch k {
-		case event.SensorHealth, event.PolicyViolation, event.ActionDone, event.GPUSample, event.GPUFault, event.ModelSeen:
+		case event.SensorHealth, event.PolicyViolation, event.ActionDone, event.GPUSample, event.GPUFault, event.ModelSeen, event.CUDACall, event.PythonAudit:
 			continue // made by sensor/enforce, sensor/gpu, the inventory and Picket's own acts
 		}
 		if len(Hooks(k)) == 0 {
