@@ -96,12 +96,7 @@ func New(o Options) (*Set, error) {
 
 // Scan attaches to the host's known files and to those that processes run code of now.
 func (s *Set) Scan() {
-	for _, pattern := range s.opt.Known {
-		paths, _ := filepath.Glob(pattern) // the patterns are ours
-		for _, path := range paths {
-			s.host(path)
-		}
-	}
+	s.scanHost()
 	for pid := range processes {
 		s.look(pid)
 	}
@@ -173,13 +168,19 @@ func (s *Set) Wrong() map[string]error {
 // could not be read.
 func (s *Set) Missed() uint64 { return s.full.Load() + s.late.Load() + s.failed.Load() }
 
-func (s *Set) host(path string) {
-	f, err := os.Open(path)
-	if err != nil {
-		return // a link that leads nowhere
+// scanHost attaches to the host's known files.
+func (s *Set) scanHost() {
+	for _, pattern := range s.opt.Known {
+		paths, _ := filepath.Glob(pattern) // the patterns are ours
+		for _, path := range paths {
+			f, err := os.Open(path)
+			if err != nil {
+				continue // a link that leads nowhere
+			}
+			s.take(&File{File: f, Path: path, Host: true})
+			_ = f.Close() // it was only read
+		}
 	}
-	defer f.Close() //nolint:errcheck // it was only read
-	s.take(&File{File: f, Path: path, Host: true})
 }
 
 // look attaches to what a process runs code of.
@@ -198,6 +199,7 @@ func (s *Set) look(pid uint32) {
 			return
 		}
 		defer f.Close() //nolint:errcheck // it was only read
+		s.scanHost()    // it may be one that came since
 		s.take(&File{File: f, Path: m.path, PID: pid})
 	})
 }
