@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -320,5 +321,49 @@ func TestTheMeterTellsWhatShareWasCopied(t *testing.T) {
 	e = r.wait(t, "what crosses the mark", func(e *event.Event) bool { return e.CUDA.Share.N >= suspect })
 	if e.CUDA.Calls != 20 || e.Process.PID != uint32(p.pid) {
 		t.Errorf("%+v", e.CUDA)
+	}
+}
+
+// Containers of one image share the library's file; those of two images do not.
+func TestCopiesOfContainers(t *testing.T) {
+	program, library := built(t, "caller.c", "caller"), built(t, "libcuda.c", "libcuda.so.1", nops...)
+	r := newTold(t, Options{})
+	var all []*calling
+	for _, lower := range []string{filepath.Dir(library), filepath.Dir(library), filepath.Dir(built(t, "libcuda.c", "libcuda.so.1", pushes...))} {
+		dir := t.TempDir()
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+			t.Skip("nothing can be mounted here: ", err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+		for _, name := range []string{"upper", "work", "root"} {
+			if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		root := filepath.Join(dir, "root")
+		if err := syscall.Mount("overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, dir, dir)); err != nil {
+			t.Skip("no overlay here: ", err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) })
+		p := call(t, program, filepath.Join(root, "libcuda.so.1"))
+		p.do(t, "alloc 1")
+		r.Meet(uint32(p.pid), filepath.Join(root, "libcuda.so.1"), 0, 0)
+		all = append(all, p)
+	}
+	for range 300 {
+		if len(r.Held()) >= 2 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(300 * time.Millisecond) // for one too many
+	if held := r.Held(); len(held) != 2 {
+		t.Fatalf("%+v", held)
+	}
+	for _, p := range all {
+		p.do(t, "copy cuMemcpyDtoH_v2 100 8")
+		if got := r.totals(t, p.pid)[toHost]; got.Calls != 100 || got.Bytes != 800 {
+			t.Errorf("%+v", got)
+		}
 	}
 }

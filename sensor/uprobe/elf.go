@@ -185,15 +185,15 @@ func (im *Image) Code(offset uint64) []byte {
 	return b[:n]
 }
 
-// Static finds a static probe by its provider and name.
-func (im *Image) Static(provider, name string) (Static, bool) {
+// Static finds a static probe by its provider and name. It may stand in several places.
+func (im *Image) Static(provider, name string) (out []Static) {
 	s, ok := im.named(".note.stapsdt")
 	if !ok {
-		return Static{}, false
+		return nil
 	}
 	notes, err := im.section(s, maxNotes)
 	if err != nil {
-		return Static{}, false
+		return nil
 	}
 	base, _ := im.named(".stapsdt.base")
 	for range maxProbes {
@@ -207,11 +207,11 @@ func (im *Image) Static(provider, name string) (Static, bool) {
 			break
 		}
 		if p, ok := im.static(notes[begin:begin+size], base.Addr, provider, name); ok {
-			return p, true
+			out = append(out, p)
 		}
 		notes = notes[end:]
 	}
-	return Static{}, false
+	return out
 }
 
 // static reads one note: three addresses and three texts.

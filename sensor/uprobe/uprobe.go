@@ -31,6 +31,10 @@ const (
 	waiting     = 256      // processes that have something to be looked at
 )
 
+// ErrNothing is what Options.Attach returns for a file that has none of what is looked for, as is to be
+// expected of some.
+var ErrNothing = errors.New("it has none of what is looked for")
+
 // File is a file to attach to.
 type File struct {
 	*os.File
@@ -246,6 +250,9 @@ func (s *Set) take(f *File) {
 		return
 	}
 	links, detail, err := s.attach(f)
+	if errors.Is(err, ErrNothing) {
+		return
+	}
 	if err != nil {
 		s.note(f.Path, err)
 		return

@@ -58,16 +58,20 @@ SEC("uprobe.multi")
 int on_count(struct registers *ctx) {
 	u64 cookie = bpf_get_attach_cookie(ctx);
 	struct total_key key = {.start = start_of(), .tgid = bpf_get_current_pid_tgid() >> 32, .what = cookie & 0xff};
-	struct total fresh = {.calls = 1, .bytes = argument(ctx, cookie >> 8 & 0xff)}, *old;
+	struct total none = {}, *t = bpf_map_lookup_elem(&totals, &key);
+	u64 bytes = argument(ctx, cookie >> 8 & 0xff);
 
-	old = bpf_map_lookup_elem(&totals, &key);
-	if (old) {
-		old->calls++;
-		old->bytes += fresh.bytes;
+	if (!t) {
+		bpf_map_update_elem(&totals, &key, &none, BPF_NOEXIST);
+		t = bpf_map_lookup_elem(&totals, &key);
+	}
+	if (!t) {
+		lose(TABLE);
 		return 0;
 	}
-	if (bpf_map_update_elem(&totals, &key, &fresh, BPF_ANY))
-		lose(TABLE);
+	// Another thread may be given the processor in between.
+	__sync_fetch_and_add(&t->calls, 1);
+	__sync_fetch_and_add(&t->bytes, bytes);
 	return 0;
 }
 
