@@ -229,12 +229,16 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.ServiceRequest || k == event.PrincipalHour
 	case of == "principal":
 		return k == event.PrincipalHour
-	case of == "http" || of == "gen_ai" || of == "principal" || strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt."):
+	case of == "http" || of == "gen_ai" || strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt."):
 		return k == event.ServiceRequest
 	case of == "service":
 		return k == event.ServiceMetrics
 	case f.Name == "ai.engine":
 		return k == event.ServiceRequest || k == event.ServiceMetrics
+	case of == "cuda":
+		return k == event.CUDACall
+	case of == "python":
+		return k == event.PythonAudit
 	case of == "net" || of == "sigma": // both ends by Sigma's names
 		return k.Class() == "net" || k == event.PolicyViolation
 	case of == "message":

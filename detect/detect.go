@@ -48,6 +48,8 @@
 //	gpu.sample                     gpu_sample
 //	gpu.error                      gpu_error
 //	model.seen                     model_file
+//	cuda                           cuda_call
+//	python.audit                   python_audit
 //
 // What AI services are asked, and say of themselves, has the service as its product (vllm, sglang,
 // triton, tgi, llamacpp, ollama, ray, jupyter, mlflow…):

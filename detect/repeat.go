@@ -27,7 +27,7 @@ const (
 )
 
 func (r *repeats) quietFor(e *event.Event) time.Duration {
-	if e.Kind == event.GPUSample {
+	if e.Kind == event.GPUSample || e.CUDA != nil && e.CUDA.Call == event.CUDACopies {
 		return max(r.quiet, stateQuiet)
 	}
 	return r.quiet
@@ -104,6 +104,14 @@ func object(e *event.Event) string {
 	case "request":
 		if r := e.Request; r != nil {
 			return r.Client.Addr().String() + " " + r.Principal + " " + r.Method + " " + r.Route
+		}
+	case "cuda":
+		if c := e.CUDA; c != nil {
+			return fmt.Sprint(c.Call, " ", c.Module.Digest, " ", c.Library, " ", c.Peer.PID)
+		}
+	case "python":
+		if p := e.Python; p != nil {
+			return p.Event + " " + p.Argument
 		}
 	case "process":
 		if e.Process != nil {

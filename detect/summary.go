@@ -165,6 +165,9 @@ func (r *rule) clause(e *event.Event) string {
 	if e.GPU != nil {
 		return clean(e.Describe(), 320)
 	}
+	if e.CUDA != nil || e.Python != nil {
+		return actor + ": " + clean(e.Describe(), 320)
+	}
 	if e.Call != nil {
 		return actor + " called " + e.Call.Name + aboutCall(e)
 	}

@@ -65,6 +65,8 @@ var sources = func() [256][]sigma.Logsource {
 		event.ModelSeen: {"model_file"},
 
 		event.PrincipalHour: {"principal_hour"},
+		event.CUDACall:      {"cuda_call"},
+		event.PythonAudit:   {"python_audit"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {

@@ -26,6 +26,8 @@ var catalogue = slices.Concat(
 	requestFields,
 	principalFields,
 	serviceFields,
+	cudaFields,
+	pythonFields,
 )
 
 // eventRows says what happened, on which host.

@@ -98,6 +98,12 @@ const (
 // PrincipalHour says what one who asks AI services did within an hour, and what that looks like.
 const PrincipalHour Kind = 58
 
+// What is seen inside of programs, where that was asked for.
+const (
+	CUDACall    Kind = 55 // a process used libcuda
+	PythonAudit Kind = 56 // a Python interpreter told of what it does
+)
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -125,6 +131,8 @@ var kindNames = [MaxKinds]string{
 	PrincipalHour: "principal.hour",
 
 	ServiceRequest: "request", ServiceMetrics: "service.metrics",
+
+	CUDACall: "cuda", PythonAudit: "python.audit",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -154,7 +162,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action, gpu, model, request, service or sensor.
+// cgroup, policy, action, gpu, model, request, service, principal, cuda, python or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -185,6 +193,8 @@ type Event struct {
 	Service  *Service // ServiceMetrics; nil for the others
 	// Principal is what one did in an hour, of PrincipalHour; nil for the others.
 	Principal *Principal
+	CUDA      *CUDA   // CUDACall; nil for the others
+	Python    *Python // PythonAudit; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -359,6 +369,13 @@ func (e *Event) ID() string {
 	}
 	if e.Principal != nil {
 		s(e.Principal.text())
+	}
+	if e.CUDA != nil {
+		s(e.CUDA.text())
+	}
+	if p := e.Python; p != nil {
+		s(p.Event)
+		s(p.Argument)
 	}
 	for _, name := range e.extraNames() {
 		s(name)

@@ -269,8 +269,13 @@ func (e *Event) describe() string {
 		}
 		return e.GPU.describe(who)
 	}
-	if e.Call != nil {
+	switch {
+	case e.Call != nil:
 		return e.Call.describe(who, e.Errno)
+	case e.CUDA != nil:
+		return e.CUDA.describe(who)
+	case e.Python != nil:
+		return e.Python.describe(who) + e.times()
 	}
 	return ""
 }
