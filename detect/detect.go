@@ -48,6 +48,7 @@
 //	gpu.sample                     gpu_sample
 //	gpu.error                      gpu_error
 //	model.seen                     model_file
+//	profile.deviation              profile_deviation
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in

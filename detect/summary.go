@@ -159,6 +159,9 @@ func (r *rule) clause(e *event.Event) string {
 	if d := e.Net.DNS; e.Kind == event.NetDNS && d != nil {
 		return actor + " looked up " + clean(d.Name, 160)
 	}
+	if e.Deviation != nil {
+		return clean(e.Describe(), 320)
+	}
 	if e.GPU != nil {
 		return clean(e.Describe(), 320)
 	}

@@ -62,6 +62,8 @@ var sources = func() [256][]sigma.Logsource {
 		event.GPUSample: {"gpu_sample"},
 		event.GPUFault:  {"gpu_error"},
 		event.ModelSeen: {"model_file"},
+
+		event.ProfileDeviation: {"profile_deviation"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {
@@ -245,7 +247,7 @@ var searched = func() (out [event.MaxKinds][]uint16) {
 			if strings.HasPrefix(f.Name, "ai.model.") {
 				noun = "file"
 			}
-			if searchable(f) && (noun != "file" && noun != "net" && noun != "gpu" || noun == kind.Class()) {
+			if searchable(f) && (noun != "file" && noun != "net" && noun != "gpu" || noun == kind.Class() || kind == event.ProfileDeviation && noun != "gpu") {
 				out[kind] = append(out[kind], uint16(f.Field))
 			}
 		}

@@ -23,6 +23,7 @@ var catalogue = slices.Concat(
 	actionFields,
 	gpuFields,
 	artifactFields,
+	profileFields,
 )
 
 // eventRows says what happened, on which host.

@@ -89,6 +89,9 @@ const (
 // its signature and what loading it would do.
 const ModelSeen Kind = 52
 
+// ProfileDeviation says that a workload, or who reads its model, does what it is not wont to do.
+const ProfileDeviation Kind = 57
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -112,6 +115,8 @@ var kindNames = [MaxKinds]string{
 	ActionDone: "action",
 
 	GPUSample: "gpu.sample", GPUFault: "gpu.error",
+
+	ProfileDeviation: "profile.deviation",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -141,7 +146,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action, gpu, model or sensor.
+// cgroup, policy, action, gpu, model, profile or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -168,6 +173,8 @@ type Event struct {
 	GPU    *GPUReport // GPUSample and GPUFault; nil for the others
 	// Artifact is what the model file is, of ModelSeen and of a PolicyViolation about it; nil for the others.
 	Artifact *Artifact
+	// Deviation is what is unusual, of a ProfileDeviation; nil for the others.
+	Deviation *Deviation
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -332,6 +339,9 @@ func (e *Event) ID() string {
 		s(a.Digest)
 		s(a.Verdict)
 		s(a.Signature)
+	}
+	if e.Deviation != nil {
+		s(e.Deviation.text())
 	}
 	for _, name := range e.extraNames() {
 		s(name)
