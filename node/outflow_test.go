@@ -30,7 +30,7 @@ type drop struct {
 	ended    chan error
 }
 
-const stolen = 500 << 20 // the model
+const stolen = 256 << 20 // the model
 
 // newDrop makes a network in which 203.0.113.66 takes whatever is sent.
 func newDrop(t *testing.T) *drop {
@@ -120,7 +120,7 @@ func (d *drop) run(dir, script string) {
 	}
 }
 
-// A model of 500 MB is taken by tools that a thief has, by way of copies, archives and encryption, over
+// A model is taken by tools that a thief has, by way of copies, archives and encryption, over
 // real connections. Each theft is told within a minute of a fifth having left.
 func TestAModelThatLeavesIsToldByItsVolume(t *testing.T) {
 	p := newProgram(t)

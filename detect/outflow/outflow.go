@@ -104,7 +104,7 @@ func (w *Watch) moved(e *event.Event) []*event.Event {
 	id := fileID{f.Dev, f.Ino}
 	model := f.Model
 	if model == nil {
-		model = w.copies[id].model
+		model = w.copyOf(e, id)
 	}
 	if model == nil && (f.BytesWritten == 0 || !w.reads(p)) {
 		return nil // a file like any other
@@ -155,6 +155,17 @@ func (w *Watch) taken(p *event.Process, one *proc) *event.Model {
 		return nil
 	}
 	return w.kin[p.Parent.Key()]
+}
+
+// copyOf is the model that a file is a copy of, nil for none. One that somebody else wrote from its begin
+// is another file, which got the number of a copy that is gone.
+func (w *Watch) copyOf(e *event.Event, id fileID) *event.Model {
+	c, known := w.copies[id]
+	if known && e.File.BytesWritten > 0 && e.File.BytesWritten >= uint64(e.File.Size)/10*9 && !w.reads(e.Process) {
+		delete(w.copies, id)
+		return nil
+	}
+	return c.model
 }
 
 // relate notes that a child of a process took something of a model.

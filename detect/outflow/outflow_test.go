@@ -39,7 +39,7 @@ func (y *played) io(p *event.Process, path string, ino uint64, m *event.Model, r
 	key := p.Exe + path
 	y.sum[key+"r"] += read
 	y.sum[key+"w"] += written
-	e := &event.Event{Kind: event.FileIO, Time: y.now, Process: p, File: event.File{Path: path, Dev: 1, Ino: ino, Model: m}}
+	e := &event.Event{Kind: event.FileIO, Time: y.now, Process: p, File: event.File{Path: path, Dev: 1, Ino: ino, Size: 500 * mb, Model: m}}
 	e.File.BytesRead, e.File.BytesWritten = y.sum[key+"r"], y.sum[key+"w"]
 	y.take(y.w.See(e))
 }
@@ -164,6 +164,16 @@ func TestOrdinaryWorkIsNotTheft(t *testing.T) {
 			p := process(34, "/bin/cp", shell, nil)
 			y.io(p, "/models/m/lora.bin", 7, model, 30*mb, 0)
 			y.io(p, "/backup/lora.bin", 8, nil, 0, 30*mb)
+		},
+		"another file with the number of a copy that is gone": func(y *played) {
+			p := process(37, "/bin/cp", shell, nil)
+			y.io(p, "/models/m/lora.bin", 7, model, 40*mb, 0)
+			y.io(p, "/backup/lora.bin", 8, nil, 0, 40*mb)
+			curl := process(38, "/usr/bin/curl", nil, nil)
+			curl.Container = &event.Container{ID: "c2"}
+			y.io(curl, "/tmp/layer", 8, nil, 0, 500*mb)
+			y.io(curl, "/tmp/layer", 8, nil, 500*mb, 0)
+			y.send(curl, outside, 500*mb)
 		},
 		"what stays on the machine": func(y *played) {
 			p := process(35, "/usr/bin/curl", shell, nil)
