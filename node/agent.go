@@ -228,6 +228,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	go a.reloading(ctx, a.rules.mistakes, ask, done)
 	a.guard.limits = limits()
 	a.heartbeat()
+	defer a.keepProfiles()
 	defer a.keepSequences() // all that hands events on has ended then
 	defer func() { cancel(); <-enforced; <-judged; <-listed; <-looked }()
 	for {
