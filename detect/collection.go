@@ -210,7 +210,7 @@ func carries(k event.Kind, f event.Info) bool {
 	case artifactField(f.Name):
 		return k == event.ModelSeen || k == event.PolicyViolation
 	case of == "file" || strings.HasPrefix(f.Name, "ai.model."):
-		return k == event.ModelSeen || k.Class() == "file" || (k.Class() == "device" || k == event.PolicyViolation) && of == "file"
+		return k == event.ModelSeen || k == event.ProfileDeviation || k.Class() == "file" || (k.Class() == "device" || k == event.PolicyViolation) && of == "file"
 	case strings.HasPrefix(f.Name, "net.dns."):
 		return k == event.NetDNS
 	case strings.HasPrefix(f.Name, "net.tls."):
@@ -219,6 +219,8 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.NetConnect || k == event.NetTLS
 	case of == "policy":
 		return k == event.PolicyViolation
+	case of == "profile":
+		return k == event.ProfileDeviation
 	case of == "action":
 		return k == event.ActionDone
 	case strings.HasPrefix(f.Name, "gpu.error."):
@@ -240,7 +242,7 @@ func carries(k event.Kind, f event.Info) bool {
 	case of == "python":
 		return k == event.PythonAudit
 	case of == "net" || of == "sigma": // both ends by Sigma's names
-		return k.Class() == "net" || k == event.PolicyViolation
+		return k.Class() == "net" || k == event.PolicyViolation || k == event.ProfileDeviation
 	case of == "message":
 		return k == event.SensorHealth
 	}

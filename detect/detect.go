@@ -57,6 +57,8 @@
 //	request                        http_access, gen_ai
 //	service.metrics                service_metrics
 //
+//	profile.deviation              profile_deviation
+//
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in
 // one file with the correlations made of them, unless one of these says generate.

@@ -22,7 +22,7 @@ func (v groupView) Value(id uint16) sigma.Value {
 		return val
 	}
 	if f, ok := event.Lookup(containerField); ok && uint16(f.Field) == id {
-		return sigma.Value{Kind: sigma.Text, Str: "lineage " + lineage(v.e.Process)}
+		return sigma.Value{Kind: sigma.Text, Str: "lineage " + Lineage(v.e.Process)}
 	}
 	return val
 }
@@ -33,8 +33,8 @@ var starters = []string{
 	"containerd", "dockerd", "conmon", "crio", "runc", "crun", "kubelet", "slurmstepd", "slurmd", "supervisord", "kthreadd",
 }
 
-// lineage returns the identity of the process under which p and its kin belong together.
-func lineage(p *event.Process) string {
+// Lineage returns the identity of the process under which p and its kin belong together.
+func Lineage(p *event.Process) string {
 	root := p
 	for a := range p.Ancestors {
 		if a.PID == 1 || slices.Contains(starters, a.Name()) {

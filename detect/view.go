@@ -64,9 +64,10 @@ var sources = func() [256][]sigma.Logsource {
 		event.GPUFault:  {"gpu_error"},
 		event.ModelSeen: {"model_file"},
 
-		event.PrincipalHour: {"principal_hour"},
-		event.CUDACall:      {"cuda_call"},
-		event.PythonAudit:   {"python_audit"},
+		event.PrincipalHour:    {"principal_hour"},
+		event.CUDACall:         {"cuda_call"},
+		event.PythonAudit:      {"python_audit"},
+		event.ProfileDeviation: {"profile_deviation"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {
@@ -305,7 +306,7 @@ var searched = func() (out [event.MaxKinds][]uint16) {
 			if strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt.") {
 				noun = "request"
 			}
-			if searchable(f) && (!slices.Contains(ofOneClass, noun) || noun == kind.Class()) {
+			if searchable(f) && (!slices.Contains(ofOneClass, noun) || noun == kind.Class() || kind == event.ProfileDeviation && (noun == "file" || noun == "net")) {
 				out[kind] = append(out[kind], uint16(f.Field))
 			}
 		}

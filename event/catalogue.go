@@ -28,6 +28,7 @@ var catalogue = slices.Concat(
 	serviceFields,
 	cudaFields,
 	pythonFields,
+	profileFields,
 )
 
 // eventRows says what happened, on which host.

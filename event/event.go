@@ -104,6 +104,9 @@ const (
 	PythonAudit Kind = 56 // a Python interpreter told of what it does
 )
 
+// ProfileDeviation says that a workload, or who reads its model, does what it is not wont to do.
+const ProfileDeviation Kind = 57
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -133,6 +136,7 @@ var kindNames = [MaxKinds]string{
 	ServiceRequest: "request", ServiceMetrics: "service.metrics",
 
 	CUDACall: "cuda", PythonAudit: "python.audit",
+	ProfileDeviation: "profile.deviation",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -162,7 +166,7 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action, gpu, model, request, service, principal, cuda, python or sensor.
+// cgroup, policy, action, gpu, model, request, service, principal, cuda, python, profile or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -195,6 +199,8 @@ type Event struct {
 	Principal *Principal
 	CUDA      *CUDA   // CUDACall; nil for the others
 	Python    *Python // PythonAudit; nil for the others
+	// Deviation is what is unusual, of a ProfileDeviation; nil for the others.
+	Deviation *Deviation
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -376,6 +382,9 @@ func (e *Event) ID() string {
 	if p := e.Python; p != nil {
 		s(p.Event)
 		s(p.Argument)
+	}
+	if e.Deviation != nil {
+		s(e.Deviation.text())
 	}
 	for _, name := range e.extraNames() {
 		s(name)

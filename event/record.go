@@ -240,6 +240,8 @@ func (e *Event) describe() string {
 		return who + " " + e.Breach()
 	case ActionDone:
 		return e.Action.describe()
+	case ProfileDeviation:
+		return who + e.Deviation.describe(e)
 	case ModelSeen:
 		if e.Artifact != nil {
 			return who + " " + e.Artifact.describe(object)

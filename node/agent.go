@@ -53,6 +53,7 @@ type agent struct {
 	policies  *policies
 	acts      *acts
 	gpus      *gpus
+	habits    habits
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -125,6 +126,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
 	undo.add("acts", a.acts.close)
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
+	a.openHabits()
 	a.asked = a.demand()
 	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -169,6 +171,7 @@ func (a *agent) demand() kernel.Demand {
 			kinds[k] = true
 		}
 	}
+	a.habits.wants(kinds)
 	models := a.policies.models()
 	if len(models) > 0 {
 		for _, k := range []event.Kind{event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileChmod} {
@@ -188,10 +191,10 @@ func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
 		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen,
-		event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour:
+		event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation:
 		return true
 	}
-	return e.File.Model != nil
+	return e.File.Model != nil && e.Kind != event.FileIO // which comes every two seconds while a model is read
 }
 
 func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
@@ -225,6 +228,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	go a.reloading(ctx, a.rules.mistakes, ask, done)
 	a.guard.limits = limits()
 	a.heartbeat()
+	defer a.keepProfiles()
 	defer a.keepSequences() // all that hands events on has ended then
 	defer func() { cancel(); <-enforced; <-judged; <-listed; <-looked }()
 	for {
@@ -245,6 +249,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			a.advance(now)
 			events <- struct{}{}
 			a.followPolicies()
+			a.followHabits()
 		case <-beat.C:
 			if changed == nil {
 				a.askIfChanged(ask)
@@ -277,6 +282,9 @@ func (a *agent) judge(e *event.Event) {
 		defer a.judge(v)
 	}
 	a.gpus.watch.See(e)
+	for _, d := range a.habits.see(e) {
+		defer a.judge(d)
+	}
 	findings := a.engine.Process(e)
 	for i := range findings {
 		a.publish(&findings[i])
@@ -323,6 +331,7 @@ func (a *agent) advance(now time.Time) {
 	a.tellNotices(now)
 	a.tracker.Advance(now)
 	a.gpus.watch.Advance(now)
+	a.advanceHabits(now)
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}

@@ -87,6 +87,7 @@ type Sensor struct {
 	tampered []string // what Check is to say
 	watcher  *watcher
 	witness  atomic.Pointer[witness]
+	sent     sentFlows
 	prefixes atomic.Pointer[[]string] // of Demand.Paths
 	mu       sync.Mutex               // settings
 	settings typedSettings
