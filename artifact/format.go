@@ -21,7 +21,7 @@ func formats() []format {
 		{"lzma", looksLZMA, scanLZMA},
 		{"zlib", looksZlib, scanZlib},
 		{"npy", magic("\x93NUMPY"), scanNumpy},
-		safetensorsFormat(), ggufFormat(), templateFormat(), configFormat(),
+		safetensorsFormat(), ggufFormat(), hdf5Format(), templateFormat(), configFormat(),
 		onnxFormat(), savedModelFormat(), frozenFormat(),
 	}, codeFormats()...)
 }
