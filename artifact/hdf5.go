@@ -74,7 +74,7 @@ type hdf5 struct {
 func (h *hdf5) open(begin int64) error {
 	c := newCursor(h.p, begin+8)
 	version := c.uint(1)
-	var root uint64
+	var base, root uint64
 	h.at = begin
 	switch version {
 	case 0, 1:
@@ -87,7 +87,7 @@ func (h *hdf5) open(begin int64) error {
 		if err := h.widths(c); err != nil {
 			return err
 		}
-		h.base = int64(c.uint(h.offsets))
+		base = c.uint(h.offsets)
 		c.skip(uint64(4 * h.offsets)) // free space, end, driver, name of the root
 		root = c.uint(h.offsets)
 	case 2, 3:
@@ -96,7 +96,7 @@ func (h *hdf5) open(begin int64) error {
 		if err := h.widths(c); err != nil {
 			return err
 		}
-		h.base = int64(c.uint(h.offsets))
+		base = c.uint(h.offsets)
 		c.skip(uint64(2 * h.offsets)) // extension, end
 		root = c.uint(h.offsets)
 	default:
@@ -105,7 +105,10 @@ func (h *hdf5) open(begin int64) error {
 	if c.err != nil {
 		return c.err
 	}
-	if h.base == 0 {
+	if base > 1<<59 {
+		return fmt.Errorf("%w: its base is %#x", errHDF5, base)
+	}
+	if h.base = int64(base); base == 0 {
 		h.base = begin // as the library does where a block was put before a file
 	}
 	h.link(root)

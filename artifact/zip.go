@@ -3,6 +3,7 @@ package artifact
 import (
 	"bytes"
 	"cmp"
+	"compress/bzip2"
 	"compress/flate"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ulikunitz/xz"
 )
 
 func zipFormat() format {
@@ -241,6 +244,14 @@ func (a *archive) member(i int, e entry) bool {
 	case deflated:
 		in := io.NewSectionReader(a.p, e.data, e.packed)
 		m = a.s.unpack(a.p, name, flate.NewReader(in), func() int64 { at, _ := in.Seek(0, io.SeekCurrent); return at })
+	case 12, 14, 93, 95: // Python's zipfile knows the first two and, from 3.14 on, the third
+		in := io.NewSectionReader(a.p, e.data, e.packed)
+		r, err := a.method(e, in)
+		if err != nil {
+			a.s.broken(m, 0, "what its method packs", err)
+			return true
+		}
+		m = a.s.unpack(a.p, name, r, func() int64 { at, _ := in.Seek(0, io.SeekCurrent); return at })
 	default:
 		a.tell("zip-method", Failed, e.header, e.name, "", "%s is packed by method %d, which is not known; it was not judged.", e.name, e.method)
 		return true
@@ -248,6 +259,23 @@ func (a *archive) member(i int, e entry) bool {
 	a.code(m, e)
 	a.checksum(m, e)
 	return a.s.nested(m)
+}
+
+// method returns what a method that torch does not know unpacks.
+func (a *archive) method(e entry, in io.Reader) (io.Reader, error) {
+	switch e.method {
+	case 12:
+		return bzip2.NewReader(in), nil
+	case 93:
+		return unzstd(in)
+	case 95:
+		return xz.NewReader(in)
+	}
+	var head [9]byte // two bytes of a version, two of a size, and the properties
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, cutShort(err)
+	}
+	return rawLZMA(in, string(head[4:]), e.size)
 }
 
 const checkedMost = 1 << 20 // bytes of a member whose checksum is verified: pickles, not tensors
