@@ -24,7 +24,7 @@ func formats() []format {
 		{"lz4", framed("\x04\x22\x4d\x18", "\x02\x21\x4c\x18"), scanLZ4},
 		{"7z", magic("7z\xbc\xaf\x27\x1c"), scanSeven},
 		{"npy", magic("\x93NUMPY"), scanNumpy},
-		safetensorsFormat(), ggufFormat(), hdf5Format(), templateFormat(), configFormat(),
+		safetensorsFormat(), ggufFormat(), hdf5Format(), templateFormat(), configFormat(), yamlFormat(),
 		onnxFormat(), savedModelFormat(), frozenFormat(),
 	}, codeFormats()...)
 }

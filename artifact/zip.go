@@ -25,7 +25,7 @@ func zipFormat() format {
 			return false
 		}
 		d, err := findDirectory(p, p.size)
-		return err == nil && d.count > 0
+		return err == nil && d.count > 0 && !inTar(p, d.lead, d.end)
 	}, scanZip}
 }
 
