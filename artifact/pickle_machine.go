@@ -138,7 +138,7 @@ func (m *machine) step(op byte) error {
 	case opSetItem:
 		return m.setItem()
 	case opAppends, opSetItems, opAddItems:
-		return m.addMarked()
+		return m.addMarked(op)
 	case opGlobal, opInst, opStackGlobal, opReduce, opNewObj, opNewObjEx, opObj, opBuild, opExt1, opExt2, opExt4:
 		return m.act(op)
 	case opPersID:
@@ -244,6 +244,7 @@ func (m *machine) packMark(op byte) error {
 	case opTuple:
 		v = m.newTuple(items)
 	case opDict:
+		m.hooks(items)
 		v = m.newDict()
 		m.noteItems(v, items)
 	}
@@ -255,16 +256,20 @@ func (m *machine) setItem() error {
 		return errStack
 	}
 	from := len(m.stack) - 2
+	m.hooks(m.stack[from:])
 	m.noteItems(m.stack[from-1], m.stack[from:])
 	m.stack = m.stack[:from]
 	return nil
 }
 
 // addMarked is what fills lists, sets and dictionaries in batches.
-func (m *machine) addMarked() error {
+func (m *machine) addMarked(op byte) error {
 	items, err := m.popMark()
 	if err != nil {
 		return err
+	}
+	if op == opSetItems {
+		m.hooks(items)
 	}
 	v, err := m.top()
 	if err == nil {

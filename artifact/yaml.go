@@ -1,8 +1,11 @@
 package artifact
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -11,7 +14,7 @@ import (
 const yamlLimit = 4 << 20 // bytes of a configuration
 
 // yamlTelling finds what makes a text worth a look whatever its name is.
-var yamlTelling = regexp.MustCompile(`(?m)^[\s\-]*["']?(_target_|_component_|auto_map|chat_template)["']?[ \t]*:|!!python/|tag:yaml\.org,2002:python/`)
+var yamlTelling = regexp.MustCompile(`(?m)(?:^|[\s\-{,])["']?(_target_|_component_|auto_map|chat_template)["']?[ \t]*:|!!python/|tag:yaml\.org,2002:python/`)
 
 // yamlFormat is a configuration as NeMo and Hydra keep it, in an archive or beside weights. It names what the
 // loader calls, and, for careless readers of YAML, Python objects.
@@ -19,12 +22,17 @@ func yamlFormat() format {
 	return format{
 		name: "yaml",
 		sniff: func(head []byte, p *part) bool {
-			name := strings.ToLower(p.base())
-			return printable(head) && (strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") || yamlTelling.Match(head)) &&
+			return printable(head) && (named(p, ".yaml", ".yml") || yamlTelling.Match(head)) &&
 				!strings.HasPrefix(strings.TrimLeft(string(head), " \t\r\n"), "{\"") && !sniffPython(head, p)
 		},
 		scan: scanYAML,
 	}
+}
+
+// named reports whether a part's name ends in one of some ways.
+func named(p *part, ends ...string) bool {
+	name := strings.ToLower(p.base())
+	return slices.ContainsFunc(ends, func(e string) bool { return strings.HasSuffix(name, e) })
 }
 
 func scanYAML(s *scan, p *part) {
@@ -43,8 +51,12 @@ func scanYAML(s *scan, p *part) {
 		var doc yaml.Node
 		err := d.Decode(&doc)
 		if err != nil {
-			if whole && err.Error() != "EOF" {
+			switch {
+			case !whole || errors.Is(err, io.EOF):
+			case named(p, ".yaml", ".yml") || s.report.Verdict > Unsupported:
 				s.broken(p, -1, "yaml", err)
+			default: // a text about one
+				s.issue(p, Issue{Rule: "unsupported", Verdict: Unsupported, Offset: -1, Text: "It holds words of a configuration, and is no YAML; it was not judged."})
 			}
 			return
 		}

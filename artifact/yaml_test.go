@@ -26,6 +26,8 @@ func yamlCases() []fileCase {
 		c("trust", "trust_remote_code: True\n", Suspicious, "remote-code", ""),
 		c("template", "chat_template: '{{ x.__class__ }}'\n", Malicious, "template-inner", "__class__"),
 		c("broken", "a: [1\nb: 2\n", Failed, "malformed", "yaml"),
+		{"data in one line", []byte("model: {_target_: os.system}\n"), Malicious, "target", "os.system"},
+		{"README.md about one", []byte("# Use\n- put\n  _target_: [x there\n"), Unsupported, "unsupported", "no YAML"},
 		{"data without a name", []byte("x: 1\ny:\n  _target_: os.system\n"), Malicious, "target", "os.system"},
 	}
 }

@@ -54,6 +54,7 @@ func scanZip(s *scan, p *part) {
 		s.broken(p, -1, "zip", err)
 	}
 	a.compare()
+	a.ends(d)
 	a.duplicates()
 	a.hidden(d, size)
 	for i, e := range a.entries {
@@ -79,7 +80,7 @@ func (a *archive) tell(rule string, v Verdict, off int64, name, reader, format s
 	a.s.issue(a.p, Issue{Rule: rule, Verdict: v, Offset: off, Name: name, Reader: reader, Text: fmt.Sprintf(format, args...)})
 }
 
-// around tells of bytes before and behind the archive, and of more than one end.
+// around tells of bytes before and behind the archive.
 func (a *archive) around(d directory) {
 	if d.lead > 0 {
 		a.tell("zip-leading", Suspicious, 0, "", "zipfile", "%d bytes stand before the archive: Python's zipfile skips them, torch.load reads the file as what they are.", d.lead)
@@ -87,8 +88,18 @@ func (a *archive) around(d directory) {
 	if d.tail > 0 {
 		a.tell("zip-trailing", Suspicious, d.end, "", "", "%d bytes stand behind the end of the archive.", d.tail)
 	}
-	if d.ends > 1 {
-		a.tell("zip-ends", Suspicious, d.end, "", "", "It has %d end records: readers may choose different ones.", d.ends)
+}
+
+// ends tells of more than one end. Those that stand in a member are its own.
+func (a *archive) ends(d directory) {
+	n := 0
+	for _, at := range d.ends {
+		if !slices.ContainsFunc(a.entries, func(e entry) bool { return e.data >= 0 && at >= e.data && at < e.end() }) {
+			n++
+		}
+	}
+	if n > 1 {
+		a.tell("zip-ends", Suspicious, d.end, "", "", "It has %d end records: readers may choose different ones.", n)
 	}
 }
 
