@@ -147,7 +147,7 @@ func (m *machine) step(op byte) error {
 		}
 		return m.push(0)
 	case opBinPersID:
-		return m.replace(0)
+		return m.persistent()
 	case opReadonlyBuffer:
 		_, err := m.top()
 		return err
@@ -199,6 +199,20 @@ func (m *machine) replace(v value) error {
 	}
 	m.stack[len(m.stack)-1] = v
 	return nil
+}
+
+// persistent is what a loader makes of an id: torch's, before it used ZIP, takes a class from one of a module.
+func (m *machine) persistent() error {
+	id, err := m.top()
+	if err != nil {
+		return err
+	}
+	if elems, _, ok := m.args(id); ok && len(elems) > 1 && elems[1].kind() == isGlobal {
+		if what, _ := m.text(elems[0]); what == "module" {
+			return m.replace(elems[1])
+		}
+	}
+	return m.replace(0)
 }
 
 // popOne is POP: at a mark it takes the mark.

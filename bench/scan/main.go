@@ -82,7 +82,11 @@ func judge(samples []sample) bool {
 			t = &tally{class: s.class, hostile: s.hostile}
 			classes[key] = t
 		}
-		r := artifact.Scan("model.bin", bytes.NewReader([]byte(s.data)), artifact.Options{})
+		file := "model.bin" // the name must not matter
+		if strings.HasSuffix(s.name, ".yaml") {
+			file = s.name
+		}
+		r := artifact.Scan(file, bytes.NewReader([]byte(s.data)), artifact.Options{})
 		total := &sum[index(!s.pickle)][index(s.hostile)]
 		for _, t := range []*tally{t, total} {
 			t.n++

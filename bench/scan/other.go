@@ -198,7 +198,7 @@ func otherBenign() []sample {
 	} {
 		add("configuration", c[:40], c)
 	}
-	add("configuration", "YAML", "model:\n  name: x\n  lr: 1.0e-4\n  layers: [1, 2]\n")
+	add("configuration", "config.yaml", "model:\n  name: x\n  lr: 1.0e-4\n  layers: [1, 2]\n")
 	add("safetensors", "one", safetensors(`{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}`, 24))
 	add("safetensors", "metadata", safetensors(`{"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}}`, 8))
 	add("TorchScript", "plain", zipped("m/data.pkl", "\x80\x02}.", "m/code/__torch__.py", "def f(x):\n  return torch.add(x, ops.aten.mul(x))\n", "m/version", "3\n"))
