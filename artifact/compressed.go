@@ -5,11 +5,14 @@ import (
 	"compress/bzip2"
 	"compress/gzip"
 	"compress/zlib"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -52,6 +55,33 @@ func scanZlib(s *scan, p *part) {
 
 func scanLZMA(s *scan, p *part) {
 	s.compressed(p, "lzma", func(r io.Reader) (io.Reader, error) { return lzma.ReaderConfig{DictCap: dictionaryMost}.NewReader(r) })
+}
+
+func scanZstd(s *scan, p *part) { s.compressed(p, "zstd", unzstd) }
+
+func scanLZ4(s *scan, p *part) {
+	s.compressed(p, "lz4", func(r io.Reader) (io.Reader, error) { return lz4.NewReader(r), nil })
+}
+
+// framed tells a format whose frames begin with a magic number, maybe behind others that readers pass over.
+func framed(magics ...string) func([]byte, *part) bool {
+	return func(head []byte, p *part) bool {
+		at := int64(0)
+		for range 8 {
+			var b [8]byte
+			if n, _ := p.ReadAt(b[:], at); n < 4 {
+				return false
+			}
+			if slices.Contains(magics, string(b[:4])) {
+				return true
+			}
+			if b[0]&0xf0 != 0x50 || string(b[1:4]) != "\x2a\x4d\x18" {
+				return false
+			}
+			at += 8 + int64(binary.LittleEndian.Uint32(b[4:]))
+		}
+		return len(head) > 0 // whoever writes eight of them hides what follows: its reader says what that is
+	}
 }
 
 func scanXZ(s *scan, p *part) {

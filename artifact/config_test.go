@@ -57,6 +57,8 @@ func configCases() []fileCase {
 		k("registered", `{"module":null,"class_name":"X","config":{},"registered_name":"Mine>X"}`, Unknown, "Mine"),
 		k("function of the program", `{"module":"builtins","class_name":"function","config":"relu6x","registered_name":"function"}`, Unknown, "relu6x"),
 		k("eval", `{"module":"builtins","class_name":"eval","config":{}}`, Malicious, "eval"),
+		k("built-in function", `{"module":"builtins","class_name":"function","config":"exec","registered_name":"function"}`, Malicious, "exec"),
+		k("loader of numpy", `{"module":"numpy","class_name":"function","config":"load"}`, Malicious, "numpy.load"),
 		k("PyTorch", `{"module":"keras.layers","class_name":"TorchModuleWrapper","config":{"module":"gAJ9"}}`, Suspicious, "TorchModuleWrapper"),
 		c("Keras, vocabulary", keras(`{"module":"keras.layers","class_name":"StringLookup","config":{"vocabulary":"/etc/passwd"}}`), Malicious, "vocabulary-path", "passwd"),
 		c("Keras, vocabulary in it", keras(`{"module":"keras.layers","class_name":"StringLookup","config":{"vocabulary":["a","b"]}}`), Clean, "", ""),

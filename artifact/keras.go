@@ -73,7 +73,7 @@ func (o *kerasObject) judgeModule(tell func(Verdict, string, string)) {
 		case o.class == "function" && !slices.Contains(kerasParts, part) && part != "":
 			tell(Suspicious, name, fmt.Sprintf("Loading the model takes the function %s.", name))
 		}
-	case stdlib[root] || strings.Contains(o.module, "__"):
+	case stdlib[root] || strings.Contains(o.module, "__") || denied(name):
 		tell(Malicious, name, fmt.Sprintf("Loading the model calls %s, which no model needs.", name))
 	default:
 		tell(Unknown, name, fmt.Sprintf("Loading the model imports %s, which is not of Keras.", name))
@@ -83,7 +83,7 @@ func (o *kerasObject) judgeModule(tell func(Verdict, string, string)) {
 // judgeRegistered tells of a class or function that the program must have registered itself.
 func (o *kerasObject) judgeRegistered(tell func(Verdict, string, string)) {
 	switch {
-	case o.class == "function" && stdlib[o.config] || o.config == "get_file":
+	case o.class == "function" && (stdlib[o.config] || lethalBuiltins[o.config]) || o.config == "get_file":
 		tell(Malicious, o.config, "Loading the model calls "+o.config+", which no model needs.")
 	case o.class == "function" && o.config != "":
 		tell(Unknown, o.config, "The model uses a function that the program must bring, "+o.config+".")

@@ -213,6 +213,36 @@ func (m *machine) build() error {
 	return nil
 }
 
+// hooks looks at keys and values that an object's attributes may be set from: a callable under a name like
+// __setstate__ is called by Python itself, and one that must not be called needs no known name.
+func (m *machine) hooks(items []value) {
+	for i := 1; i < len(items); i += 2 {
+		if items[i].kind() != isGlobal && items[i].kind() != isResult {
+			continue
+		}
+		g := &m.globals[items[i].num()]
+		key, known := m.text(items[i-1])
+		v := g.verdict
+		if known && strings.HasPrefix(key, "__") && strings.HasSuffix(key, "__") {
+			v = max(v, Suspicious)
+		} else if known || v < Malicious {
+			continue
+		}
+		if items[i].kind() == isResult && v < Malicious || key == "__class__" && v < Malicious || g.told[1] {
+			continue // objects have attributes like __doc__, and say of which class they are
+		}
+		g.told[1] = true
+		m.tell(Issue{Rule: "pickle-hook", Verdict: v, Name: g.full, Text: fmt.Sprintf("Loading it makes %s the %s of an object, which Python calls.", g.full, orSome(key))})
+	}
+}
+
+func orSome(key string) string {
+	if key == "" {
+		return "method of some name"
+	}
+	return clip(key)
+}
+
 // shapes are the callables that are judged by their arguments. Each says what the call comes to, and
 // whether it is one that honest files make.
 var shapes map[string]func(m *machine, args []value, n int, known bool) (value, bool)

@@ -138,7 +138,7 @@ func (m *machine) step(op byte) error {
 	case opSetItem:
 		return m.setItem()
 	case opAppends, opSetItems, opAddItems:
-		return m.addMarked()
+		return m.addMarked(op)
 	case opGlobal, opInst, opStackGlobal, opReduce, opNewObj, opNewObjEx, opObj, opBuild, opExt1, opExt2, opExt4:
 		return m.act(op)
 	case opPersID:
@@ -147,7 +147,7 @@ func (m *machine) step(op byte) error {
 		}
 		return m.push(0)
 	case opBinPersID:
-		return m.replace(0)
+		return m.persistent()
 	case opReadonlyBuffer:
 		_, err := m.top()
 		return err
@@ -201,6 +201,20 @@ func (m *machine) replace(v value) error {
 	return nil
 }
 
+// persistent is what a loader makes of an id: torch's, before it used ZIP, takes a class from one of a module.
+func (m *machine) persistent() error {
+	id, err := m.top()
+	if err != nil {
+		return err
+	}
+	if elems, _, ok := m.args(id); ok && len(elems) > 1 && elems[1].kind() == isGlobal {
+		if what, _ := m.text(elems[0]); what == "module" {
+			return m.replace(elems[1])
+		}
+	}
+	return m.replace(0)
+}
+
 // popOne is POP: at a mark it takes the mark.
 func (m *machine) popOne() error {
 	if n := len(m.marks); n > 0 && m.marks[n-1] == len(m.stack) {
@@ -244,6 +258,7 @@ func (m *machine) packMark(op byte) error {
 	case opTuple:
 		v = m.newTuple(items)
 	case opDict:
+		m.hooks(items)
 		v = m.newDict()
 		m.noteItems(v, items)
 	}
@@ -255,16 +270,20 @@ func (m *machine) setItem() error {
 		return errStack
 	}
 	from := len(m.stack) - 2
+	m.hooks(m.stack[from:])
 	m.noteItems(m.stack[from-1], m.stack[from:])
 	m.stack = m.stack[:from]
 	return nil
 }
 
 // addMarked is what fills lists, sets and dictionaries in batches.
-func (m *machine) addMarked() error {
+func (m *machine) addMarked(op byte) error {
 	items, err := m.popMark()
 	if err != nil {
 		return err
+	}
+	if op == opSetItems {
+		m.hooks(items)
 	}
 	v, err := m.top()
 	if err == nil {

@@ -19,6 +19,26 @@ func tarFormat() format {
 	}, scanTar}
 }
 
+// inTar reports whether a part is a tar of which one member holds all that lies between from and to: an archive
+// that ends there is that member, and not the file.
+func inTar(p *part, from, to int64) bool {
+	in := p.stream(0)
+	r := tar.NewReader(in)
+	for {
+		h, err := r.Next()
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			return false
+		}
+		at, _ := in.Seek(0, io.SeekCurrent)
+		if at > to {
+			return false
+		}
+		if h.Typeflag == tar.TypeReg && at <= from && to < at+h.Size {
+			return true
+		}
+	}
+}
+
 func scanTar(s *scan, p *part) {
 	in := p.stream(0)
 	r := tar.NewReader(in)

@@ -22,11 +22,8 @@ func sniffTemplate(head []byte, p *part) bool {
 	if !printable(head) {
 		return false
 	}
-	name := strings.ToLower(p.base())
-	for _, end := range []string{".jinja", ".jinja2", ".j2"} {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
+	if named(p, ".jinja", ".jinja2", ".j2") {
+		return true
 	}
 	t := strings.TrimSpace(string(head))
 	return strings.HasPrefix(t, "{%") || strings.HasPrefix(t, "{{") || strings.HasPrefix(t, "{#")

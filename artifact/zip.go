@@ -3,6 +3,7 @@ package artifact
 import (
 	"bytes"
 	"cmp"
+	"compress/bzip2"
 	"compress/flate"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ulikunitz/xz"
 )
 
 func zipFormat() format {
@@ -22,7 +25,7 @@ func zipFormat() format {
 			return false
 		}
 		d, err := findDirectory(p, p.size)
-		return err == nil && d.count > 0
+		return err == nil && d.count > 0 && !inTar(p, d.lead, d.end)
 	}, scanZip}
 }
 
@@ -51,6 +54,7 @@ func scanZip(s *scan, p *part) {
 		s.broken(p, -1, "zip", err)
 	}
 	a.compare()
+	a.ends(d)
 	a.duplicates()
 	a.hidden(d, size)
 	for i, e := range a.entries {
@@ -76,7 +80,7 @@ func (a *archive) tell(rule string, v Verdict, off int64, name, reader, format s
 	a.s.issue(a.p, Issue{Rule: rule, Verdict: v, Offset: off, Name: name, Reader: reader, Text: fmt.Sprintf(format, args...)})
 }
 
-// around tells of bytes before and behind the archive, and of more than one end.
+// around tells of bytes before and behind the archive.
 func (a *archive) around(d directory) {
 	if d.lead > 0 {
 		a.tell("zip-leading", Suspicious, 0, "", "zipfile", "%d bytes stand before the archive: Python's zipfile skips them, torch.load reads the file as what they are.", d.lead)
@@ -84,8 +88,18 @@ func (a *archive) around(d directory) {
 	if d.tail > 0 {
 		a.tell("zip-trailing", Suspicious, d.end, "", "", "%d bytes stand behind the end of the archive.", d.tail)
 	}
-	if d.ends > 1 {
-		a.tell("zip-ends", Suspicious, d.end, "", "", "It has %d end records: readers may choose different ones.", d.ends)
+}
+
+// ends tells of more than one end. Those that stand in a member are its own.
+func (a *archive) ends(d directory) {
+	n := 0
+	for _, at := range d.ends {
+		if !slices.ContainsFunc(a.entries, func(e entry) bool { return e.data >= 0 && at >= e.data && at < e.end() }) {
+			n++
+		}
+	}
+	if n > 1 {
+		a.tell("zip-ends", Suspicious, d.end, "", "", "It has %d end records: readers may choose different ones.", n)
 	}
 }
 
@@ -241,6 +255,14 @@ func (a *archive) member(i int, e entry) bool {
 	case deflated:
 		in := io.NewSectionReader(a.p, e.data, e.packed)
 		m = a.s.unpack(a.p, name, flate.NewReader(in), func() int64 { at, _ := in.Seek(0, io.SeekCurrent); return at })
+	case 12, 14, 93, 95: // Python's zipfile knows the first two and, from 3.14 on, the third
+		in := io.NewSectionReader(a.p, e.data, e.packed)
+		r, err := a.method(e, in)
+		if err != nil {
+			a.s.broken(m, 0, "what its method packs", err)
+			return true
+		}
+		m = a.s.unpack(a.p, name, r, func() int64 { at, _ := in.Seek(0, io.SeekCurrent); return at })
 	default:
 		a.tell("zip-method", Failed, e.header, e.name, "", "%s is packed by method %d, which is not known; it was not judged.", e.name, e.method)
 		return true
@@ -248,6 +270,23 @@ func (a *archive) member(i int, e entry) bool {
 	a.code(m, e)
 	a.checksum(m, e)
 	return a.s.nested(m)
+}
+
+// method returns what a method that torch does not know unpacks.
+func (a *archive) method(e entry, in io.Reader) (io.Reader, error) {
+	switch e.method {
+	case 12:
+		return bzip2.NewReader(in), nil
+	case 93:
+		return unzstd(in)
+	case 95:
+		return xz.NewReader(in)
+	}
+	var head [9]byte // two bytes of a version, two of a size, and the properties
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, cutShort(err)
+	}
+	return rawLZMA(in, string(head[4:]), e.size)
 }
 
 const checkedMost = 1 << 20 // bytes of a member whose checksum is verified: pickles, not tensors

@@ -29,16 +29,17 @@ const (
 
 	endSize   = 22
 	endSearch = endSize + 1<<16
+	endsMost  = 1000 // end records
 )
 
 // directory is where the central directory of a ZIP lies.
 type directory struct {
 	at, size int64
 	count    uint64
-	end      int64 // of the end record: where its signature stands
-	tail     int64 // bytes behind the end record and its comment
-	ends     int   // end records that were found
-	lead     int64 // bytes before the archive, by which its offsets are short
+	end      int64   // of the end record: where its signature stands
+	tail     int64   // bytes behind the end record and its comment
+	ends     []int64 // where signatures of end records stand
+	lead     int64   // bytes before the archive, by which its offsets are short
 }
 
 // findDirectory reads the end record as Python does: the last signature in the file's last 64 KiB.
@@ -52,7 +53,14 @@ func findDirectory(p *part, size int64) (d directory, err error) {
 	if at < 0 || len(tail)-at < endSize {
 		return d, errors.New("it has no end record")
 	}
-	d.ends = bytes.Count(tail, []byte("PK\x05\x06"))
+	for i := 0; len(d.ends) < endsMost; i += 4 {
+		next := bytes.Index(tail[i:], []byte("PK\x05\x06"))
+		if next < 0 {
+			break
+		}
+		i += next
+		d.ends = append(d.ends, from+int64(i))
+	}
 	rec := tail[at:]
 	d.end = from + int64(at)
 	d.tail = int64(len(rec)) - endSize - int64(binary.LittleEndian.Uint16(rec[20:]))

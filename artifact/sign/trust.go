@@ -4,15 +4,20 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"fmt"
+	"errors"
 	"slices"
 )
 
-// Trust is whose signatures count: exactly one of a key and roots is set.
+// Trust is whose signatures count: exactly one of a key, roots and a trusted root is set.
 type Trust struct {
 	Key     []byte // public key in PEM
 	Roots   []byte // certificates in PEM that a signer's certificate must lead to
 	Subject string // of the signer's certificate: a name in it, or its common name; "" for any below the roots
+
+	// For signatures without a key of the signer's own: a trusted_root.json of sigstore, and who signed, both.
+	TrustedRoot []byte `json:",omitempty"`
+	Identity    string `json:",omitempty"` // the one name in the signer's certificate: an address or URI
+	Issuer      string `json:",omitempty"` // who vouched for it
 }
 
 // Signature is what a bundle that counts says.
@@ -52,13 +57,15 @@ func Peek(data []byte) (*Manifest, error) {
 
 // key returns the key that must have signed.
 func (t Trust) key(b *bundle, s *Signature) (*ecdsa.PublicKey, error) {
-	if (len(t.Key) == 0) == (len(t.Roots) == 0) {
-		return nil, fmt.Errorf("trust takes a public key or root certificates, one of them")
-	}
-	if len(t.Key) > 0 {
+	switch given := [3]bool{len(t.Key) > 0, len(t.Roots) > 0, len(t.TrustedRoot) > 0}; given {
+	case [3]bool{true, false, false}:
 		return t.plain(b, s)
+	case [3]bool{false, true, false}:
+		return t.certified(b, s)
+	case [3]bool{false, false, true}:
+		return t.keyless(b, s)
 	}
-	return t.certified(b, s)
+	return nil, errors.New("trust takes a public key, root certificates or a trusted root, one of them")
 }
 
 func (t Trust) plain(b *bundle, s *Signature) (*ecdsa.PublicKey, error) {
