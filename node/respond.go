@@ -106,7 +106,7 @@ func (s *server) openRespond(ctx context.Context) error {
 		return &Error{Err: err, Hint: "picket playbook list names the playbooks; directories of them are respond.playbooks in picket.yaml", Code: ExitConfig}
 	}
 	s.respond, err = respond.New(ctx, respond.Options{
-		Log: s.part("respond"), Registerer: s.reg, Journal: NewJournal(s.state), Incidents: known1{s.state}, Executor: s.executor,
+		Log: s.part("respond"), Registerer: s.reg, Journal: auditing{NewJournal(s.state), s.audit}, Incidents: known1{s.state}, Executor: s.executor,
 		Library: lib, Config: cfg,
 	})
 	return err

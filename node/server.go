@@ -52,7 +52,8 @@ type server struct {
 
 	respond  *respond.Engine
 	executor action.Executor // the agents, and reach
-	reach    *action.Local   // what the server itself does: tells people, opens cases, revokes tokens
+	audit    *audit
+	reach    *action.Local // what the server itself does: tells people, opens cases, revokes tokens
 	answerMu sync.Mutex
 	answer   map[string]event.Incident // changed, for the rules of respond
 	answers  chan struct{}
@@ -97,6 +98,7 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 		return &Error{Err: err, Code: ExitHost}
 	}
 	undo.add("state", s.state.Close)
+	s.audit = openAudit(ctx, s.state, dir, s.part("audit"))
 	if err := s.openStore(); err != nil {
 		return err
 	}
@@ -231,7 +233,7 @@ func (s *server) openAPI(ctx context.Context) error {
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Inventory: &s.runs, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: audit{s.state}, Runs: s.respond,
+		Fleet: s.fleet, Inventory: &s.runs, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: s.audit, Runs: s.respond,
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,
