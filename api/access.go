@@ -68,6 +68,7 @@ var access = map[string]grant{
 	"GET /api/v1/tokens":             {role: Admin},
 	"POST /api/v1/tokens":            {role: Admin},
 	"DELETE /api/v1/tokens/{id}":     {role: Admin},
+	"GET /api/v1/audit":              {role: Admin},
 	"GET /debug/pprof/":              {role: Admin},
 	"GET /debug/pprof/cmdline":       {role: Admin},
 	"GET /debug/pprof/profile":       {role: Admin},

@@ -193,16 +193,32 @@ type Rules interface {
 
 // AuditEntry is one thing that somebody did, or tried to do.
 type AuditEntry struct {
-	Time   time.Time
-	Who    string // user or token name; "" for an unknown
-	From   string // remote address
-	What   string // session.create, incident.update…
-	Object string
-	OK     bool
-	Detail string
+	Seq    int64     `json:"seq" doc:"From 1, without gaps"`
+	Time   time.Time `json:"time"`
+	Who    string    `json:"who" doc:"User, token:NAME, policy:RULE or time; empty for an unknown"`
+	From   string    `json:"from" doc:"Remote address"`
+	What   string    `json:"what" doc:"session.create, run.approve…"`
+	Object string    `json:"object"`
+	OK     bool      `json:"ok"`
+	Detail string    `json:"detail" doc:"Of a run: its plan's hash"`
+	Prev   string    `json:"prev" doc:"Hash of the entry before"`
+	Hash   string    `json:"hash" doc:"SHA-256 of the entry, with Prev"`
+}
+
+// AuditQuery selects entries: behind After, where it is not negative, else before Before, or the last.
+type AuditQuery struct {
+	After, Before int64
+	Limit         int
+}
+
+// AuditPage is entries, and the log's end as it was noted apart from it.
+type AuditPage struct {
+	Items []AuditEntry `json:"items"`
+	Head  string       `json:"head,omitempty" doc:"NUMBER:HASH of the last entry, noted where the log is not"`
 }
 
 // Audit keeps who did what. Record must not block on the network.
 type Audit interface {
 	Record(ctx context.Context, e AuditEntry) error
+	Entries(ctx context.Context, q AuditQuery) (AuditPage, error)
 }

@@ -77,6 +77,12 @@ func keepers(cfg *Config, log *slog.Logger, host *containment) (out []action.Act
 	} else {
 		log.Error("no file can be put into quarantine on this host", "error", err)
 	}
+	back, err := newRollback(cfg)
+	if err == nil {
+		out = append(out, back)
+	} else {
+		log.Error("no model can be switched back on this host", "error", err)
+	}
 	return out
 }
 

@@ -97,12 +97,6 @@ func (s stored) Hits(ctx context.Context, q api.EventQuery, n int) ([]api.Bucket
 	return out, known(err)
 }
 
-type audit struct{ *state.Store }
-
-func (a audit) Record(ctx context.Context, e api.AuditEntry) error {
-	return a.Store.Record(ctx, state.AuditEntry{Time: e.Time, Who: e.Who, From: e.From, What: e.What, Object: e.Object, OK: e.OK, Detail: e.Detail})
-}
-
 // accounts is the state's people, tokens and sessions, with roles as the API has them.
 type accounts struct{ s *state.Store }
 

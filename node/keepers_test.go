@@ -20,13 +20,16 @@ type keepersUnderTest struct {
 	cfg *Config
 }
 
-func newKeepers(t *testing.T) keepersUnderTest {
+func newKeepers(t *testing.T) keepersUnderTest { return newKeepersOn(t, func(*Config) {}) }
+
+func newKeepersOn(t *testing.T, set func(*Config)) keepersUnderTest {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, whose the directories are")
 	}
 	cfg := Default()
 	cfg.Data, cfg.Host = t.TempDir(), "testhost"
+	set(cfg)
 	if err := makeDir(cfg.dir("agent"), 0); err != nil {
 		t.Fatal(err)
 	}

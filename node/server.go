@@ -51,7 +51,9 @@ type server struct {
 	rules  *ruleList
 
 	respond  *respond.Engine
-	executor action.Executor // the agents
+	executor action.Executor // the agents, and reach
+	audit    *audit
+	reach    *action.Local // what the server itself does: tells people, opens cases, revokes tokens
 	answerMu sync.Mutex
 	answer   map[string]event.Incident // changed, for the rules of respond
 	answers  chan struct{}
@@ -96,6 +98,7 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 		return &Error{Err: err, Code: ExitHost}
 	}
 	undo.add("state", s.state.Close)
+	s.audit = openAudit(ctx, s.state, dir, s.part("audit"))
 	if err := s.openStore(); err != nil {
 		return err
 	}
@@ -125,9 +128,13 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 		return &Error{Err: err, Hint: "the address is stream.listen in picket.yaml", Code: ExitHost}
 	}
 	undo.add("stream", s.hub.Close)
-	s.executor = action.Remote{Ask: func(ctx context.Context, c action.Command) (action.Answer, error) {
+	if err := s.openReach(); err != nil {
+		return err
+	}
+	undo.add("acts", s.reach.Close)
+	s.executor = executor{s.reach, action.Remote{Ask: func(ctx context.Context, c action.Command) (action.Answer, error) {
 		return actions{s}.Ask(ctx, c.Request.Target.Host, c)
-	}}
+	}}}
 	if err := s.openRespond(ctx); err != nil {
 		return err
 	}
@@ -226,7 +233,7 @@ func (s *server) openAPI(ctx context.Context) error {
 	var err error
 	s.api, err = api.New(api.Deps{
 		Incidents: incidents{s}, Findings: findings{s.state}, Events: stored{s.client},
-		Fleet: s.fleet, Inventory: &s.runs, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: audit{s.state}, Runs: s.respond,
+		Fleet: s.fleet, Inventory: &s.runs, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: s.audit, Runs: s.respond,
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
 		Version: Version, Hosts: s.cfg.API.Hosts,
@@ -282,6 +289,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })
 	g.Go(func() error { return s.answerIncidents(ctx) })
+	g.Go(func() error { return s.reach.Run(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -10,7 +10,8 @@ import (
 	"picket/respond/action"
 )
 
-// Journal keeps runs. What Save returned for is there after a crash of the machine.
+// Journal keeps runs. What Save returned for is there after a crash of the machine, but for what may be
+// kept [Kept.Soon].
 type Journal interface {
 	// TakeOver makes the caller the one who writes: Save refuses a lower number from then on.
 	TakeOver(ctx context.Context) (fence uint64, err error)
@@ -34,6 +35,9 @@ type Kept struct {
 	Open     bool      // it is not over, or holds something
 	Plan     []byte    // the plan and the bodies of its playbooks
 	Doc      []byte    // all else
+	// Soon says that Save may return before it is on the disk: it outlives the server, and what a crash
+	// of the machine takes of it is done again under the same ids.
+	Soon bool
 }
 
 // Query selects runs, the latest first.

@@ -19,8 +19,10 @@ type live struct {
 	run     *Run
 	machine *cacao.Machine // while it runs
 	records []Record       // not kept yet
+	grave   bool           // one of them is about an act that cannot be taken back
 	fresh   bool           // the journal has nothing of it yet
 	kept    State          // as the journal has it
+	saved   time.Time      // when it was last kept
 	opening *message       // that it came to be with
 
 	in      chan message
@@ -179,7 +181,10 @@ func (l *live) loop() {
 	var failed error
 	for {
 		begin := l.prepare()
-		err := l.save()
+		var err error
+		if soon := answer == nil && l.soon(); !soon || time.Since(l.saved) >= saveEvery {
+			err = l.save(soon)
+		}
 		if answer != nil {
 			answer.reply <- reply{l.run.clone(), errors.Join(failed, err)}
 			answer, failed = nil, nil
@@ -202,6 +207,9 @@ func (l *live) loop() {
 		}
 		found = false
 		if !l.next(&answer, &failed, err != nil) {
+			if err := l.save(false); err != nil {
+				l.e.o.Log.Warn("the last steps of a run were not kept: they are done again, under the same ids", "run", l.run.ID, "error", err)
+			}
 			l.leave()
 			return
 		}
@@ -211,7 +219,9 @@ func (l *live) loop() {
 // next waits for one thing to happen and takes it in. It returns false when the engine ends.
 func (l *live) next(answer **message, failed *error, again bool) bool {
 	var timer <-chan time.Time
-	if at := l.run.due(); again {
+	if at := l.run.due(); len(l.records) > 0 && !again {
+		timer = time.After(saveEvery)
+	} else if again {
 		timer = time.After(time.Second)
 	} else if !at.IsZero() {
 		timer = time.After(max(at.Sub(l.e.o.Now()), time.Millisecond))
@@ -271,8 +281,22 @@ func (l *live) note(what, task, who, text string, data any) {
 	l.records = append(l.records, r)
 }
 
+// saveEvery is how long what may be kept soon is gathered.
+const saveEvery = 10 * time.Millisecond
+
+// light are what happens in a run that a crash may take: done again, it comes to the same, as who carries
+// acts out does a request once.
+var light = []string{"intent", "outcome", "done", "timer"}
+
+// soon reports whether what happened may be kept a moment later: nobody waits for it, and none of it
+// can do harm twice.
+func (l *live) soon() bool {
+	return !l.grave && l.kept == Running && l.run.State == Running &&
+		!slices.ContainsFunc(l.records, func(r Record) bool { return !slices.Contains(light, r.What) })
+}
+
 // save keeps the run with what happened to it.
-func (l *live) save() error {
+func (l *live) save(soon bool) error {
 	if len(l.records) == 0 {
 		return nil
 	}
@@ -281,10 +305,11 @@ func (l *live) save() error {
 	if err != nil {
 		return err
 	}
+	k.Soon = soon
 	if err := l.e.o.Journal.Save(context.WithoutCancel(l.e.ctx), l.e.fence, k, l.records); err != nil {
 		return fmt.Errorf("keeping run %s: %w", l.run.ID, err)
 	}
-	l.fresh, l.records, l.kept = false, nil, l.run.State
+	l.fresh, l.records, l.grave, l.kept, l.saved = false, nil, false, l.run.State, time.Now()
 	l.e.o.Changed(l.run.clone())
 	return nil
 }

@@ -150,6 +150,7 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 		} else if a.Class == action.Reversible {
 			r.Holds = append(r.Holds, Hold{Request: i.Request, Until: now.Add(a.TTL)}) // owed from before it is done
 		}
+		l.grave = l.grave || worse(a.Class, action.Reversible) == action.Destructive
 		w.Items = append(w.Items, i)
 		l.note("intent", t.ID, "", fmt.Sprintf("%s %s", a.Kind, Describe(a.Target, a.Params)), i.Request)
 	}
@@ -321,6 +322,7 @@ func (l *live) outcome(o outcome) {
 	r := l.run
 	if o.result != nil {
 		o.item.Result = o.result
+		l.grave = l.grave || worse(o.item.Class, action.Reversible) == action.Destructive
 		if o.item.Request.Kind == Undo {
 			l.undo("", "the playbook says so", nil)
 		}

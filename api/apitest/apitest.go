@@ -55,6 +55,11 @@ func (f *Fake) Audited() []api.AuditEntry {
 	return slices.Clone(f.audit)
 }
 
+// Entries lists the audit log, all of it.
+func (f *Fake) Entries(context.Context, api.AuditQuery) (api.AuditPage, error) {
+	return api.AuditPage{Items: f.Audited()}, nil
+}
+
 // SetReport changes how the parts are.
 func (f *Fake) SetReport(r api.Report) {
 	f.mu.Lock()

@@ -52,6 +52,7 @@ type CLI struct {
 	Policy     policyCmd     `cmd:"" help:"Say what workloads may do, and stop the rest in the kernel."`
 	Profile    profileCmd    `cmd:"" help:"Say what is usual for AI workloads, as it was learned, and what deviated."`
 	Inventory  inventoryCmd  `cmd:"" help:"List the AI workloads that run, with their models, or write a bill of materials."`
+	Audit      auditCmd      `cmd:"" help:"List who did what, export that, and find what was tampered with."`
 	Action     actionCmd     `cmd:"" help:"Act on a host by hand: hold workloads, end them, and take that back."`
 	Model      modelCmd      `cmd:"" help:"Sign models, and check what was signed."`
 	Playbook   playbookCmd   `cmd:"" help:"Plan, run and undo playbooks for incidents; check and sign them."`
@@ -88,6 +89,7 @@ var examples = map[string]string{
 	"rule":              "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
 	"threats":           "picket threats\npicket threats DX01 MT04\npicket threats --by attack\npicket threats --coverage dark --output json | jq -r '.[].gap' | sort | uniq -c",
 	"playbook":          "picket playbook validate playbooks/*.json\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json\npicket playbook plan contain-weights 3f2a\npicket playbook run contain-weights 3f2a --reason 'weights leave'\npicket playbook undo 9c1e",
+	"audit":             "picket audit list\npicket audit export > audit.jsonl\npicket audit verify --head 4711:9f3c…\npicket audit verify --file audit.jsonl",
 	"policy":            "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off",
 	"profile":           "picket profile\npicket profile show 3f2a\npicket profile freeze 3f2a\npicket profile list --output json | jq '.[] | select(.strange)'",
 	"action":            "picket action freeze --cgroup /system.slice/ollama.service --for 10m --reason 'odd reads'\npicket action kill --pid 4711 --lineage --dry-run\npicket action isolate --container 3f2a9c… --host gpu-node-7\npicket action list\npicket action undo k3v9…",

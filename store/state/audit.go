@@ -21,6 +21,7 @@ type AuditEntry struct {
 	Object string
 	OK     bool
 	Detail string
+	Prev   string // Hash of the entry before, given by Record
 	Hash   string // given by Record
 }
 
@@ -58,8 +59,8 @@ func (r *auditRow) sum() string {
 // auditLock serialises writers of the chain on Postgres; SQLite's transactions do so themselves.
 const auditLock = 0x7069636b6574
 
-// Record adds an entry to the end of the audit log.
-func (s *Store) Record(ctx context.Context, e AuditEntry) error {
+// Record adds an entry to the end of the audit log, and returns it as it stands there.
+func (s *Store) Record(ctx context.Context, e AuditEntry) (AuditEntry, error) {
 	if e.Time.IsZero() {
 		e.Time = s.o.Now()
 	}
@@ -81,7 +82,10 @@ func (s *Store) Record(ctx context.Context, e AuditEntry) error {
 		_, err := tx.NewInsert().Model(row).Exec(ctx)
 		return err
 	})
-	return wrap(err, "audit log")
+	if err != nil {
+		return e, wrap(err, "audit log")
+	}
+	return auditEntries([]auditRow{*row})[0], nil
 }
 
 // Audit lists entries, the latest first: those before the one with number seq, or all for 0.
@@ -94,34 +98,39 @@ func (s *Store) Audit(ctx context.Context, seq int64, n int) ([]AuditEntry, erro
 	if err := sel.Scan(ctx); err != nil {
 		return nil, wrap(err, "audit log")
 	}
+	return auditEntries(rows), nil
+}
+
+func auditEntries(rows []auditRow) []AuditEntry {
 	out := make([]AuditEntry, len(rows))
 	for i, r := range rows {
-		out[i] = AuditEntry{r.Seq, moment(r.Time), r.Who, r.Origin, r.What, r.Object, r.OK != 0, r.Detail, r.Hash}
+		out[i] = AuditEntry{r.Seq, moment(r.Time), r.Who, r.Origin, r.What, r.Object, r.OK != 0, r.Detail, r.Prev, r.Hash}
 	}
-	return out, nil
+	return out
+}
+
+// AuditFrom lists entries behind the one with number seq, the first first.
+func (s *Store) AuditFrom(ctx context.Context, seq int64, n int) ([]AuditEntry, error) {
+	var rows []auditRow
+	if err := s.audit.NewSelect().Model(&rows).Where("seq > ?", seq).OrderExpr("seq").Limit(limit(n)).Scan(ctx); err != nil {
+		return nil, wrap(err, "audit log")
+	}
+	return auditEntries(rows), nil
 }
 
 // VerifyAudit reads the whole audit log and reports the first entry that was changed, or that
 // follows one that is gone. It returns how many entries are sound.
 func (s *Store) VerifyAudit(ctx context.Context) (int64, error) {
-	prev, n := "", int64(0)
+	var c AuditChain
 	for {
-		var rows []auditRow
-		if err := s.audit.NewSelect().Model(&rows).Where("seq > ?", n).OrderExpr("seq").Limit(maxLimit).Scan(ctx); err != nil {
-			return n, wrap(err, "audit log")
+		list, err := s.AuditFrom(ctx, c.Head().Seq, maxLimit)
+		if err != nil || len(list) == 0 {
+			return c.Head().Seq, err
 		}
-		if len(rows) == 0 {
-			return n, nil
-		}
-		for i := range rows {
-			r := &rows[i]
-			switch {
-			case r.Seq != n+1:
-				return n, fmt.Errorf("audit log: entry %d is gone", n+1)
-			case r.Prev != prev || r.Hash != r.sum():
-				return n, fmt.Errorf("audit log: entry %d was changed", r.Seq)
+		for _, e := range list {
+			if n := c.Head().Seq; c.Next(e) != "" {
+				return n, fmt.Errorf("audit log: %s", c.Wrong()[0])
 			}
-			prev, n = r.Hash, r.Seq
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type Run struct {
 	Open     bool      // it is not over, or holds something
 	Plan     []byte    // written once: nil in SaveRun leaves it as it is
 	Doc      []byte
+	Soon     bool // SaveRun may return before it is on the disk
 }
 
 type runRow struct {
@@ -39,7 +41,10 @@ type runRow struct {
 }
 
 func (r *runRow) run() Run {
-	return Run{r.ID, r.Incident, r.State, moment(r.Opened), moment(r.Due), r.Unfinished != 0, []byte(r.Plan), []byte(r.Doc)}
+	return Run{
+		ID: r.ID, Incident: r.Incident, State: r.State, Opened: moment(r.Opened), Due: moment(r.Due), Open: r.Unfinished != 0,
+		Plan: []byte(r.Plan), Doc: []byte(r.Doc),
+	}
 }
 
 type runPlanRow struct {
@@ -68,7 +73,7 @@ func (s *Store) TakeRuns(ctx context.Context) (fence uint64, err error) {
 // neither. It fails with ErrFenced where another has taken the runs over, and with ErrConflict where
 // there is such a record.
 func (s *Store) SaveRun(ctx context.Context, fence uint64, r Run, seq int64, records [][]byte) error {
-	j := &runJob{fence: fence, plan: string(r.Plan), done: make(chan struct{}), row: runRow{
+	j := &runJob{fence: fence, soon: r.Soon, plan: string(r.Plan), done: make(chan struct{}), row: runRow{
 		ID: r.ID, Incident: r.Incident, State: r.State, Opened: nanos(r.Opened), Due: nanos(r.Due), Unfinished: number(r.Open), Doc: string(r.Doc),
 	}}
 	for i, doc := range records {
@@ -88,6 +93,7 @@ func (s *Store) SaveRun(ctx context.Context, fence uint64, r Run, seq int64, rec
 // runJob is a SaveRun that waits to be committed.
 type runJob struct {
 	fence   uint64
+	soon    bool
 	row     runRow
 	plan    string
 	records []runRecordRow
@@ -130,8 +136,17 @@ func (s *Store) commitRuns(ctx context.Context) {
 }
 
 func (s *Store) commitTogether(ctx context.Context, jobs []*runJob) error {
-	return s.audit.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	db, soon := s.audit, !slices.ContainsFunc(jobs, func(j *runJob) bool { return !j.soon })
+	if soon && !s.pg {
+		db = s.soon
+	}
+	return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		var held int64
+		if soon && s.pg {
+			if _, err := tx.ExecContext(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
+				return err
+			}
+		}
 		query := "SELECT fence FROM run_holder WHERE one = 1"
 		if s.pg {
 			query += " FOR SHARE" // nobody takes over before this is kept; SQLite has one writer at a time

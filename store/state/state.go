@@ -48,6 +48,7 @@ type Store struct {
 	write *bun.DB // SQLite: one connection, so that writers wait here and not in the database
 	read  *bun.DB
 	audit *bun.DB // SQLite: a file of its own that is synced at each commit
+	soon  *bun.DB // SQLite: the same file, synced with the next commit of audit
 	pg    bool
 	runs  runQueue
 }
@@ -99,7 +100,10 @@ func (s *Store) open() error {
 	if s.read, err = openSQLite(filepath.Join(s.o.Dir, "state.db"), "NORMAL", 8); err != nil {
 		return err
 	}
-	s.audit, err = openSQLite(filepath.Join(s.o.Dir, "audit.db"), "FULL", 1)
+	if s.audit, err = openSQLite(filepath.Join(s.o.Dir, "audit.db"), "FULL", 1); err != nil {
+		return err
+	}
+	s.soon, err = openSQLite(filepath.Join(s.o.Dir, "audit.db"), "NORMAL", 1)
 	return err
 }
 
@@ -181,7 +185,7 @@ func (s *Store) Ready(ctx context.Context) error {
 func (s *Store) Close() error {
 	var err error
 	seen := map[*bun.DB]bool{nil: true}
-	for _, db := range []*bun.DB{s.audit, s.read, s.write} {
+	for _, db := range []*bun.DB{s.soon, s.audit, s.read, s.write} {
 		if !seen[db] {
 			seen[db] = true
 			err = errors.Join(err, db.Close())

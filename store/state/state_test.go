@@ -306,7 +306,7 @@ func TestAudit(t *testing.T) {
 		for i := range 8 {
 			wg.Go(func() {
 				for j := range 10 {
-					if err := s.Record(ctx, AuditEntry{Who: fmt.Sprint("u", i), What: "incident.update", Object: fmt.Sprint(j), OK: true, Detail: "a\x00b\xff"}); err != nil {
+					if _, err := s.Record(ctx, AuditEntry{Who: fmt.Sprint("u", i), What: "incident.update", Object: fmt.Sprint(j), OK: true, Detail: "a\x00b\xff"}); err != nil {
 						t.Error(err)
 					}
 				}
