@@ -81,6 +81,9 @@ func program(cfg *Config, uid int, args ...string) (*exec.Cmd, error) {
 	if uid != 0 && os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(groupOf(uid))}
 		named := envName.FindAllString(string(cfg.src), -1)
+		for _, m := range envRef.FindAllStringSubmatch(string(cfg.src), -1) {
+			named = append(named, "${"+m[1]+"}")
+		}
 		cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool {
 			name, _, _ := strings.Cut(v, "=")
 			return !slices.Contains(environment, name) && !slices.Contains(named, "${"+name+"}")

@@ -266,7 +266,10 @@ func expand(s string) (out, missing string) {
 	return out, missing
 }
 
-var envName = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
+var (
+	envName = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
+	envRef  = regexp.MustCompile(`\benv:([A-Za-z_][A-Za-z0-9_]*)`) // which its user reads when it needs it
+)
 
 // suggest names the known key nearest to a mistyped one, or lists them all.
 func suggest(got string, names []string) string {

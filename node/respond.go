@@ -22,6 +22,12 @@ type Respond struct {
 	Approval  Duration      `yaml:"approval" doc:"how long a request for approval stands; then it expires, and nothing is done"`
 	Approvers int           `yaml:"approvers" doc:"how many persons approve a plan in which something cannot be taken back; none of them is the one who asked"`
 	Rules     []RespondRule `yaml:"rules" doc:"which incidents are answered with which playbook"`
+
+	Channels    []RespondChannel `yaml:"channels" doc:"how playbooks tell people and open cases: docs/acts.md"`
+	Issuers     []RespondIssuer  `yaml:"issuers" doc:"services that revoke tokens over HTTP, by the id of the token"`
+	Vault       RespondVault     `yaml:"vault" doc:"where secrets named vault:PATH#FIELD are"`
+	Authorities string           `yaml:"authorities" doc:"file in PEM with authorities that receivers' certificates are checked with, beside the system's"`
+	Loopback    bool             `yaml:"loopback" doc:"channels, issuers and the vault may be on this host"`
 }
 
 // RespondRule is one of respond.rules.
@@ -67,7 +73,7 @@ func (c *Respond) validate() (key, msg string) {
 			return at, err.Error()
 		}
 	}
-	return "", ""
+	return c.validateReach()
 }
 
 // library reads the built-in playbooks and those of directories. What has mistakes is told in the error.

@@ -51,7 +51,8 @@ type server struct {
 	rules  *ruleList
 
 	respond  *respond.Engine
-	executor action.Executor // the agents
+	executor action.Executor // the agents, and reach
+	reach    *action.Local   // what the server itself does: tells people, opens cases, revokes tokens
 	answerMu sync.Mutex
 	answer   map[string]event.Incident // changed, for the rules of respond
 	answers  chan struct{}
@@ -125,9 +126,13 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 		return &Error{Err: err, Hint: "the address is stream.listen in picket.yaml", Code: ExitHost}
 	}
 	undo.add("stream", s.hub.Close)
-	s.executor = action.Remote{Ask: func(ctx context.Context, c action.Command) (action.Answer, error) {
+	if err := s.openReach(); err != nil {
+		return err
+	}
+	undo.add("acts", s.reach.Close)
+	s.executor = executor{s.reach, action.Remote{Ask: func(ctx context.Context, c action.Command) (action.Answer, error) {
 		return actions{s}.Ask(ctx, c.Request.Target.Host, c)
-	}}
+	}}}
 	if err := s.openRespond(ctx); err != nil {
 		return err
 	}
@@ -282,6 +287,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })
 	g.Go(func() error { return s.answerIncidents(ctx) })
+	g.Go(func() error { return s.reach.Run(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

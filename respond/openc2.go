@@ -35,13 +35,13 @@ var openC2Acts = map[string][]action.Kind{
 	"stop":    {action.Kill},
 	"restore": {Undo},
 	"copy":    {action.Capture},
-	"create":  {action.Notify, action.Ticket},
+	"create":  {action.Notify, action.Ticket, action.RevokeToken, action.RollbackModel},
 }
 
 // actClass is how much harm an act does, before an agent has said so of the very thing.
 var actClass = map[action.Kind]action.Class{
-	action.Freeze: action.Reversible, action.Isolate: action.Reversible, action.Quarantine: action.Reversible,
-	action.Kill: action.Destructive, action.Cut: action.Destructive,
+	action.Freeze: action.Reversible, action.Isolate: action.Reversible, action.Quarantine: action.Reversible, action.RollbackModel: action.Reversible,
+	action.Kill: action.Destructive, action.Cut: action.Destructive, action.RevokeToken: action.Destructive,
 	action.Capture: action.Observe, action.Notify: action.Observe, action.Ticket: action.Observe, Undo: action.Observe,
 }
 

@@ -82,7 +82,7 @@ type slack struct {
 
 func newSlack(w *wire, c Channel) (receiver, error) {
 	if !isReference(c.URL) {
-		return nil, errors.New("the url of an incoming webhook is a secret: name it as @/path of a file, or env:NAME")
+		return nil, errors.New("the url of an incoming webhook is a secret: name it as @/path of a file, env:NAME or vault:PATH#FIELD")
 	}
 	return &slack{w: w, url: c.URL}, nil
 }

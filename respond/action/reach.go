@@ -20,6 +20,8 @@ type ReachOptions struct {
 	Channels []Channel
 	// Env looks a variable of the environment up, for secrets named env:NAME.
 	Env func(name string) (string, bool)
+	// Vault is asked for secrets named vault:PATH#FIELD.
+	Vault Vault
 	// Loopback lets a channel lead to this host.
 	Loopback bool
 	// Roots are the authorities that receivers' certificates are checked with; nil: the system's.
@@ -29,7 +31,7 @@ type ReachOptions struct {
 // Channel is one way out. What it needs depends on its type:
 //
 //	webhook       url, secret: the key of the signature
-//	slack         url, which is a secret itself: @/path or env:NAME (also Mattermost and Rocket.Chat)
+//	slack         url, which is a secret itself: @/path, env:NAME or vault:PATH#FIELD (also Mattermost and Rocket.Chat)
 //	pagerduty     secret: the routing key
 //	alertmanager  url; secret: a bearer token
 //	email         url smtp://host:587 or smtps://host:465; from, to; user and secret: its password
@@ -42,7 +44,7 @@ type Channel struct {
 	Name     string
 	Type     string
 	URL      string
-	Secret   string // a reference: @/path or env:NAME
+	Secret   string // a reference: @/path, env:NAME or vault:PATH#FIELD
 	User     string
 	From     string
 	To       []string
@@ -203,14 +205,16 @@ func newReach(kind Kind, o ReachOptions, types map[string]func(*wire, Channel) (
 			return nil, fmt.Errorf("%s: marking %q is none of TLP 2.0", where, c.Marking)
 		}
 		if c.Secret != "" && !isReference(c.Secret) {
-			return nil, fmt.Errorf("%s: a secret is named, not written: @/path of a file, or env:NAME", where)
+			return nil, fmt.Errorf("%s: a secret is named, not written: @/path of a file, env:NAME or vault:PATH#FIELD", where)
 		}
 		open := types[c.Type]
 		if open == nil && others[c.Type] != nil {
 			continue
 		}
 		if open == nil {
-			return nil, fmt.Errorf("%s: type %q: want one of %s", where, c.Type, strings.Join(slices.Sorted(maps.Keys(types)), ", "))
+			known := slices.Concat(slices.Collect(maps.Keys(types)), slices.Collect(maps.Keys(others)))
+			slices.Sort(known)
+			return nil, fmt.Errorf("%s: type %q: want one of %s", where, c.Type, strings.Join(known, ", "))
 		}
 		r, err := open(w, c)
 		if err != nil {

@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +23,12 @@ type RevokeOptions struct {
 	Issuers []Issuer
 	// Env looks a variable of the environment up, for secrets named env:NAME.
 	Env func(name string) (string, bool)
+	// Vault is asked for secrets named vault:PATH#FIELD.
+	Vault Vault
 	// Loopback lets an issuer be this host.
 	Loopback bool
+	// Roots are the authorities that issuers' certificates are checked with; nil: the system's.
+	Roots *x509.CertPool
 }
 
 // Issuer is a service that revokes tokens over HTTP, by their id.
@@ -34,7 +39,7 @@ type Issuer struct {
 	Body   string // JSON; {id} within its texts is the token's id
 	Look   string // a URL with {id} that answers 404 or 410 when the token is gone; "": it cannot be asked
 	Header string // what the secret goes into; "": Authorization, as a bearer token
-	Secret string // a reference: @/path or env:NAME
+	Secret string // a reference: @/path, env:NAME or vault:PATH#FIELD
 }
 
 type revoke struct {
@@ -44,7 +49,7 @@ type revoke struct {
 
 // NewRevoke returns the act of revoking a token.
 func NewRevoke(o RevokeOptions) (Action, error) {
-	a := &revoke{w: newWire(ReachOptions{Env: o.Env, Loopback: o.Loopback}), issuers: map[string]Issuer{}}
+	a := &revoke{w: newWire(ReachOptions{Env: o.Env, Vault: o.Vault, Loopback: o.Loopback, Roots: o.Roots}), issuers: map[string]Issuer{}}
 	for i, s := range o.Issuers {
 		where := fmt.Sprintf("issuer %d (%s)", i+1, s.Name)
 		if s.Method == "" {
@@ -59,7 +64,7 @@ func NewRevoke(o RevokeOptions) (Action, error) {
 		case s.Name == "" || a.issuers[s.Name].Name != "":
 			return nil, fmt.Errorf("%s: give it a name of its own", where)
 		case !isReference(s.Secret):
-			return nil, fmt.Errorf("%s: a secret is named, not written: @/path of a file, or env:NAME", where)
+			return nil, fmt.Errorf("%s: a secret is named, not written: @/path of a file, env:NAME or vault:PATH#FIELD", where)
 		case !strings.Contains(s.URL+s.Body, "{id}"):
 			return nil, fmt.Errorf("%s: neither url nor body has an {id}: it would revoke nothing, or all", where)
 		case err != nil:

@@ -27,6 +27,7 @@ type wire struct {
 	loopback bool
 	roots    *x509.CertPool
 	http     *http.Client
+	vault    Vault
 	pause    time.Duration // before the second try; doubled each time
 }
 
@@ -37,7 +38,7 @@ const (
 )
 
 func newWire(o ReachOptions) *wire {
-	w := &wire{env: o.Env, loopback: o.Loopback, roots: o.Roots, pause: 500 * time.Millisecond}
+	w := &wire{env: o.Env, loopback: o.Loopback, roots: o.Roots, vault: o.Vault, pause: 500 * time.Millisecond}
 	w.http = &http.Client{
 		Timeout: 20 * time.Second,
 		Transport: &http.Transport{
@@ -110,9 +111,12 @@ type refusedError string
 func (r refusedError) Error() string        { return string(r) }
 func (r refusedError) Is(target error) bool { return target == ErrProtected }
 
-// secret returns what a reference stands for: @/path, or env:NAME. It is read at each use, so that a
-// new one counts at once.
+// secret returns what a reference stands for: @/path, env:NAME or vault:PATH#FIELD. It is read at each
+// use, so that a new one counts at once.
 func (w *wire) secret(ref string) (string, error) {
+	if strings.HasPrefix(ref, vaultScheme) {
+		return w.fromVault(ref)
+	}
 	if name, ok := strings.CutPrefix(ref, "env:"); ok {
 		if w.env == nil {
 			return "", errors.New("no environment to read a secret from")
@@ -137,7 +141,8 @@ func (w *wire) secret(ref string) (string, error) {
 
 // isReference reports whether s names a secret and is none itself.
 func isReference(s string) bool {
-	return strings.HasPrefix(s, "@/") || strings.HasPrefix(s, "env:") && len(s) > len("env:")
+	_, _, vault := vaultRef(s)
+	return vault || strings.HasPrefix(s, "@/") || strings.HasPrefix(s, "env:") && len(s) > len("env:")
 }
 
 // call is one request over HTTP.
