@@ -19,6 +19,8 @@ var access = map[string]grant{
 	"DELETE /api/v1/session": {role: Public},
 	"GET /api/openapi.json":  {role: Public},
 
+	"POST /api/v1/hooks/{name}":     {role: Public}, // it is signed, see hook
+	"POST /.well-known/openc2":      {role: Viewer}, // what changes something: Analyst, see consume
 	"POST /api/v1/session/password": {role: Viewer},
 	"GET /api/v1/incidents":         {role: Viewer},
 	"GET /api/v1/incidents/{id}":    {role: Viewer},

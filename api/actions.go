@@ -19,6 +19,17 @@ type Actions interface {
 	Ask(ctx context.Context, host string, c action.Command) (action.Answer, error)
 }
 
+// ServerHost stands for the server itself where a host is asked for: no host is called so.
+const ServerHost = "@server"
+
+// hostOf returns the host that carries a request out.
+func hostOf(r *action.Request) string {
+	if r.Target.Host == "" && action.OfServer(r.Kind) {
+		return ServerHost
+	}
+	return r.Target.Host
+}
+
 const (
 	actTime  = 45 * time.Second // below what HTTPServer lets an answer take
 	listTime = 5 * time.Second
@@ -126,7 +137,7 @@ func (s *Server) getAction(ctx context.Context, in *ActOn) (*struct{ Body HostRe
 type ActionRequest struct {
 	ID       string            `json:"id" maxLength:"128" doc:"Of your choice; the same is done once"`
 	Kind     action.Kind       `json:"kind" doc:"freeze, kill, isolate, cut…"`
-	Target   action.Target     `json:"target" doc:"On which host, and a process, a cgroup, a container or a file"`
+	Target   action.Target     `json:"target" doc:"On which host, and a process, a cgroup, a container or a file; or an object of Kubernetes, without a host"`
 	Params   map[string]string `json:"params,omitempty"`
 	TTL      time.Duration     `json:"ttl,omitempty" minimum:"0" doc:"Nanoseconds after which it is taken back"`
 	Reason   string            `json:"reason,omitempty" maxLength:"2000"`
@@ -139,7 +150,7 @@ func (r *ActionRequest) by(who string) *action.Request {
 
 func (s *Server) planAction(ctx context.Context, in *struct{ Body ActionRequest }) (*struct{ Body action.Plan }, error) {
 	r := in.Body.by(caller(ctx).name)
-	a, err := s.ask(ctx, r.Target.Host, action.Command{Op: action.OpPlan, Request: r})
+	a, err := s.ask(ctx, hostOf(r), action.Command{Op: action.OpPlan, Request: r})
 	if err == nil && a.Plan == nil {
 		err = errors.New("the agent's answer holds no plan")
 	}
@@ -152,16 +163,18 @@ func (s *Server) planAction(ctx context.Context, in *struct{ Body ActionRequest 
 
 type resultOut struct{ Body action.Result }
 
-// forAdmins are the acts that cannot be taken back.
-var forAdmins = []action.Kind{action.Kill, action.Cut}
+// forAdmins are the acts that cannot be taken back, or not what ends by them.
+var forAdmins = []action.Kind{
+	action.Kill, action.Cut, action.RevokeToken, action.Scale, action.Suspend, action.Evict, action.DeletePod, action.Drain,
+}
 
 func (s *Server) doAction(ctx context.Context, in *struct{ Body ActionRequest }) (*resultOut, error) {
 	r := in.Body.by(caller(ctx).name)
 	if who := caller(ctx); slices.Contains(forAdmins, r.Kind) && who.role < Admin {
-		s.audit(ctx, AuditEntry{What: "action." + string(r.Kind), Object: r.Target.Host + " " + r.Target.String(), Detail: "refused: needs admin"})
+		s.audit(ctx, AuditEntry{What: "action." + string(r.Kind), Object: hostOf(r) + " " + r.Target.String(), Detail: "refused: needs admin"})
 		return nil, huma.Error403Forbidden(fmt.Sprintf("%s cannot be taken back and needs the role admin; %s is %s", r.Kind, who.name, who.role))
 	}
-	return s.act(ctx, string(r.Kind), r.Target.Host, r.Target.String(), action.Command{Op: action.OpDo, Request: r})
+	return s.act(ctx, string(r.Kind), hostOf(r), r.Target.String(), action.Command{Op: action.OpDo, Request: r})
 }
 
 // ActionReason is why an act is taken back, or all are stopped.

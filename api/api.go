@@ -38,6 +38,8 @@ type Options struct {
 	SessionLife time.Duration
 	// LinkLife is how long a one-time sign-in link works. Default 15 min.
 	LinkLife time.Duration
+	// Hooks are programs outside that sign what they ask for.
+	Hooks []Hook
 	// Ping is the interval of keep-alives on the stream. Default 15 s.
 	Ping time.Duration
 	// Now is the clock. Default time.Now.
@@ -73,6 +75,7 @@ type Server struct {
 	live     *hub
 	cross    *http.CrossOriginProtection
 	attempts *backoff
+	hooks    *hooks
 	hashing  chan struct{} // bounds how many passwords are hashed at once: each takes 19 MiB
 	metrics  *metrics
 }
@@ -87,6 +90,7 @@ func New(deps Deps, opt Options) (*Server, error) {
 		opt: opt, deps: deps, log: opt.Log, mux: http.NewServeMux(),
 		cross:    http.NewCrossOriginProtection(),
 		attempts: newBackoff(opt.Now),
+		hooks:    newHooks(opt.Hooks, opt.Now()),
 		hashing:  make(chan struct{}, 2),
 		metrics:  newMetrics(opt.Registerer),
 	}

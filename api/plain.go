@@ -42,6 +42,8 @@ func (s *Server) plainRoutes(doc *huma.OpenAPI) error {
 	}))
 	s.handle("GET /api/v1/stream", http.HandlerFunc(s.stream))
 	s.handle("GET /signin", http.HandlerFunc(s.signIn))
+	s.handle("POST /.well-known/openc2", http.HandlerFunc(s.openC2))
+	s.handle("POST /api/v1/hooks/{name}", http.HandlerFunc(s.hook))
 	s.handle("GET /healthz", http.HandlerFunc(s.healthz))
 	gatherer := s.opt.Gatherer
 	if gatherer == nil {

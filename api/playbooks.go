@@ -17,6 +17,7 @@ type Runs interface {
 	Plan(ctx context.Context, playbook, incident string, given map[string]string) (*respond.Plan, error)
 	Simulate(ctx context.Context, playbook string, incidents []string) (*respond.Simulation, error)
 	Request(ctx context.Context, q respond.Request) (respond.Run, error)
+	Order(ctx context.Context, o respond.Order) (respond.Run, error)
 	Approve(ctx context.Context, id, by, hash string) (respond.Run, error)
 	Reject(ctx context.Context, id, by, reason string) (respond.Run, error)
 	Answer(ctx context.Context, id, by string, a respond.Answer) (respond.Run, error)

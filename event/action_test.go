@@ -22,6 +22,9 @@ func TestAnActIsTold(t *testing.T) {
 	if d := cmp.Diff(e.Action, back.Action); d != "" {
 		t.Error(d)
 	}
+	if d := cmp.Diff(e.Message, back.Message); d != "" {
+		t.Errorf("how it came out, over the wire: %s", d)
+	}
 	end := e.Clone()
 	end.Action = &Action{"a1", "freeze", "undone", "cgroup /box", 7, "alice", "i1"}
 	if e.ID() == end.ID() {

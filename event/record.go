@@ -148,6 +148,12 @@ func ParseRecord(line []byte) (*Event, error) {
 	if e.Process != nil {
 		e.Process.Seal()
 	}
+	if e.Kind == ActionDone && e.Message == "" { // how it came out stands behind what was done
+		said, _ := raw["_msg"].(string)
+		if remark, ok := strings.CutPrefix(said, e.describe()+" ["); ok {
+			e.Message = strings.TrimSuffix(remark, "]")
+		}
+	}
 	return e, nil
 }
 

@@ -22,6 +22,13 @@ type actions struct{ s *server }
 
 func (a actions) Ask(ctx context.Context, host string, c action.Command) (action.Answer, error) {
 	var out action.Answer
+	if host == api.ServerHost {
+		if c.Request != nil {
+			here := *c.Request
+			here.Target.Host, c.Request = "", &here
+		}
+		return a.s.reach.Answer(ctx, c), nil
+	}
 	b, err := json.Marshal(c)
 	if err != nil {
 		return out, fmt.Errorf("writing a command: %w", err)

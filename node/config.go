@@ -31,17 +31,18 @@ type Config struct {
 	User string `yaml:"user" doc:"the user that server and store run as; where it does not exist, and for empty, a numeric id of no one else"`
 	Log  Log    `yaml:"log" doc:"what the three programs log, to standard error"`
 
-	Workload Workload      `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
-	Models   Models        `yaml:"models" doc:"how model files are judged when they are written and first opened; docs/inventory.md"`
-	Detect   Detect        `yaml:"detect" doc:"rules"`
-	GPU      GPU           `yaml:"gpu" doc:"how GPUs are looked at; docs/gpu.md says what is seen"`
-	Policy   Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
-	Stream   Stream        `yaml:"stream" doc:"the way from agents to the server"`
-	Store    Store         `yaml:"store" doc:"where events and state are kept"`
-	Incident Incident      `yaml:"incident" doc:"how findings become incidents"`
-	Respond  Respond       `yaml:"respond" doc:"what is done about incidents: docs/playbooks.md"`
-	Sink     []sink.Config `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
-	API      API           `yaml:"api" doc:"the page and the API"`
+	Workload   Workload      `yaml:"workload" doc:"what Picket knows of your models before it has seen them used"`
+	Models     Models        `yaml:"models" doc:"how model files are judged when they are written and first opened; docs/inventory.md"`
+	Detect     Detect        `yaml:"detect" doc:"rules"`
+	GPU        GPU           `yaml:"gpu" doc:"how GPUs are looked at; docs/gpu.md says what is seen"`
+	Policy     Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
+	Stream     Stream        `yaml:"stream" doc:"the way from agents to the server"`
+	Store      Store         `yaml:"store" doc:"where events and state are kept"`
+	Incident   Incident      `yaml:"incident" doc:"how findings become incidents"`
+	Respond    Respond       `yaml:"respond" doc:"what is done about incidents: docs/playbooks.md"`
+	Kubernetes Kubernetes    `yaml:"kubernetes" doc:"the cluster that playbooks may act in: docs/kubernetes.md"`
+	Sink       []sink.Config `yaml:"sink" doc:"where findings and incidents are sent as OCSF 1.8; empty writes <data>/server/findings.ocsf.jsonl"`
+	API        API           `yaml:"api" doc:"the page and the API"`
 
 	src       []byte   // of the file, for the programs that picket run starts
 	ruleFlags []string // directories that AddRules named, for them too
@@ -283,6 +284,9 @@ func (c *Config) validate() (key, msg string) {
 		return "incident.window", "want at least 1m"
 	}
 	if key, msg := c.Respond.validate(); key != "" {
+		return key, msg
+	}
+	if key, msg := c.Kubernetes.validate(); key != "" {
 		return key, msg
 	}
 	return c.validateSinks()

@@ -26,6 +26,7 @@ var environment = []string{
 	"PATH", "TZ", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	"GOMAXPROCS", "GOMEMLIMIT", "GOGC", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR", "NO_COLOR",
+	"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT",
 }
 
 // harden closes what children would inherit by chance: descriptors that the program which started

@@ -127,13 +127,12 @@ func (c *Respond) validateReach() (key, msg string) {
 	return "", ""
 }
 
-// executor carries acts out where they belong: what reaches people and other systems at the server,
-// all else by the agent of the target's host.
+// executor carries acts out where they belong: what reaches people and other systems, clusters among
+// them, at the server, all else by the agent of the target's host.
 type executor struct{ server, agents action.Executor }
 
 func (x executor) of(k action.Kind) action.Executor {
-	switch k {
-	case action.Notify, action.Ticket, action.RevokeToken:
+	if action.OfServer(k) {
 		return x.server
 	}
 	return x.agents
@@ -170,6 +169,7 @@ func (s *server) openReach() error {
 	if err := makeDir(dir, 0); err != nil {
 		return err
 	}
-	s.reach, err = action.Open(action.Options{Log: s.part("action"), Dir: dir}, acts...)
+	acts = append(acts, s.kubeActs(dir)...)
+	s.reach, err = action.Open(action.Options{Log: s.part("action"), Dir: dir, Told: s.tellAct}, acts...)
 	return err
 }

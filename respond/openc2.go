@@ -30,9 +30,10 @@ type openC2Args struct {
 
 // openC2Acts are the acts that each action may mean; the first is meant where args do not say.
 var openC2Acts = map[string][]action.Kind{
-	"contain": {action.Freeze, action.Isolate, action.Quarantine},
+	"contain": {action.Freeze, action.Isolate, action.Quarantine, action.IsolatePod, action.Cordon, action.Suspend},
 	"deny":    {action.Isolate, action.Cut},
-	"stop":    {action.Kill},
+	"stop":    {action.Kill, action.Evict, action.DeletePod, action.Drain},
+	"set":     {action.Label, action.Annotate, action.Taint, action.Scale, action.Uncordon},
 	"restore": {Undo},
 	"copy":    {action.Capture},
 	"create":  {action.Notify, action.Ticket, action.RevokeToken, action.RollbackModel},
@@ -41,6 +42,9 @@ var openC2Acts = map[string][]action.Kind{
 // actClass is how much harm an act does, before an agent has said so of the very thing.
 var actClass = map[action.Kind]action.Class{
 	action.Freeze: action.Reversible, action.Isolate: action.Reversible, action.Quarantine: action.Reversible, action.RollbackModel: action.Reversible,
+	action.Label: action.Reversible, action.Annotate: action.Reversible, action.Cordon: action.Reversible, action.Uncordon: action.Reversible, action.Taint: action.Reversible,
+	action.Scale: action.Reversible, action.Suspend: action.Reversible, action.IsolatePod: action.Reversible,
+	action.Evict: action.Destructive, action.DeletePod: action.Destructive, action.Drain: action.Destructive,
 	action.Kill: action.Destructive, action.Cut: action.Destructive, action.RevokeToken: action.Destructive,
 	action.Capture: action.Observe, action.Notify: action.Observe, action.Ticket: action.Observe, Undo: action.Observe,
 }
@@ -96,7 +100,7 @@ func (o *order) openC2(inc *event.Incident) ([]Act, error) {
 func (c *openC2) kind() (action.Kind, error) {
 	kinds, has := openC2Acts[c.Action]
 	if !has {
-		return "", fmt.Errorf("content/action: Picket does not carry out %q: %s", c.Action, strings.Join(slices.Sorted(maps.Keys(openC2Acts)), ", "))
+		return "", fmt.Errorf("content/action: %w: Picket does not carry out %q: %s", ErrUnsupported, c.Action, strings.Join(slices.Sorted(maps.Keys(openC2Acts)), ", "))
 	}
 	if word := action.Kind(c.Args.Picket["act"]); word != "" {
 		if !slices.Contains(kinds, word) {
@@ -136,10 +140,19 @@ func (c *openC2) targets(kind action.Kind, inc *event.Incident) ([]action.Target
 		switch name {
 		case "x-picket":
 			var t struct {
-				Entity string `json:"entity"`
+				Entity string            `json:"entity"`
+				Object *action.ObjectPin `json:"object"`
 			}
-			if err := json.Unmarshal(raw, &t); err != nil {
+			dec := json.NewDecoder(bytes.NewReader(raw))
+			dec.DisallowUnknownFields()
+			if err := dec.Decode(&t); err != nil {
 				return nil, fmt.Errorf("content/target/x-picket: %w", err)
+			}
+			if t.Object != nil && t.Entity != "" {
+				return nil, fmt.Errorf("content/target/x-picket: want an entity or an object, not both")
+			}
+			if t.Object != nil {
+				return []action.Target{{Object: t.Object}}, nil
 			}
 			list, err := resolve(inc, t.Entity)
 			if err != nil {
@@ -171,7 +184,7 @@ func (c *openC2) targets(kind action.Kind, inc *event.Incident) ([]action.Target
 			}
 			return list, nil
 		default:
-			return nil, fmt.Errorf("content/target: Picket cannot %s a target of type %q: x-picket, file, ipv4_net or ipv6_net", kind, name)
+			return nil, fmt.Errorf("content/target: %w: Picket cannot %s a target of type %q: x-picket, file, ipv4_net or ipv6_net", ErrUnsupported, kind, name)
 		}
 	}
 	return nil, nil

@@ -22,11 +22,18 @@ type Request struct {
 	By       string
 	Reason   string
 	Hash     string // of the plan that was seen; "" takes the plan of now
+	ID       string // of the request: the same of one who asks gives one run; "": each is a new one
 }
 
 // Request asks for a run. It begins at once where nothing in its plan is destructive: who asks for it
 // has then approved the plan. Else it waits for others.
 func (e *Engine) Request(ctx context.Context, q Request) (Run, error) {
+	id := event.HashID("request", q.By, q.ID)
+	if q.ID != "" {
+		if was, err := e.Get(ctx, id); !errors.Is(err, ErrNotFound) {
+			return was, err
+		}
+	}
 	plan, bodies, err := e.plan(ctx, q.Playbook, q.Incident, q.Given)
 	if err != nil {
 		return Run{}, err
@@ -34,14 +41,15 @@ func (e *Engine) Request(ctx context.Context, q Request) (Run, error) {
 	if q.Hash != "" && q.Hash != plan.Hash {
 		return Run{}, fmt.Errorf("the plan is another now than the one with hash %s: %w: look at it again", q.Hash, ErrConflict)
 	}
-	now := e.o.Now().UTC()
-	r := e.newRun(event.HashID("run", plan.Hash, q.By, now.Format(time.RFC3339Nano)), plan, bodies, q.By, q.Reason)
-	state := Waiting
-	if plan.Class != action.Destructive {
-		state = Running
-		r.Approvals = append(r.Approvals, Approval{q.By, now, plan.Hash})
+	if q.ID == "" {
+		id = event.HashID("run", plan.Hash, q.By, e.o.Now().UTC().Format(time.RFC3339Nano))
 	}
-	return e.open(ctx, r, state)
+	r := e.newRun(id, plan, bodies, q.By, q.Reason)
+	run, err := e.open(ctx, r, e.asked(r))
+	if q.ID != "" && errors.Is(err, ErrConflict) { // the same came twice at the same time
+		return e.Get(ctx, id)
+	}
+	return run, err
 }
 
 func (e *Engine) newRun(id string, plan *Plan, bodies []json.RawMessage, by, reason string) *Run {

@@ -147,7 +147,7 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 		}}
 		if a.Gone != "" {
 			i.Result = &action.Result{ID: i.Request.ID, State: action.Gone, Detail: a.Gone, At: now}
-		} else if a.Class == action.Reversible {
+		} else if actClass[a.Kind] == action.Reversible { // also where the agent says that work is lost by it
 			r.Holds = append(r.Holds, Hold{Request: i.Request, Until: now.Add(a.TTL)}) // owed from before it is done
 		}
 		l.grave = l.grave || worse(a.Class, action.Reversible) == action.Destructive
@@ -171,6 +171,8 @@ func Describe(t action.Target, params map[string]string) string {
 		return fmt.Sprintf("process %d on %s", t.Process.PID, t.Host)
 	case t.File != nil:
 		return "file " + t.File.Path + " on " + t.Host
+	case t.Object != nil:
+		return t.Object.String()
 	case params["url"] != "":
 		return params["method"] + " " + params["url"]
 	}

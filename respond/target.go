@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"picket/event"
 	"picket/respond/action"
@@ -20,6 +21,8 @@ const maxTargets = 32
 //	container  the containers that they ran in
 //	workload   the containers, and the lineages of processes outside of any
 //	address    the workloads, with each outside address that the incident names
+//	pod        the pods of Kubernetes that the containers are of
+//	node       the nodes of Kubernetes that bear the names of the incident's hosts
 //	incident   the incident itself, for acts that touch no host
 func resolve(inc *event.Incident, entity string) ([]action.Target, error) {
 	var out []action.Target
@@ -43,8 +46,16 @@ func resolve(inc *event.Incident, entity string) ([]action.Target, error) {
 				}
 			}
 		}
+	case "pod":
+		for _, c := range containers(inc) {
+			out = append(out, action.Target{Object: &action.ObjectPin{Of: action.Kubernetes, Kind: "pod", Container: c.Container}})
+		}
+	case "node":
+		for _, h := range inc.Hosts {
+			out = append(out, action.Target{Object: &action.ObjectPin{Of: action.Kubernetes, Kind: "node", Name: strings.ToLower(h)}})
+		}
 	default:
-		return nil, fmt.Errorf("%q is none of process, lineage, container, workload, address, incident", entity)
+		return nil, fmt.Errorf("%q is none of process, lineage, container, workload, address, pod, node, incident", entity)
 	}
 	switch {
 	case len(out) == 0:

@@ -36,7 +36,7 @@ const (
 
 // Target pins what is acted on, so that another process with the same number, or another file by
 // the same name, is never hit: a pin that does not hold any more gives Gone. A process, a cgroup, a
-// container or a file is set; Host says where.
+// container, a file or an object is set; Host says where, and is empty for what a server does itself.
 type Target struct {
 	Host      string      `json:"host"`
 	Process   *ProcessPin `json:"process,omitempty"`
@@ -45,6 +45,7 @@ type Target struct {
 	CgroupID  uint64      `json:"cgroup_id,omitempty"` // the directory's inode; 0: not pinned yet
 	Container string      `json:"container,omitempty"` // id, whole
 	File      *FilePin    `json:"file,omitempty"`
+	Object    *ObjectPin  `json:"object,omitempty"`
 	Address   string      `json:"address,omitempty"` // address or network, with Cut
 }
 
@@ -62,6 +63,39 @@ type FilePin struct {
 	Dev    uint64 `json:"dev,omitempty"`
 	Inode  uint64 `json:"inode,omitempty"`
 	SHA256 string `json:"sha256,omitempty"` // lower-case hex
+}
+
+// ObjectPin is one life of a thing that an orchestrator keeps.
+type ObjectPin struct {
+	Of        string `json:"of"`                  // kubernetes or slurm
+	Kind      string `json:"kind"`                // pod, node, deployment, job…
+	Namespace string `json:"namespace,omitempty"` // of Kubernetes
+	Name      string `json:"name,omitempty"`
+	Container string `json:"container,omitempty"` // id of a container of the pod, where its name is not known
+	UID       string `json:"uid,omitempty"`       // "": not pinned yet
+}
+
+// String names the object for people.
+func (o *ObjectPin) String() string {
+	switch {
+	case o.Name == "":
+		return o.Kind + " of container " + o.Container
+	case o.Namespace != "":
+		return o.Kind + " " + o.Namespace + "/" + o.Name
+	case o.Of == "slurm":
+		return "Slurm " + o.Kind + " " + o.Name
+	}
+	return o.Kind + " " + o.Name
+}
+
+// same reports whether an object that was asked for is the one that was pinned.
+func (o *ObjectPin) same(asked *ObjectPin) bool {
+	if o == nil || asked == nil {
+		return o == asked
+	}
+	return o.Of == asked.Of && o.Kind == asked.Kind &&
+		(asked.Name == "" && o.Container == asked.Container || o.Name == asked.Name && o.Namespace == asked.Namespace) &&
+		(asked.UID == "" || asked.UID == o.UID)
 }
 
 // Request asks for an act. The same ID is done once, however often it is asked for.

@@ -411,6 +411,7 @@ func sameTarget(pinned, asked Target) bool {
 		a, p := asked.Process, pinned.Process
 		same = a.PID == p.PID && (a.Start == p.Start || a.Start == 0)
 	}
+	same = same && pinned.Object.same(asked.Object)
 	return same && (asked.File == nil || asked.File.Path == pinned.File.Path)
 }
 

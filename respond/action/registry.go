@@ -7,6 +7,14 @@ import (
 	"strings"
 )
 
+// ofServer are the acts that a server carries out itself: their targets name no host.
+var ofServer = []Kind{
+	Notify, Ticket, RevokeToken, Label, Annotate, Cordon, Uncordon, Taint, Scale, Suspend, Evict, DeletePod, Drain, IsolatePod,
+}
+
+// OfServer reports whether a server carries an act out itself.
+func OfServer(k Kind) bool { return slices.Contains(ofServer, k) }
+
 // Registry is the acts that a host or a server can carry out, by kind.
 type Registry map[Kind]Action
 

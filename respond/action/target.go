@@ -63,6 +63,8 @@ func (t Target) String() string {
 		}
 	case t.File != nil:
 		s = "file " + t.File.Path
+	case t.Object != nil:
+		s = t.Object.String()
 	default:
 		s = "host " + t.Host
 	}
@@ -81,6 +83,8 @@ func (t Target) key() string {
 		return fmt.Sprintf("process %d %d", t.Process.PID, t.Process.Start)
 	case t.File != nil:
 		return fmt.Sprintf("file %s %d %d", t.File.Path, t.File.Dev, t.File.Inode)
+	case t.Object != nil:
+		return t.Object.Of + " " + t.Object.String() + " " + t.Object.UID
 	}
 	return t.String()
 }
@@ -90,6 +94,8 @@ func (t Target) check() error {
 	switch {
 	case t.File != nil:
 		return fmt.Errorf("%w: it acts on processes, not on files", ErrInvalid)
+	case t.Object != nil:
+		return fmt.Errorf("%w: it acts on processes, not on a %s", ErrInvalid, t.Object.Kind)
 	case t.Process != nil && (t.Cgroup != "" || t.Container != ""), t.Process == nil && t.Cgroup == "" && t.Container == "":
 		return fmt.Errorf("%w: want a process, a cgroup or a container, one of them", ErrInvalid)
 	case t.Process != nil && t.Process.PID <= 0:
