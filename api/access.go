@@ -50,6 +50,7 @@ var access = map[string]grant{
 	"POST /api/v1/runs/{id}/reject":          {role: Analyst},
 	"POST /api/v1/runs/{id}/answer":          {role: Analyst},
 	"POST /api/v1/runs/{id}/undo":            {role: Analyst},
+	"POST /api/v1/runs/{id}/extend":          {role: Analyst},
 	"PUT /api/v1/respond":                    {role: Analyst},
 
 	"GET /api/v1/actions":              {role: Viewer},
