@@ -32,6 +32,7 @@ var access = map[string]grant{
 	"GET /api/v1/inventory":         {role: Viewer},
 	"GET /api/v1/health":            {role: Viewer},
 	"GET /api/v1/rules":             {role: Viewer},
+	"GET /api/v1/threats":           {role: Viewer},
 	"GET /api/v1/stream":            {role: Viewer},
 	"GET /metrics":                  {role: Viewer, loopback: true},
 

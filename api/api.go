@@ -104,6 +104,7 @@ func New(deps Deps, opt Options) (*Server, error) {
 	s.accountRoutes(doc)
 	s.playbookRoutes(doc)
 	s.runRoutes(doc)
+	s.threatRoutes(doc)
 	return s, s.plainRoutes(doc.OpenAPI())
 }
 

@@ -52,9 +52,11 @@ type server struct {
 
 	respond  *respond.Engine
 	executor action.Executor // the agents
-	answerMu sync.Mutex
-	answer   map[string]event.Incident // changed, for the rules of respond
-	answers  chan struct{}
+
+	runsChanged chan api.RunChange // that pages are to be told of
+	answerMu    sync.Mutex
+	answer      map[string]event.Incident // changed, for the rules of respond
+	answers     chan struct{}
 
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
@@ -69,6 +71,7 @@ func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
 		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
+		runsChanged: make(chan api.RunChange, 256),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
@@ -282,6 +285,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })
 	g.Go(func() error { return s.answerIncidents(ctx) })
+	g.Go(func() error { return s.publishRuns(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
