@@ -12,7 +12,7 @@ const csp = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self
 const order = ['informational', 'low', 'medium', 'high', 'critical'];
 const token = 'fake';
 
-const session = { user: 'admin', role: 'admin', csrf: 'csrf-fake', password_set: false };
+export const session = { user: 'admin', role: 'admin', csrf: 'csrf-fake', password_set: false };
 const streams = new Set();
 
 function publish(name, data) {
