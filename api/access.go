@@ -34,6 +34,7 @@ var access = map[string]grant{
 	"GET /api/v1/inventory":         {role: Viewer},
 	"GET /api/v1/health":            {role: Viewer},
 	"GET /api/v1/rules":             {role: Viewer},
+	"GET /api/v1/threats":           {role: Viewer},
 	"GET /api/v1/stream":            {role: Viewer},
 	"GET /metrics":                  {role: Viewer, loopback: true},
 
@@ -52,6 +53,7 @@ var access = map[string]grant{
 	"POST /api/v1/runs/{id}/reject":          {role: Analyst},
 	"POST /api/v1/runs/{id}/answer":          {role: Analyst},
 	"POST /api/v1/runs/{id}/undo":            {role: Analyst},
+	"POST /api/v1/runs/{id}/extend":          {role: Analyst},
 	"PUT /api/v1/respond":                    {role: Analyst},
 
 	"GET /api/v1/actions":              {role: Viewer},

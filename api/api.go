@@ -109,6 +109,7 @@ func New(deps Deps, opt Options) (*Server, error) {
 	s.playbookRoutes(doc)
 	s.runRoutes(doc)
 	s.auditRoutes(doc)
+	s.threatRoutes(doc)
 	return s, s.plainRoutes(doc.OpenAPI())
 }
 

@@ -186,9 +186,10 @@ type LoadedRule struct {
 	Suppressed uint64 `json:"suppressed" doc:"How often that yielded no finding: an exception, a noisy rule, or a finding that had just said it"`
 }
 
-// Rules lists the loaded rules.
+// Rules lists the loaded rules, and says what they cover of the catalogue of threats.
 type Rules interface {
 	Loaded(ctx context.Context) ([]LoadedRule, error)
+	Coverage(ctx context.Context) ([]Covered, error)
 }
 
 // AuditEntry is one thing that somebody did, or tried to do.

@@ -178,7 +178,7 @@ func (s *Server) hooked(ctx context.Context, id string, q HookRequest) (any, err
 			return r.Request(ctx, respond.Request{ID: id, Playbook: q.Playbook, Incident: q.Incident, Given: q.Values, By: by, Reason: q.Reason, Hash: q.Hash})
 		})
 	case "approve":
-		return run("run.approve", q.Run, func(r Runs, by string) (respond.Run, error) { return r.Approve(ctx, q.Run, by, q.Hash) })
+		return run("run.approve", q.Run, func(r Runs, by string) (respond.Run, error) { return r.Approve(ctx, q.Run, by, q.Hash, q.Reason) })
 	case "reject":
 		return run("run.reject", q.Run, func(r Runs, by string) (respond.Run, error) { return r.Reject(ctx, q.Run, by, q.Reason) })
 	case "undo":

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"picket/event"
+	"picket/respond"
 )
 
 const (
@@ -22,6 +23,8 @@ const (
 const (
 	MessageIncident = "incident" // an event.Incident that is new or has changed
 	MessageFinding  = "finding"  // an event.Finding
+	MessageRun      = "run"      // a RunChange
+	MessageRespond  = "respond"  // a RespondStatus
 	MessageFleet    = "fleet"    // an Agent whose status has changed, or that reported
 	MessageHealth   = "health"   // a Report
 	MessageEvent    = "event"    // a flat event record: only on streams that asked for them
@@ -207,6 +210,16 @@ func (s *Server) PublishIncident(i event.Incident) { s.publish(MessageIncident, 
 
 // PublishFinding tells all streams of a finding.
 func (s *Server) PublishFinding(f event.Finding) { s.publish(MessageFinding, fullFinding(f)) }
+
+// RunChange says that a run is another than before; a reader asks for what it wants of it.
+type RunChange struct {
+	ID       string        `json:"id"`
+	Incident string        `json:"incident"`
+	State    respond.State `json:"state"`
+}
+
+// PublishRun tells all streams that a run has changed.
+func (s *Server) PublishRun(r RunChange) { s.publish(MessageRun, r) }
 
 // PublishAgent tells all streams how an agent is.
 func (s *Server) PublishAgent(a Agent) { s.publish(MessageFleet, slim(a)) }

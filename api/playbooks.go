@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,10 +19,11 @@ type Runs interface {
 	Simulate(ctx context.Context, playbook string, incidents []string) (*respond.Simulation, error)
 	Request(ctx context.Context, q respond.Request) (respond.Run, error)
 	Order(ctx context.Context, o respond.Order) (respond.Run, error)
-	Approve(ctx context.Context, id, by, hash string) (respond.Run, error)
+	Approve(ctx context.Context, id, by, hash, reason string) (respond.Run, error)
 	Reject(ctx context.Context, id, by, reason string) (respond.Run, error)
 	Answer(ctx context.Context, id, by string, a respond.Answer) (respond.Run, error)
 	Undo(ctx context.Context, id, by string) (respond.Run, error)
+	Extend(ctx context.Context, id, by, act string, ttl time.Duration) (respond.Run, error)
 	Get(ctx context.Context, id string) (respond.Run, error)
 	Runs(ctx context.Context, q respond.Query) ([]respond.Run, error)
 	Records(ctx context.Context, id string) ([]respond.Record, error)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -23,6 +24,7 @@ func (s *Server) runRoutes(api huma.API) {
 	huma.Register(api, change("/api/v1/runs/{id}/reject", "run-reject", "Reject a plan, or end a run"), s.rejectRun)
 	huma.Register(api, change("/api/v1/runs/{id}/answer", "run-answer", "Answer a question of a run"), s.answerRun)
 	huma.Register(api, change("/api/v1/runs/{id}/undo", "run-undo", "Take back what a run did"), s.undoRun)
+	huma.Register(api, change("/api/v1/runs/{id}/extend", "run-extend", "Let an act that holds hold for a time from now"), s.extendRun)
 	huma.Register(api, op("GET", "/api/v1/respond", "respond-get", "Say whether acts are stopped"), s.getRespond)
 	huma.Register(api, op("PUT", "/api/v1/respond", "respond-stop", "Stop all acts of all runs, or let them go on"), s.stopRuns)
 }
@@ -35,6 +37,7 @@ type runPath struct {
 
 func (s *Server) listRuns(ctx context.Context, in *struct {
 	Incident string `query:"incident" maxLength:"100"`
+	Open     bool   `query:"open" doc:"Only those that go on, wait or hold something: all of them"`
 	Limit    int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
 },
 ) (*listOut[respond.Run], error) {
@@ -42,7 +45,7 @@ func (s *Server) listRuns(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.failRun(ctx, "listing runs", err)
 	}
-	list, err := r.Runs(ctx, respond.Query{Incident: in.Incident, Limit: in.Limit})
+	list, err := r.Runs(ctx, respond.Query{Incident: in.Incident, Open: in.Open, Limit: in.Limit})
 	if err != nil {
 		return nil, s.failRun(ctx, "listing runs", err)
 	}
@@ -121,11 +124,14 @@ func (s *Server) requestRun(ctx context.Context, in *struct{ Body RunRequest }) 
 func (s *Server) approveRun(ctx context.Context, in *struct {
 	ID   string `path:"id" maxLength:"100"`
 	Body struct {
-		Hash string `json:"hash" maxLength:"64" doc:"Of the plan that you saw"`
+		Hash   string `json:"hash" maxLength:"64" doc:"Of the plan that you saw"`
+		Reason string `json:"reason,omitempty" maxLength:"1000"`
 	}
 },
 ) (*runOut, error) {
-	return s.change(ctx, "run.approve", in.ID, func(r Runs, by string) (respond.Run, error) { return r.Approve(ctx, in.ID, by, in.Body.Hash) })
+	return s.change(ctx, "run.approve", in.ID, func(r Runs, by string) (respond.Run, error) {
+		return r.Approve(ctx, in.ID, by, in.Body.Hash, in.Body.Reason)
+	})
 }
 
 func (s *Server) rejectRun(ctx context.Context, in *struct {
@@ -160,6 +166,22 @@ func (s *Server) undoRun(ctx context.Context, in *runPath) (*runOut, error) {
 	return s.change(ctx, "run.undo", in.ID, func(r Runs, by string) (respond.Run, error) { return r.Undo(ctx, in.ID, by) })
 }
 
+// RunExtend is the body of a request to let an act hold for longer.
+type RunExtend struct {
+	Act string        `json:"act" maxLength:"128" doc:"The id of its request, as holds have it"`
+	TTL time.Duration `json:"ttl" minimum:"1" doc:"Nanoseconds from now, seven days at most"`
+}
+
+func (s *Server) extendRun(ctx context.Context, in *struct {
+	ID   string `path:"id" maxLength:"100"`
+	Body RunExtend
+},
+) (*runOut, error) {
+	return s.change(ctx, "run.extend", in.ID, func(r Runs, by string) (respond.Run, error) {
+		return r.Extend(ctx, in.ID, by, in.Body.Act, in.Body.TTL)
+	})
+}
+
 // RespondStatus says whether acts are stopped.
 type RespondStatus struct {
 	Stopped string `json:"stopped,omitempty" doc:"Who stopped all acts"`
@@ -187,5 +209,7 @@ func (s *Server) stopRuns(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.failRun(ctx, "stopping acts", err)
 	}
-	return &struct{ Body RespondStatus }{RespondStatus{r.Stopped()}}, nil
+	now := RespondStatus{r.Stopped()}
+	s.publish(MessageRespond, now)
+	return &struct{ Body RespondStatus }{now}, nil
 }

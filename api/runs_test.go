@@ -34,8 +34,8 @@ func (s *said) Request(_ context.Context, q respond.Request) (respond.Run, error
 	return s.call("new", "request %s %s by %s: %s", q.Playbook, q.Incident, q.By, q.Reason)
 }
 
-func (s *said) Approve(_ context.Context, id, by, hash string) (respond.Run, error) {
-	return s.call(id, "approve %s by %s: %s", id, by, hash)
+func (s *said) Approve(_ context.Context, id, by, hash, reason string) (respond.Run, error) {
+	return s.call(id, "approve %s by %s: %s: %s", id, by, hash, reason)
 }
 
 func (s *said) Reject(_ context.Context, id, by, reason string) (respond.Run, error) {
@@ -48,6 +48,10 @@ func (s *said) Answer(_ context.Context, id, by string, a respond.Answer) (respo
 
 func (s *said) Undo(_ context.Context, id, by string) (respond.Run, error) {
 	return s.call(id, "undo %s by %s", id, by)
+}
+
+func (s *said) Extend(_ context.Context, id, by, act string, ttl time.Duration) (respond.Run, error) {
+	return s.call(id, "extend %s of %s by %s for %s", act, id, by, ttl)
 }
 
 func (s *said) Stopped() string { return "" }
@@ -81,8 +85,9 @@ func TestRunsAreChangedOnTheCallersBehalf(t *testing.T) {
 	}
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/runs", `{"playbook": "contain", "incident": "i1", "reason": "why"}`},
-		{"POST", "/runs/r1/approve", `{"hash": "h1"}`},
+		{"POST", "/runs/r1/approve", `{"hash": "h1", "reason": "seen"}`},
 		{"POST", "/runs/r1/answer", `{"yes": true, "text": "seen"}`},
+		{"POST", "/runs/r1/extend", `{"act": "a1", "ttl": 60000000000}`},
 		{"POST", "/runs/r1/undo", ``},
 		{"POST", "/runs/r1/reject", `{"reason": "no"}`},
 		{"PUT", "/respond", `{"stop": true}`},
@@ -92,7 +97,8 @@ func TestRunsAreChangedOnTheCallersBehalf(t *testing.T) {
 		}
 	}
 	want := []string{
-		"request contain i1 by token:ada: why", "approve r1 by token:ada: h1", "answer r1 by token:ada: true seen", "undo r1 by token:ada",
+		"request contain i1 by token:ada: why", "approve r1 by token:ada: h1: seen", "answer r1 by token:ada: true seen",
+		"extend a1 of r1 by token:ada for 1m0s", "undo r1 by token:ada",
 		"reject r1 by token:ada: no", "stop true by token:ada",
 	}
 	if d := cmp.Diff(want, engine.calls); d != "" {

@@ -50,14 +50,13 @@
 //	model.seen                     model_file
 //	cuda                           cuda_call
 //	python.audit                   python_audit
+//	profile.deviation              profile_deviation
 //
 // What AI services are asked, and say of themselves, has the service as its product (vllm, sglang,
 // triton, tgi, llamacpp, ollama, ray, jupyter, mlflow…):
 //
 //	request                        http_access, gen_ai
 //	service.metrics                service_metrics
-//
-//	profile.deviation              profile_deviation
 //
 // Rules of the levels informational and low are building blocks: correlations are made of them, and
 // by themselves they are counted but yield no finding (Options.MinLevel). So are rules that stand in

@@ -108,7 +108,7 @@ func runOf(t *testing.T, host, book string, x action.Executor) (respond.Run, str
 		t.Fatal(err)
 	}
 	if r.State == respond.Waiting {
-		if r, err = e.Approve(t.Context(), r.ID, "berta", r.Plan.Hash); err != nil {
+		if r, err = e.Approve(t.Context(), r.ID, "berta", r.Plan.Hash, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"picket/api"
 	"picket/event"
 	"picket/playbooks"
 	"picket/respond"
@@ -107,9 +108,29 @@ func (s *server) openRespond(ctx context.Context) error {
 	}
 	s.respond, err = respond.New(ctx, respond.Options{
 		Log: s.part("respond"), Registerer: s.reg, Journal: auditing{NewJournal(s.state), s.audit}, Incidents: known1{s.state}, Executor: s.executor,
-		Library: lib, Config: cfg,
+		Library: lib, Config: cfg, Changed: s.runChanged,
 	})
 	return err
+}
+
+// runChanged notes that a run changed, for pages. The first may be before there is an API; what finds no
+// room is seen when a page reads by itself.
+func (s *server) runChanged(r respond.Run) {
+	select {
+	case s.runsChanged <- api.RunChange{ID: r.ID, Incident: r.Incident, State: r.State}:
+	default:
+	}
+}
+
+func (s *server) publishRuns(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-s.runsChanged:
+			s.api.PublishRun(r)
+		}
+	}
 }
 
 // known1 tells the engine of incidents.

@@ -18,8 +18,9 @@ type ruleList struct {
 	log   *slog.Logger
 	fleet *fleet
 
-	mu    sync.Mutex
-	rules []api.LoadedRule
+	mu      sync.Mutex
+	rules   []api.LoadedRule
+	threats []detect.Threat // that they come from
 
 	known map[string]bool // mistakes of the rules listed
 	seen  string          // fingerprint of the files
@@ -95,7 +96,7 @@ func (l *ruleList) take(read ruleSet) {
 	l.known = mistakes(read.err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rules = out
+	l.rules, l.threats = out, read.threats
 }
 
 // ruleKey names a rule in the agents' metrics.

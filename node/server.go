@@ -54,9 +54,11 @@ type server struct {
 	executor action.Executor // the agents, and reach
 	audit    *audit
 	reach    *action.Local // what the server itself does: tells people, opens cases, revokes tokens
-	answerMu sync.Mutex
-	answer   map[string]event.Incident // changed, for the rules of respond
-	answers  chan struct{}
+
+	runsChanged chan api.RunChange // that pages are to be told of
+	answerMu    sync.Mutex
+	answer      map[string]event.Incident // changed, for the rules of respond
+	answers     chan struct{}
 
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
@@ -71,6 +73,7 @@ func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
 		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
+		runsChanged: make(chan api.RunChange, 256),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
@@ -290,6 +293,8 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.rules.follow(ctx) })
 	g.Go(func() error { return s.answerIncidents(ctx) })
 	g.Go(func() error { return s.reach.Run(ctx) })
+	g.Go(func() error { return s.publishRuns(ctx) })
+	g.Go(func() error { return s.publishRuns(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

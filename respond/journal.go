@@ -51,8 +51,9 @@ type Query struct {
 type Record struct {
 	Seq  int64           `json:"seq"` // from 1, without gaps
 	Time time.Time       `json:"time"`
-	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, undo, stop, end
+	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, stop, end
 	Task string          `json:"task,omitempty"` // where in the run
+	Step string          `json:"step,omitempty"` // of the playbook, that the task belongs to
 	Who  string          `json:"who,omitempty"`
 	Text string          `json:"text"`
 	Data json.RawMessage `json:"data,omitempty"`
@@ -99,9 +100,10 @@ type Run struct {
 
 // Approval is a person's word on a plan.
 type Approval struct {
-	By   string    `json:"by"`
-	At   time.Time `json:"at"`
-	Hash string    `json:"hash"` // of the plan that was seen
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Hash   string    `json:"hash"` // of the plan that was seen
+	Reason string    `json:"reason,omitempty"`
 }
 
 // Ask is a question that waits for a person.

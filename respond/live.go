@@ -276,6 +276,13 @@ func (l *live) note(what, task, who, text string, data any) {
 		}
 		r.Data = b
 	}
+	if task != "" && l.machine != nil {
+		for _, t := range l.machine.Tasks() {
+			if t.ID == task {
+				r.Step = t.Step
+			}
+		}
+	}
 	l.run.seq++
 	r.Seq = l.run.seq
 	l.records = append(l.records, r)

@@ -94,7 +94,7 @@ func (e *Engine) asked(r *Run) State {
 	if r.Plan.Class == action.Destructive {
 		return Waiting
 	}
-	r.Approvals = append(r.Approvals, Approval{r.By, e.o.Now().UTC(), r.Plan.Hash})
+	r.Approvals = append(r.Approvals, Approval{r.By, e.o.Now().UTC(), r.Plan.Hash, r.Reason})
 	return Running
 }
 

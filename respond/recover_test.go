@@ -35,13 +35,13 @@ func TestTakeOverAtEachWrite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); err != nil && !died {
+		if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil && !died {
 			t.Fatal(err)
 		}
 		r.Close()
 		r.Engine = start(t, o)
 		if now, err := r.Get(ctx, run.ID); err == nil && now.State == Waiting {
-			if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); err != nil {
+			if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -95,7 +95,7 @@ func TestWhatCannotBeLookedAtIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); err != nil {
+	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil {
 		t.Fatal(err)
 	}
 	<-began

@@ -88,7 +88,7 @@ func (e *Engine) open(ctx context.Context, r *Run, state State) (Run, error) {
 
 // Approve approves the plan with a hash. A destructive one needs so many persons as the configuration
 // says, none of whom asked for it. The last one starts the run.
-func (e *Engine) Approve(ctx context.Context, id, by, hash string) (Run, error) {
+func (e *Engine) Approve(ctx context.Context, id, by, hash, reason string) (Run, error) {
 	return e.with(ctx, id, func(l *live) error {
 		r := l.run
 		switch {
@@ -103,8 +103,8 @@ func (e *Engine) Approve(ctx context.Context, id, by, hash string) (Run, error) 
 		case slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.By == by }):
 			return fmt.Errorf("%s has approved it already: %w", by, ErrConflict)
 		}
-		r.Approvals = append(r.Approvals, Approval{by, l.e.o.Now().UTC(), hash})
-		l.note("approve", "", by, "plan "+hash, nil)
+		r.Approvals = append(r.Approvals, Approval{by, l.e.o.Now().UTC(), hash, reason})
+		l.note("approve", "", by, strings.TrimSuffix("plan "+hash+": "+reason, ": "), nil)
 		if r.Plan.Class == action.Destructive && len(r.Approvals) < l.e.o.Config.Approvers {
 			return nil
 		}
@@ -204,6 +204,38 @@ func (e *Engine) Undo(ctx context.Context, id, by string) (Run, error) {
 			return fmt.Errorf("run %s holds nothing that could be taken back: %w", id, ErrConflict)
 		}
 		l.undo(by, by+" asked for it", nil)
+		return nil
+	})
+}
+
+// extender is an executor that lets acts hold for longer.
+type extender interface {
+	Extend(ctx context.Context, r *action.Request, ttl time.Duration, by string) (*action.Result, error)
+}
+
+// Extend lets an act of a run that holds hold for a time from now. The act has the id of its request.
+func (e *Engine) Extend(ctx context.Context, id, by, act string, ttl time.Duration) (Run, error) {
+	if ttl <= 0 || ttl > maxTTL {
+		return Run{}, fmt.Errorf("%w: a time of %s: an act holds for seven days at most", ErrInvalid, ttl)
+	}
+	return e.with(ctx, id, func(l *live) error {
+		n := slices.IndexFunc(l.run.Holds, func(h Hold) bool { return h.Request.ID == act })
+		if n < 0 {
+			return fmt.Errorf("run %s holds no act %q any more: %w", id, act, ErrConflict)
+		}
+		h := &l.run.Holds[n]
+		x, ok := e.o.Executor.(extender)
+		if !ok {
+			return fmt.Errorf("%w: no agent takes acts", ErrInvalid)
+		}
+		ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+		defer cancel()
+		res, err := x.Extend(ctx, &h.Request, ttl, by)
+		if err != nil {
+			return fmt.Errorf("%w: the agent of %s lets it end when it did: %w", ErrInvalid, h.Request.Target.Host, err)
+		}
+		h.Until, h.Tries = res.Until, 0
+		l.note("extend", "", by, fmt.Sprintf("%s %s holds until %s", h.Request.Kind, Describe(h.Request.Target, nil), res.Until.UTC().Format(time.RFC3339)), res)
 		return nil
 	})
 }

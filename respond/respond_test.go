@@ -170,6 +170,16 @@ func (x *recorder) Undo(_ context.Context, r *action.Request) (*action.Result, e
 	return &action.Result{ID: r.ID, State: action.Undone, Detail: "It was taken back."}, nil
 }
 
+func (x *recorder) Extend(_ context.Context, r *action.Request, ttl time.Duration, by string) (*action.Result, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.holds[r.ID] {
+		return nil, action.ErrInvalid
+	}
+	x.say("extend %s by %s", r.Kind, by)
+	return &action.Result{ID: r.ID, State: action.Done, Until: at.Add(ttl)}, nil
+}
+
 func (x *recorder) list() []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -400,6 +410,52 @@ func TestAReversibleRun(t *testing.T) {
 	}
 }
 
+func TestAnActHoldsForLonger(t *testing.T) {
+	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("deny", "container", `"duration": 60000`)), nil)
+	run, err := r.Request(ctx, Request{Playbook: "test", Incident: "incident1", By: "ada", Reason: "weights leave"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run = r.ends(t, run.ID, Succeeded)
+	if len(run.Approvals) != 1 || run.Approvals[0].Reason != "weights leave" {
+		t.Errorf("approvals %+v", run.Approvals)
+	}
+	act := run.Holds[0].Request.ID
+	for _, c := range []struct {
+		act string
+		ttl time.Duration
+		is  error
+	}{{act, 8 * 24 * time.Hour, ErrInvalid}, {act, 0, ErrInvalid}, {"other", time.Hour, ErrConflict}} {
+		if _, err := r.Extend(ctx, run.ID, "bob", c.act, c.ttl); !errors.Is(err, c.is) {
+			t.Errorf("%s for %s: %v", c.act, c.ttl, err)
+		}
+	}
+	run, err = r.Extend(ctx, run.ID, "bob", act, 2*time.Hour)
+	if err != nil || !run.Holds[0].Until.Equal(at.Add(2*time.Hour)) {
+		t.Fatalf("holds %+v %v", run.Holds, err)
+	}
+	r.clock.add(time.Hour) // past the end of before
+	run, err = r.with(ctx, run.ID, func(l *live) error { l.tick(); return nil })
+	if err != nil || len(run.Holds) != 1 {
+		t.Fatalf("it was taken back when its first time was over: %+v %v", run.Holds, err)
+	}
+	if _, err := r.Undo(ctx, run.ID, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"isolate container c1 on gpu-1", "extend isolate by bob", "undo isolate"}, r.acts.list()); d != "" {
+		t.Error(d)
+	}
+	records, err := r.Records(ctx, run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range records {
+		if (rec.What == "intent" || rec.What == "outcome") && rec.Step != run.Plan.Acts[0].Step {
+			t.Errorf("%s belongs to step %q", rec.What, rec.Step)
+		}
+	}
+}
+
 func TestADestructiveRunNeedsAnotherPerson(t *testing.T) {
 	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("stop", "container", "")), func(o *Options) { o.Config.Approvers = 2 })
 	run, err := r.Request(ctx, Request{Playbook: "test", Incident: "incident1", By: "ada"})
@@ -416,7 +472,7 @@ func TestADestructiveRunNeedsAnotherPerson(t *testing.T) {
 		{"bob", run.Plan.Hash, "has approved it already", Waiting},
 		{"eve", run.Plan.Hash, "", Succeeded},
 	} {
-		_, err := r.Approve(ctx, run.ID, c.by, c.hash)
+		_, err := r.Approve(ctx, run.ID, c.by, c.hash, "")
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.by, err, c.want)
 		}
@@ -439,7 +495,7 @@ func TestARequestExpires(t *testing.T) {
 	r.clock.add(2 * time.Hour)
 	r.setDue(run.ID, at)
 	r.ends(t, run.ID, Expired)
-	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); !errors.Is(err, ErrConflict) {
+	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); !errors.Is(err, ErrConflict) {
 		t.Errorf("got %v", err)
 	}
 	if said := r.acts.list(); len(said) > 0 {
@@ -516,7 +572,7 @@ func TestARequestOverHTTP(t *testing.T) {
 	if err != nil || run.State != Waiting || len(got) > 0 {
 		t.Fatalf("a POST cannot be taken back: %s %v %q", run.State, err, got)
 	}
-	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); err != nil {
+	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil {
 		t.Fatal(err)
 	}
 	run = r.ends(t, run.ID, Failed)
@@ -586,7 +642,7 @@ func TestAnUnknownOutcomeIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); err != nil {
+	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil {
 		t.Fatal(err)
 	}
 	run = r.until(t, run.ID, "asking", func(run Run) bool { return len(run.Asks) == 1 })

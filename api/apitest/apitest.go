@@ -14,6 +14,7 @@ import (
 	"picket/api"
 	"picket/event"
 	"picket/respond/action"
+	"picket/threats"
 )
 
 // Fake is all of the API's parts in memory.
@@ -218,6 +219,16 @@ func (f *Fake) Report(context.Context) api.Report {
 
 // Loaded lists the rules.
 func (f *Fake) Loaded(context.Context) ([]api.LoadedRule, error) { return rules(), f.Err }
+
+// Coverage lists the catalogue of threats, of which gpu-02 cannot see what rests on file-open.
+func (f *Fake) Coverage(context.Context) ([]api.Covered, error) {
+	entries, err := threats.Catalogue()
+	out := make([]api.Covered, len(entries))
+	for i, e := range entries {
+		out[i] = api.Covered{Entry: e, Coverage: e.Coverage(), Needs: []string{"file-open"}, Missing: map[string][]string{"file-open": {"gpu-02"}}}
+	}
+	return out, cmp.Or(f.Err, err)
+}
 
 // Record keeps an audit entry.
 func (f *Fake) Record(_ context.Context, e api.AuditEntry) error {

@@ -59,8 +59,8 @@ func (c *Client) RequestRun(ctx context.Context, q api.RunRequest) (respond.Run,
 }
 
 // ApproveRun approves the plan with a hash.
-func (c *Client) ApproveRun(ctx context.Context, id, hash string) (respond.Run, error) {
-	return c.changeRun(ctx, id, "approve", map[string]string{"hash": hash})
+func (c *Client) ApproveRun(ctx context.Context, id, hash, reason string) (respond.Run, error) {
+	return c.changeRun(ctx, id, "approve", map[string]string{"hash": hash, "reason": reason})
 }
 
 // RejectRun rejects a plan, or ends a run.

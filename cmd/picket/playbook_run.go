@@ -297,11 +297,14 @@ func (c *playbookShowRunCmd) Run(a *app) error {
 
 type playbookApproveCmd struct {
 	runArg
-	Hash string `required:"" help:"Of the plan that you read; that plan is approved and no other."`
+	Hash   string `required:"" help:"Of the plan that you read; that plan is approved and no other."`
+	Reason string `help:"Why; it stands in the run."`
 }
 
 func (c *playbookApproveCmd) Run(a *app) error {
-	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) { return cl.ApproveRun(a.ctx, r.ID, c.Hash) })
+	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) {
+		return cl.ApproveRun(a.ctx, r.ID, c.Hash, c.Reason)
+	})
 }
 
 type playbookRejectCmd struct {

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 
-	"picket/detect"
-	"picket/event"
+	"picket/api"
 	"picket/node"
 	"picket/sensor/kernel"
 	"picket/threats"
@@ -23,51 +21,20 @@ type threatsCmd struct {
 	Coverage string   `enum:"seen,partly,dark,any" default:"any" help:"Only entries of which so much is seen: ${enum}."`
 }
 
-// threatRow is an entry as it stands on this host.
-type threatRow struct {
-	threats.Entry
-	Coverage threats.Coverage `json:"coverage"`
-	Needs    []string         `json:"needs"`             // rows of picket doctor that its rules rest on
-	Missing  []string         `json:"missing,omitempty"` // of these, what this host lacks
-	Unloaded []string         `json:"unloaded,omitempty"`
-}
-
 func (c *threatsCmd) Run(a *app) error {
-	entries, err := threats.Catalogue()
-	if err != nil {
-		return err
-	}
 	loaded, err := threatArgs{rulesFlag: c.rulesFlag}.load(a)
 	if err != nil {
 		return err
 	}
-	rows := make([]threatRow, 0, len(entries))
-	needs, has := needsOf(loaded), capabilities()
-	for _, e := range entries {
-		r := threatRow{Entry: e, Coverage: e.Coverage()}
-		kinds := map[event.Kind]bool{}
-		for _, name := range e.Rules {
-			if of, ok := needs[name]; ok {
-				maps.Copy(kinds, of)
-			} else {
-				r.Unloaded = append(r.Unloaded, name)
-			}
-		}
-		for _, h := range kernel.Hooks(slices.Sorted(maps.Keys(kinds))...) {
-			if slices.Contains(r.Needs, h.Feature) {
-				continue
-			}
-			r.Needs = append(r.Needs, h.Feature)
-			if ok, known := has[h.Feature]; known && !ok {
-				r.Missing = append(r.Missing, h.Feature)
-			}
-		}
-		rows = append(rows, r)
+	hosts := capabilities()
+	rows, err := node.Coverage(loaded, hosts)
+	if err != nil {
+		return err
 	}
 	if len(c.Entries) > 0 {
 		return c.show(a, rows)
 	}
-	rows = slices.DeleteFunc(rows, func(r threatRow) bool { return c.Coverage != "any" && c.Coverage != string(r.Coverage) })
+	rows = slices.DeleteFunc(rows, func(r api.Covered) bool { return c.Coverage != "any" && c.Coverage != string(r.Coverage) })
 	switch {
 	case c.json():
 		return a.printJSON(rows)
@@ -76,40 +43,15 @@ func (c *threatsCmd) Run(a *app) error {
 		return nil
 	}
 	c.list(a, rows)
-	if has == nil {
+	if hosts == nil {
 		a.printf("\nWhat this host can see is not known: that needs root.\n")
 	}
 	return nil
 }
 
-// needsOf returns the kinds of event that each rule rests on; a correlation rests on those of its rules.
-func needsOf(loaded []detect.Threat) map[string]map[event.Kind]bool {
-	out, ids := map[string]map[event.Kind]bool{}, map[string]string{}
-	for _, t := range loaded {
-		for _, r := range t.Rules {
-			kinds := map[event.Kind]bool{}
-			for _, k := range detect.KindsOf(r.Logsource) {
-				kinds[k] = true
-			}
-			out[r.Name], ids[r.ID] = kinds, r.Name
-		}
-	}
-	for range 2 { // correlations may be of correlations
-		for _, t := range loaded {
-			for _, c := range t.Correlations {
-				kinds := map[event.Kind]bool{}
-				for _, part := range c.Rules {
-					maps.Copy(kinds, out[cmp.Or(ids[part], part)])
-				}
-				out[c.Name], ids[c.ID] = kinds, c.Name
-			}
-		}
-	}
-	return out
-}
-
-// capabilities says what this host's kernel can do, by row of picket doctor; nil where nobody may ask.
-func capabilities() map[string]bool {
+// capabilities says what this host's kernel can do, under its name and by row of picket doctor; nil where
+// nobody may ask.
+func capabilities() map[string]map[string]bool {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -117,10 +59,10 @@ func capabilities() map[string]bool {
 	for _, c := range kernel.Probe() {
 		out[c.Name] = c.OK
 	}
-	return out
+	return map[string]map[string]bool{"this host": out}
 }
 
-func (c *threatsCmd) list(a *app, rows []threatRow) {
+func (c *threatsCmd) list(a *app, rows []api.Covered) {
 	if len(rows) == 0 {
 		a.printf("No entry is %s.\n", c.Coverage)
 		return
@@ -141,7 +83,7 @@ func (c *threatsCmd) list(a *app, rows []threatRow) {
 }
 
 // coverage is the word for a row, and whether this host lacks what it takes.
-func (a *app) coverage(r threatRow) string {
+func (a *app) coverage(r api.Covered) string {
 	colour := map[threats.Coverage]string{threats.Seen: "32", threats.Partly: "33", threats.Dark: "31"}[r.Coverage]
 	word := string(r.Coverage)
 	switch lacks := len(r.Missing) > 0 || len(r.Unloaded) > 0; {
@@ -154,7 +96,7 @@ func (a *app) coverage(r threatRow) string {
 }
 
 // techniques counts entries by technique.
-func (c *threatsCmd) techniques(a *app, rows []threatRow) {
+func (c *threatsCmd) techniques(a *app, rows []api.Covered) {
 	counts, ids := map[string]map[threats.Coverage]int{}, map[string][]string{}
 	for _, r := range rows {
 		list := r.Attack
@@ -178,10 +120,10 @@ func (c *threatsCmd) techniques(a *app, rows []threatRow) {
 }
 
 // show prints entries whole.
-func (c *threatsCmd) show(a *app, rows []threatRow) error {
-	var found []threatRow
+func (c *threatsCmd) show(a *app, rows []api.Covered) error {
+	var found []api.Covered
 	for _, id := range c.Entries {
-		i := slices.IndexFunc(rows, func(r threatRow) bool { return strings.EqualFold(r.ID, id) })
+		i := slices.IndexFunc(rows, func(r api.Covered) bool { return strings.EqualFold(r.ID, id) })
 		if i < 0 {
 			return &node.Error{Err: fmt.Errorf("the catalogue has no entry %q", id), Hint: "picket threats lists them", Code: node.ExitUsage}
 		}
@@ -203,7 +145,7 @@ func (c *threatsCmd) show(a *app, rows []threatRow) error {
 			{"ATLAS", strings.Join(r.Atlas, ", ")},
 			{"ATT&CK", strings.Join(r.Attack, ", ")},
 			{"needs", strings.Join(r.Needs, ", ")},
-			{"lacks here", strings.Join(r.Missing, ", ")},
+			{"lacks here", strings.Join(slices.Sorted(maps.Keys(r.Missing)), ", ")},
 			{"not loaded", strings.Join(r.Unloaded, ", ")},
 		} {
 			if line[1] != "" {

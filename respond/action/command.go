@@ -164,12 +164,18 @@ func (r Remote) Undo(ctx context.Context, q *Request) (*Result, error) {
 	return a.Result, err
 }
 
+// Extend lets the act whose id the request has hold for a time from now.
+func (r Remote) Extend(ctx context.Context, q *Request, ttl time.Duration, by string) (*Result, error) {
+	a, err := r.ask(ctx, Command{Op: OpExtend, Request: q, ID: q.ID, TTL: ttl, By: by})
+	return a.Result, err
+}
+
 func (r Remote) ask(ctx context.Context, c Command) (Answer, error) {
 	a, err := r.Ask(ctx, c)
 	if err == nil {
 		err = a.Err()
 	}
-	if err == nil && (c.Op == OpPlan && a.Plan == nil || (c.Op == OpDo || c.Op == OpUndo) && a.Result == nil) {
+	if err == nil && (c.Op == OpPlan && a.Plan == nil || (c.Op == OpDo || c.Op == OpUndo || c.Op == OpExtend) && a.Result == nil) {
 		err = errors.New("the agent's answer holds nothing")
 	}
 	return a, err

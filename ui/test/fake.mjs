@@ -3,6 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { answer, gpus, history, threats } from './answers.mjs';
 import { events, fields, findings, fleet, health, incidents, inventory, rules } from './data.mjs';
 
 const app = fileURLToPath(new URL('../dist/app', import.meta.url));
@@ -11,7 +12,7 @@ const csp = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self
 const order = ['informational', 'low', 'medium', 'high', 'critical'];
 const token = 'fake';
 
-const session = { user: 'admin', role: 'admin', csrf: 'csrf-fake', password_set: false };
+export const session = { user: 'admin', role: 'admin', csrf: 'csrf-fake', password_set: false };
 const streams = new Set();
 
 function publish(name, data) {
@@ -30,7 +31,7 @@ const search = (list, q) => list.filter((x) => words(q).every((w) => JSON.string
 const get = {
   incidents: (q) => ({ items: search(incidents, q.get('q') ?? '').filter((i) => (!q.get('status') || i.status === q.get('status')) && order.indexOf(i.severity) >= order.indexOf(q.get('severity') ?? '')) }),
   findings: (q) => ({ items: q.get('incident') === 'inc-steal' ? findings : [] }),
-  events: (q) => (q.get('q')?.includes('((') ? new Error('cannot read the query: a bracket is not closed') : { items: search(events, q.get('q') ?? '').sort((a, b) => b._time.localeCompare(a._time)), took_ms: 12.4 }),
+  events: (q) => history(q.get('q') ?? '') ?? (q.get('q')?.includes('((') ? new Error('cannot read the query: a bracket is not closed') : { items: search(events, q.get('q') ?? '').sort((a, b) => b._time.localeCompare(a._time)), took_ms: 12.4 }),
   'events/hits': (q) => {
     const found = search(events, q.get('q') ?? '');
     return { buckets: Array.from({ length: 60 }, (_, n) => ({ time: new Date(Date.now() - (60 - n) * 60_000).toISOString(), count: Math.round(found.length / 20 * (1 + Math.sin(n / 4)) * (n > 50 ? 6 : 1)) })) };
@@ -40,6 +41,8 @@ const get = {
   inventory: () => ({ items: inventory }),
   health: () => health,
   rules: () => ({ items: rules }),
+  gpus: () => gpus,
+  threats: () => threats,
 };
 
 function change(res, id, body) {
@@ -81,9 +84,11 @@ async function api(req, res, url) {
     const i = incidents.find((x) => x.id === id);
     return i ? json(res, 200, i) : problem(res, 404, 'there is no incident ' + id);
   }
-  const answer = get[path]?.(url.searchParams);
-  if (answer instanceof Error) return problem(res, 400, answer.message);
-  return answer ? json(res, 200, answer) : problem(res, 404, 'there is nothing at this path');
+  const told = answer(req.method, path, url.searchParams, body, publish);
+  if (told) return told[0] < 400 ? json(res, ...told) : problem(res, ...told);
+  const found = get[path]?.(url.searchParams);
+  if (found instanceof Error) return problem(res, 400, found.message);
+  return found ? json(res, 200, found) : problem(res, 404, 'there is nothing at this path');
 }
 
 function stream(req, res, url) {

@@ -1,14 +1,16 @@
 // Walks through the page as a person would, in Chromium. PICKET_SIGNIN_URL is a one-time link of a
 // running node on which `picket lab attack steal-weights` runs or ran; without it, a fake answers.
 // PICKET_SCREENSHOTS is a folder for screenshots, PICKET_CHROMIUM the browser's path,
-// PICKET_WAIT how many seconds the incident may take.
+// PICKET_WAIT how many seconds the incident may take, PICKET_GPU=0 says that the node sees no GPU. respond.mjs
+// says what it takes to answer an incident.
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { incidents } from './data.mjs';
-import { start } from './fake.mjs';
+import { session, start } from './fake.mjs';
+import { walkFakeAnswers, walkPages, walkRespond } from './respond.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const shots = process.env.PICKET_SCREENSHOTS;
@@ -208,7 +210,13 @@ async function walk() {
 
 try {
   await walk();
-  if (fake) await walkFake();
+  const tools = { page, origin, step, check, wait, incidents, session };
+  await walkPages(tools);
+  if (process.env.PICKET_VICTIM) await walkRespond(tools);
+  if (fake) {
+    await walkFakeAnswers(tools);
+    await walkFake();
+  }
   assert.deepEqual(complaints, []);
   console.log('the walk found nothing wrong');
 } catch (e) {

@@ -52,5 +52,6 @@ async function send<T>(method: string, path: string, body?: unknown, signal?: Ab
 
 export const get = <T>(path: string, params: Params = {}, signal?: AbortSignal) => send<T>('GET', path + search(params), undefined, signal);
 export const post = <T>(path: string, body: unknown) => send<T>('POST', path, body);
+export const put = <T>(path: string, body: unknown) => send<T>('PUT', path, body);
 export const patch = <T>(path: string, body: unknown) => send<T>('PATCH', path, body);
 export const remove = <T>(path: string) => send<T>('DELETE', path);

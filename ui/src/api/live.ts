@@ -46,6 +46,8 @@ export function useLive(): StreamState {
         late.stale('incidents');
       },
       finding: () => late.stale('findings'),
+      run: () => ['runs', 'run', 'records'].forEach(late.stale),
+      respond: (d) => client.setQueryData(['respond'], JSON.parse(d)),
       fleet: (d) => putAgent(client, JSON.parse(d) as Agent),
       health: (d) => client.setQueryData<Health>(['health'], JSON.parse(d) as Health),
       reset: () => void client.invalidateQueries({ predicate: (q) => q.queryKey[0] !== 'events' && q.queryKey[0] !== 'hits' }),

@@ -1,6 +1,6 @@
 import { QueryClient, keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Problem, get, patch, post, remove, setCSRF } from './client';
-import type { Agent, Bucket, EventPage, Field, Finding, Health, Incident, IncidentPatch, LoadedRule, Page, Running, Session } from './types';
+import type { Agent, Bucket, Covered, EventPage, Field, Finding, GPU, Health, Incident, IncidentPatch, LoadedRule, Page, Running, Session } from './types';
 
 /** newQueryClient retries what may pass by itself, and asks who is signed in after a 401. */
 export function newQueryClient(): QueryClient {
@@ -131,5 +131,7 @@ export function useFields() {
 
 export const useFleet = () => useQuery({ queryKey: ['fleet'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Page<Agent>>('fleet', {}, signal) });
 export const useInventory = () => useQuery({ queryKey: ['inventory'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Page<Running>>('inventory', {}, signal) });
+export const useGPUs = () => useQuery({ queryKey: ['gpus'], refetchInterval: 10_000, queryFn: ({ signal }) => get<Page<GPU>>('gpus', {}, signal) });
+export const useThreats = () => useQuery({ queryKey: ['threats'], staleTime: 60_000, queryFn: ({ signal }) => get<Page<Covered>>('threats', {}, signal) });
 export const useHealth = () => useQuery({ queryKey: ['health'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Health>('health', {}, signal) });
 export const useRules = () => useQuery({ queryKey: ['rules'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Page<LoadedRule>>('rules', {}, signal) });

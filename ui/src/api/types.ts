@@ -79,3 +79,63 @@ export interface LoadedRule {
   description?: string; author?: string; techniques: Technique[];
   inactive?: string; cost: number; hits: number; suppressed: number;
 }
+
+/** GPU is a GPU of a host; a number that its driver does not tell is null. Power is in milliwatts. */
+export interface GPU {
+  host: string; status: string; uuid: string; index: number; name: string; driver: string; pci: string; source: string; mig?: string;
+  util: number | null; memory_used: number | null; memory_total: number | null; power: number | null; power_limit: number | null;
+  clock_sm: number | null; clock_memory: number | null; temperature: number | null; ecc: number | null; retired: number | null; users: GPUUser[];
+}
+export interface GPUUser {
+  pid: number; memory: number | null; util: number | null; type: string; mig?: string; mining?: number | null; reasons?: string;
+  process: string; container?: string; workload?: string;
+}
+
+/** Covered is an entry of the catalogue of threats, and how much of it is seen. */
+export interface Covered {
+  id: string; group: string; title: string; atlas: string[]; attack: string[]; rules: string[]; gap?: string;
+  coverage: 'seen' | 'partly' | 'dark'; techniques: Technique[]; needs: string[]; missing?: Record<string, string[]>; unloaded?: string[];
+}
+
+export type ActClass = 'observe' | 'reversible' | 'destructive';
+export interface Target {
+  host: string; process?: { pid: number; exe?: string; start?: number }; lineage?: boolean; cgroup?: string; container?: string;
+  file?: { path: string }; address?: string;
+}
+
+/** Act is one thing that a plan would do. ttl is in nanoseconds. */
+export interface Act {
+  playbook?: string; step: string; name: string; index: number; when: string[]; kind: string; class: ActClass; target?: Target;
+  params?: Record<string, string>; ttl?: number; text?: string; open?: string; gone?: string; digest: string;
+  effects: string[]; hits: string[]; undo?: string; error?: string;
+}
+export interface Plan {
+  playbook: string; name: string; version: string; body: string; incident: string; given: Record<string, string>; class: ActClass; acts: Act[];
+  questions: { step: string; text: string }[]; warnings: string[]; hash: string;
+}
+export interface ActRequest { id: string; step?: string; kind: string; target: Target; params?: Record<string, string>; ttl?: number }
+export interface ActResult { id: string; state: string; detail: string; at: string; until?: string; output?: string; evidence?: { path: string; sha256: string; size: number }[] }
+export type RunState = 'suggested' | 'waiting' | 'running' | 'succeeded' | 'failed' | 'rejected' | 'expired';
+export interface Ask { task: string; step: string; what: 'decide' | 'do' | 'holds'; text: string; since: string; until?: string; assign?: string[] }
+export interface Hold { request: ActRequest; until: string; tries?: number }
+export interface Run {
+  id: string; incident: string; state: RunState; by: string; reason?: string; plan: Plan; approvals: { by: string; at: string; hash: string; reason?: string }[];
+  not_after?: string; opened: string; changed: string; ended?: string; failure?: string; asks: Ask[]; holds: Hold[];
+}
+export interface RunRecord { seq: number; time: string; what: string; task?: string; step?: string; who?: string; text: string; data?: unknown }
+
+/** Step is a step of a playbook, as CACAO 2.0 writes it. */
+export interface Step {
+  type: string; name?: string; description?: string; on_completion?: string; on_success?: string; on_failure?: string; on_true?: string; on_false?: string;
+  condition?: string; next_steps?: string[]; cases?: Record<string, string>; switch?: string; agent?: string; playbook_id?: string;
+  commands?: { type: string; command?: string; content?: string }[];
+}
+export interface PlaybookInfo { name: string; id: string; title: string; description?: string; version: string; hash: string; activities: string[] }
+export interface Playbook extends PlaybookInfo {
+  runbook?: string;
+  body: { workflow_start: string; workflow: Record<string, Step>; agent_definitions?: Record<string, { type: string; name: string }> };
+}
+export interface Simulation {
+  playbook: string; acts: Record<string, number>; benign: Record<string, number>; asked: number;
+  plans: { incident: string; title: string; verdict?: Verdict; acts: Record<string, number>; error?: string }[];
+}

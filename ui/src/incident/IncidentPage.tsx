@@ -14,6 +14,7 @@ import { Actions } from './Actions';
 import { Evidence } from './Evidence';
 import { Log } from './Log';
 import { Processes } from './Processes';
+import { Respond } from './Respond';
 import { Entities, Techniques } from './Side';
 import { Story } from './Story';
 
@@ -53,6 +54,7 @@ function Whole({ i, role }: { i: Incident; role: Role }) {
       <div className="columns">
         <div>
           <Section title="What happened"><Story story={i.story} /></Section>
+          <Section title="Response"><Respond incident={i} role={role} /></Section>
           <Section title="Processes"><Processes incident={i} /></Section>
           <Section title={`Evidence (${i.finding_count} ${i.finding_count === 1 ? 'finding' : 'findings'})`}><Evidence incident={i.id} /></Section>
         </div>

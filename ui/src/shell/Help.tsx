@@ -10,8 +10,12 @@ const keys: [string, string][] = [
   ['g i', 'go to incidents'],
   ['g e', 'go to events'],
   ['g n', 'go to the inventory'],
+  ['g a', 'go to approvals'],
+  ['g p', 'go to playbooks'],
+  ['g u', 'go to GPUs'],
   ['g f', 'go to the fleet'],
   ['g r', 'go to rules'],
+  ['g t', 'go to threats'],
   ['?', 'this list'],
 ];
 

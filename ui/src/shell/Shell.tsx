@@ -4,6 +4,7 @@ import type { ReactNode } from 'react';
 import { NavLink, useNavigate } from 'react-router';
 import { useLive } from '../api/live';
 import { useHealth, useSignOut } from '../api/queries';
+import { useOpenRuns } from '../api/respond';
 import type { StreamState } from '../api/stream';
 import type { Session } from '../api/types';
 import { useKeys } from '../shared/keys';
@@ -14,10 +15,14 @@ import { icons } from './icons';
 
 const pages = [
   { to: '/incidents', label: 'Incidents', icon: icons.incidents },
+  { to: '/approvals', label: 'Approvals', icon: icons.approvals },
+  { to: '/playbooks', label: 'Playbooks', icon: icons.playbooks },
   { to: '/events', label: 'Events', icon: icons.events },
   { to: '/inventory', label: 'Inventory', icon: icons.inventory },
+  { to: '/gpus', label: 'GPUs', icon: icons.gpus },
   { to: '/fleet', label: 'Fleet', icon: icons.fleet },
   { to: '/rules', label: 'Rules', icon: icons.rules },
+  { to: '/threats', label: 'Threats', icon: icons.threats },
 ];
 
 const streamWords: Record<StreamState, string> = { connecting: 'connecting', live: 'live', away: 'reconnecting' };
@@ -60,7 +65,9 @@ export function Shell({ session, children }: { session: Session; children: React
   const health = useHealth();
   const go = useNavigate();
   const [help, show] = useDisclosure();
-  useKeys({ '?': show.open, 'g i': () => go('/incidents'), 'g e': () => go('/events'), 'g n': () => go('/inventory'), 'g f': () => go('/fleet'), 'g r': () => go('/rules') });
+  useKeys({ '?': show.open, 'g i': () => go('/incidents'), 'g e': () => go('/events'), 'g n': () => go('/inventory'), 'g f': () => go('/fleet'), 'g r': () => go('/rules'), 'g a': () => go('/approvals'), 'g p': () => go('/playbooks'), 'g u': () => go('/gpus'), 'g t': () => go('/threats') });
+  const open = useOpenRuns();
+  const waiting = (open.data?.items ?? []).filter((r) => r.state === 'waiting' || r.asks.length > 0).length;
   const unwell = health.data && health.data.status !== 'ok' ? health.data.status : '';
   return (
     <AppShell navbar={{ width: { base: 60, md: 184 }, breakpoint: 0 }} padding={{ base: 'sm', md: 'lg' }}>
@@ -72,6 +79,7 @@ export function Shell({ session, children }: { session: Session; children: React
             <li key={p.to}>
               <NavLink to={p.to} title={p.label}>
                 {p.icon}<span className="wide">{p.label}</span>
+                {p.to === '/approvals' && waiting > 0 && <span className="badge asks" title={`${waiting} wait for somebody`}>{waiting}</span>}
                 {p.to === '/fleet' && unwell && <span className={'badge ' + unwell} title={'Picket is ' + unwell}>{unwell}</span>}
               </NavLink>
             </li>

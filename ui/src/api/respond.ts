@@ -1,0 +1,79 @@
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { get, post, put } from './client';
+import type { Page, Plan, Playbook, PlaybookInfo, Run, RunRecord, Simulation } from './types';
+
+const at = encodeURIComponent;
+
+export const usePlaybooks = () => useQuery({ queryKey: ['playbooks'], queryFn: ({ signal }) => get<Page<PlaybookInfo>>('playbooks', {}, signal) });
+
+export const usePlaybook = (name: string) => useQuery({
+  queryKey: ['playbook', name], enabled: name !== '', queryFn: ({ signal }) => get<Playbook>('playbooks/' + at(name), {}, signal),
+});
+
+/** usePlan asks for a plan once; its refetch makes a new one. Agents are asked, so nothing does that by itself. */
+export const usePlan = (playbook: string, incident: string, enabled: boolean) => useQuery({
+  queryKey: ['plan', playbook, incident], enabled: enabled && playbook !== '', staleTime: Infinity, retry: false, refetchOnWindowFocus: false,
+  queryFn: () => post<Plan>(`playbooks/${at(playbook)}/plan`, { incident }),
+});
+
+export const useSimulate = (playbook: string) => useMutation({
+  mutationFn: (incidents: string[]) => post<Simulation>(`playbooks/${at(playbook)}/simulate`, { incidents }),
+});
+
+export const useRuns = (incident: string) => useQuery({
+  queryKey: ['runs', incident], refetchInterval: 30_000, queryFn: ({ signal }) => get<Page<Run>>('runs', { incident, limit: 100 }, signal),
+});
+
+/** useOpenRuns reads the runs that go on, wait for somebody or hold something. */
+export const useOpenRuns = () => useQuery({
+  queryKey: ['runs', 'open'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Page<Run>>('runs', { open: 'true' }, signal),
+});
+
+export const useRun = (id: string) => useQuery({
+  queryKey: ['run', id], refetchInterval: 15_000, queryFn: ({ signal }) => get<Run>('runs/' + at(id), {}, signal),
+});
+
+export const useRecords = (id: string) => useQuery({
+  queryKey: ['records', id], refetchInterval: 15_000, queryFn: ({ signal }) => get<Page<RunRecord>>(`runs/${at(id)}/records`, {}, signal),
+});
+
+export interface RunRequest { playbook: string; incident: string; reason?: string; hash: string }
+
+export function useRequestRun() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (r: RunRequest) => post<Run>('runs', r),
+    onSuccess: () => void client.invalidateQueries({ queryKey: ['runs'] }),
+  });
+}
+
+export type RunChange =
+  | { what: 'approve'; body: { hash: string; reason?: string } }
+  | { what: 'reject'; body: { reason: string } }
+  | { what: 'answer'; body: { task: string; yes: boolean; text?: string; values?: Record<string, string> } }
+  | { what: 'extend'; body: { act: string; ttl: number } }
+  | { what: 'undo'; body?: undefined };
+
+/** useChangeRun changes a run on the reader's behalf. What comes back takes its place on the page at once. */
+export function useChangeRun(id: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (c: RunChange) => post<Run>(`runs/${at(id)}/${c.what}`, c.body),
+    onSuccess: (run) => client.setQueryData(['run', id], run),
+    onSettled: () => {
+      for (const key of ['runs', 'run', 'records']) void client.invalidateQueries({ queryKey: [key] });
+    },
+  });
+}
+
+export interface Respond { stopped?: string }
+
+export const useRespond = () => useQuery({ queryKey: ['respond'], refetchInterval: 30_000, queryFn: ({ signal }) => get<Respond>('respond', {}, signal) });
+
+export function useStop() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (stop: boolean) => put<Respond>('respond', { stop }),
+    onSuccess: (r) => client.setQueryData(['respond'], r),
+  });
+}

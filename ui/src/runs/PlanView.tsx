@@ -1,0 +1,47 @@
+import type { Act, Plan } from '../api/types';
+import { Value } from '../shared/Value';
+import { plain } from '../shared/visible';
+import { classWords, describe, lasts, reach } from './describe';
+
+/** PlanView says what a plan would do, to what, for how long and how it is taken back. */
+export function PlanView({ plan }: { plan: Plan }) {
+  return (
+    <div data-testid="plan">
+      <p><Class of={plan.class} /> <span className="quiet">{reach(plan)}</span></p>
+      {plan.warnings.map((w) => <p key={w} className="warning"><Value text={w} max={300} /></p>)}
+      <ol className="acts">{plan.acts.map((a, n) => <One key={n} a={a} before={plan.acts[n - 1]} />)}</ol>
+      {plan.questions.map((q) => <p key={q.step}><b>It asks:</b> <Value text={q.text} max={400} /></p>)}
+      {Object.keys(plan.given).length > 0 && (
+        <details><summary>Values that it is given</summary>
+          <dl className="facts">{Object.entries(plan.given).map(([k, v]) => <div key={k}><dt className="mono">{plain(k)}</dt><dd><Value text={v} mono max={200} /></dd></div>)}</dl>
+        </details>
+      )}
+      <p className="quiet small">Plan <span className="mono" data-testid="hash">{plan.hash}</span></p>
+    </div>
+  );
+}
+
+/** Class says by word and colour how much harm an act can do. */
+export function Class({ of }: { of: Act['class'] }) {
+  return <span className={'note class ' + of} title={classWords[of]}>{of}: {classWords[of]}</span>;
+}
+
+const shown = 10;
+
+function One({ a, before }: { a: Act; before?: Act }) {
+  const when = a.when.join(', and ');
+  const hits = a.hits.slice(0, shown);
+  return (
+    <li>
+      {when !== (before?.when.join(', and ') ?? '') && <div className="when">{when ? <>If <Value text={when} max={300} />:</> : 'In any case:'}</div>}
+      <b>{plain(a.kind)}</b> <Value text={a.name} max={120} /> <Class of={a.class} />
+      <div>{a.text ? <Value text={a.text} max={800} /> : <Value text={describe(a.target, a.params)} mono max={200} />}{a.ttl ? <span className="quiet"> for {lasts(a.ttl)}, then taken back by itself</span> : null}</div>
+      {a.effects.map((e) => <div key={e} className="quiet"><Value text={e} max={300} /></div>)}
+      {hits.length > 0 && <ul className="hits" aria-label="What it reaches">{hits.map((h, n) => <li key={n}><Value text={h} mono max={160} /></li>)}{a.hits.length > shown && <li className="quiet">{a.hits.length - shown} more</li>}</ul>}
+      {a.undo && <div className="quiet small">Taken back: <Value text={a.undo} max={200} /></div>}
+      {a.gone && <div className="warning small">Gone: <Value text={a.gone} max={300} /></div>}
+      {a.open && <div className="warning small">Not known yet: <Value text={a.open} max={300} /></div>}
+      {a.error && <div className="warning small">Its agent could not plan it, so it would not be done: <Value text={a.error} max={300} /></div>}
+    </li>
+  );
+}

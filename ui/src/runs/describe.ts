@@ -1,0 +1,57 @@
+import type { Act, ActClass, Plan, RunState, Target } from '../api/types';
+import { span } from '../shared/time';
+
+/** describe names what an act is done to. */
+export function describe(t?: Target, params?: Record<string, string>): string {
+  if (t?.container) return `container ${t.container.slice(0, 12)} on ${t.host}` + (t.address ? ` and ${t.address}` : '');
+  if (t?.cgroup) return `cgroup ${t.cgroup} on ${t.host}`;
+  if (t?.process) return `process ${t.process.pid}${t.process.exe ? ` (${t.process.exe})` : ''}${t.lineage ? ' and what it started' : ''} on ${t.host}` + (t.address ? ` and ${t.address}` : '');
+  if (t?.file) return `file ${t.file.path} on ${t.host}`;
+  if (params?.url) return `${params.method ?? ''} ${params.url}`.trim();
+  return 'the incident';
+}
+
+/** lasts writes a length of time of the API, which is in nanoseconds. */
+export const lasts = (ns: number) => span(ns / 1e6);
+
+export const classWords: Record<ActClass, string> = {
+  observe: 'changes nothing that runs', reversible: 'can be taken back', destructive: 'cannot be taken back',
+};
+
+export const stateMood: Record<RunState, 'good' | 'warn' | 'bad'> = {
+  suggested: 'warn', waiting: 'warn', running: 'good', succeeded: 'good', failed: 'bad', rejected: 'bad', expired: 'bad',
+};
+
+const plural = (n: number, one: string) => `${n} ${one}${n === 1 ? '' : one.endsWith('s') ? 'es' : 's'}`;
+
+/** reach sums up what a plan would touch, over all its branches: the blast radius. */
+export function reach(p: Plan): string {
+  const hosts = new Set<string>();
+  const targets = new Set<string>();
+  const hits = new Set<string>();
+  for (const a of p.acts) {
+    if (!a.target?.host || a.class === 'observe') continue;
+    hosts.add(a.target.host);
+    targets.add(describe(a.target));
+    for (const h of a.hits) hits.add(a.target.host + ' ' + h);
+  }
+  if (targets.size === 0) return 'It changes nothing on any host.';
+  const hit = hits.size > 0 ? `, ${plural(hits.size, 'process or file').replace('process or files', 'processes or files')} in all` : '';
+  return `It reaches ${plural(targets.size, 'target')} on ${plural(hosts.size, 'host')}${hit}.`;
+}
+
+// What the hash of a plan covers of an act, as far as a reader can tell two apart by it.
+const same = (a: Act) => JSON.stringify([a.playbook, a.step, a.index, a.kind, a.target, a.params, a.ttl, a.text, a.open, a.gone, a.digest]);
+
+/** changes says how a plan made now differs from the one that was shown. */
+export function changes(shown: Plan, now: Plan): string[] {
+  if (shown.hash === now.hash) return [];
+  const line = (a: Act) => `${a.kind} ${a.text ? a.name : describe(a.target, a.params)}` + (a.gone ? `: ${a.gone}` : '') + (a.open ? `: ${a.open}` : '');
+  const [old, fresh] = [new Set(shown.acts.map(same)), new Set(now.acts.map(same))];
+  const out = [
+    ...shown.acts.filter((a) => !fresh.has(same(a))).map((a) => 'No longer: ' + line(a)),
+    ...now.acts.filter((a) => !old.has(same(a))).map((a) => 'Now: ' + line(a)),
+  ];
+  if (shown.body !== now.body) out.push('The playbook itself is another one now.');
+  return out.length > 0 ? out : ['What the playbook is given is other than it was.'];
+}
