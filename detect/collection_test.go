@@ -191,7 +191,7 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 		"process.signal": any, "process.trace": any, "process.namespace": any, "host.mount": any, "host.module": any, "host.bpf": any, "host.kernel": any,
 		"process.credentials": any, "host.sysctl": any, "device.open": any, "cgroup.create": any, "device.control": any,
 		"process.capability": any, "policy.violation": any, "gpu.sample": any, "gpu.error": any, "model.seen": any,
-		"cuda": any, "python.audit": any,
+		"cuda": any, "python.audit": any, "principal.hour": any, "profile.deviation": any,
 	}
 	if diff := cmp.Diff(want, byKind); diff != "" {
 		t.Errorf("rules by the kind of event they are about: %s", diff)
