@@ -19,6 +19,7 @@ import (
 
 	"picket/detect"
 	"picket/event"
+	"picket/ingest"
 	"picket/inventory"
 	"picket/sensor/kernel"
 	"picket/stream"
@@ -53,6 +54,7 @@ type agent struct {
 	policies  *policies
 	acts      *acts
 	gpus      *gpus
+	requests  *ingest.Reader
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -216,7 +218,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}()
 	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
-	looked := a.startGPUs(ctx, events)
+	looked, ingested := a.startGPUs(ctx, events), a.startIngest(ctx, events)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -226,7 +228,14 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	a.guard.limits = limits()
 	a.heartbeat()
 	defer a.keepSequences() // all that hands events on has ended then
-	defer func() { cancel(); <-enforced; <-judged; <-listed; <-looked }()
+	defer func() {
+		cancel()
+		<-enforced
+		<-judged
+		<-listed
+		<-looked
+		<-ingested
+	}()
 	for {
 		select {
 		case err := <-sensed:
