@@ -55,6 +55,7 @@ type agent struct {
 	acts      *acts
 	gpus      *gpus
 	requests  *ingest.Reader
+	asker     *ingest.Asker // nil where services are not asked
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
