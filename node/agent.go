@@ -19,6 +19,7 @@ import (
 
 	"picket/detect"
 	"picket/event"
+	"picket/ingest"
 	"picket/inventory"
 	"picket/sensor/kernel"
 	"picket/stream"
@@ -54,7 +55,9 @@ type agent struct {
 	acts      *acts
 	gpus      *gpus
 	habits    habits
-	protected []string // model directories of policies that the sensor looks at
+	requests  *ingest.Reader
+	asker     *ingest.Asker // nil where services are not asked
+	protected []string      // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
 	lines     []byte // record being written, reused
@@ -219,7 +222,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}()
 	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
-	looked := a.startGPUs(ctx, events)
+	looked, ingested := a.startGPUs(ctx, events), a.startIngest(ctx, events)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -230,7 +233,14 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	a.heartbeat()
 	defer a.keepProfiles()
 	defer a.keepSequences() // all that hands events on has ended then
-	defer func() { cancel(); <-enforced; <-judged; <-listed; <-looked }()
+	defer func() {
+		cancel()
+		<-enforced
+		<-judged
+		<-listed
+		<-looked
+		<-ingested
+	}()
 	for {
 		select {
 		case err := <-sensed:
