@@ -190,7 +190,7 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 		"net.connect": 5 + any, "net.accept": 5 + any, "net.listen": any, "net.send": any, "net.dns": any, "net.receive": any, "net.bind": any, "net.unix": any, "net.tls": any,
 		"process.signal": any, "process.trace": any, "process.namespace": any, "host.mount": any, "host.module": any, "host.bpf": any, "host.kernel": any,
 		"process.credentials": any, "host.sysctl": any, "device.open": any, "cgroup.create": any, "device.control": any,
-		"process.capability": any, "policy.violation": any, "gpu.sample": any, "gpu.error": any, "model.seen": any,
+		"process.capability": any, "policy.violation": any, "principal.hour": any, "gpu.sample": any, "gpu.error": any, "model.seen": any,
 	}
 	if diff := cmp.Diff(want, byKind); diff != "" {
 		t.Errorf("rules by the kind of event they are about: %s", diff)

@@ -53,6 +53,7 @@ type agent struct {
 	policies  *policies
 	acts      *acts
 	gpus      *gpus
+	asking    *asking
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -125,6 +126,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
 	undo.add("acts", a.acts.close)
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
+	a.asking = newAsking(a.log.With("component", "ingest"), a.reg)
 	a.asked = a.demand()
 	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -204,6 +206,11 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer func() { cancel(); <-acted }()
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
+	heard, err := a.startReceiver(ctx, events)
+	if err != nil {
+		cancel()
+		return err
+	}
 	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen
 	events <- struct{}{}
 	sensed := make(chan error, 1)
@@ -226,7 +233,14 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	a.guard.limits = limits()
 	a.heartbeat()
 	defer a.keepSequences() // all that hands events on has ended then
-	defer func() { cancel(); <-enforced; <-judged; <-listed; <-looked }()
+	defer func() {
+		cancel()
+		<-enforced
+		<-judged
+		<-listed
+		<-looked
+		<-heard
+	}()
 	for {
 		select {
 		case err := <-sensed:
@@ -277,6 +291,10 @@ func (a *agent) judge(e *event.Event) {
 		defer a.judge(v)
 	}
 	a.gpus.watch.See(e)
+	for _, hour := range a.asking.watch.See(e) {
+		hour.Host = a.cfg.Host
+		defer a.judge(hour)
+	}
 	findings := a.engine.Process(e)
 	for i := range findings {
 		a.publish(&findings[i])
@@ -323,6 +341,10 @@ func (a *agent) advance(now time.Time) {
 	a.tellNotices(now)
 	a.tracker.Advance(now)
 	a.gpus.watch.Advance(now)
+	for _, e := range a.asking.watch.Advance(now) {
+		e.Host = a.cfg.Host
+		a.handle(e)
+	}
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}

@@ -35,6 +35,7 @@ type Config struct {
 	Models   Models        `yaml:"models" doc:"how model files are judged when they are written and first opened; docs/inventory.md"`
 	Detect   Detect        `yaml:"detect" doc:"rules"`
 	GPU      GPU           `yaml:"gpu" doc:"how GPUs are looked at; docs/gpu.md says what is seen"`
+	Ingest   Ingest        `yaml:"ingest" doc:"what others tell of AI services"`
 	Policy   Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
 	Stream   Stream        `yaml:"stream" doc:"the way from agents to the server"`
 	Store    Store         `yaml:"store" doc:"where events and state are kept"`
@@ -274,6 +275,9 @@ func (c *Config) validate() (key, msg string) {
 		return "policy.mode", "want observe or enforce"
 	}
 	if key, msg := c.GPU.validate(); key != "" {
+		return key, msg
+	}
+	if key, msg := c.Ingest.validate(); key != "" {
 		return key, msg
 	}
 	if c.Store.Retention < Duration(24*time.Hour) {
