@@ -99,12 +99,13 @@ func (r *Request) describe(who string) string {
 // text tells requests apart.
 func (r *Request) text() string {
 	return strings.Join([]string{
-		r.Engine, r.Source, r.Method, r.Path, r.Query, r.Status.text(), r.Client.String(), r.UserAgent, r.Principal,
-		r.Operation, r.Model, r.TokensIn.text(), r.TokensOut.text(), r.Conversation, r.PromptHash,
+		r.Engine, r.Source, r.Method, r.Path, r.Query, r.Status.String(), r.Client.String(), r.UserAgent, r.Principal,
+		r.Operation, r.Model, r.TokensIn.String(), r.TokensOut.String(), r.Conversation, r.PromptHash,
 	}, "\x00")
 }
 
-func (m Measure) text() string {
+// String returns the number, "" where it is not known.
+func (m Measure) String() string {
 	if !m.Known {
 		return ""
 	}
@@ -121,7 +122,7 @@ func (s *Service) describe(who string) string {
 	sep := ": "
 	part := func(m Measure, unit string) {
 		if m.Known {
-			b.WriteString(sep + m.text() + unit)
+			b.WriteString(sep + m.String() + unit)
 			sep = ", "
 		}
 	}

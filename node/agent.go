@@ -19,6 +19,7 @@ import (
 
 	"picket/detect"
 	"picket/event"
+	"picket/ingest"
 	"picket/inventory"
 	"picket/sensor/kernel"
 	"picket/stream"
@@ -54,6 +55,7 @@ type agent struct {
 	acts      *acts
 	gpus      *gpus
 	asking    *asking
+	requests  *ingest.Reader
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -223,7 +225,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}()
 	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
-	looked := a.startGPUs(ctx, events)
+	looked, ingested := a.startGPUs(ctx, events), a.startIngest(ctx, events)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -240,6 +242,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		<-listed
 		<-looked
 		<-heard
+		<-ingested
 	}()
 	for {
 		select {

@@ -34,25 +34,19 @@ const (
 	reachedBack   = 10 * time.Minute // how old a request may be that has just arrived
 )
 
-// Ingest is the ingest section.
-type Ingest struct {
-	OTLP  string `yaml:"otlp" doc:"address at which traces in OTLP are taken, over HTTP and gRPC, such as 127.0.0.1:4318; empty takes none; docs/principals.md"`
-	Token string `yaml:"token" doc:"whole path of a file whose first line is a token that senders of traces must show; needed where others than this host reach the address"`
-}
-
-// validate checks the ingest section.
-func (i *Ingest) validate() (key, msg string) {
-	if i.Token != "" && !filepath.IsAbs(i.Token) {
+// validateTraces checks what the ingest section says of traces.
+func (g *Ingest) validateTraces() (key, msg string) {
+	if g.Token != "" && !filepath.IsAbs(g.Token) {
 		return "ingest.token", "want the whole path of a file"
 	}
-	if i.OTLP == "" {
+	if g.OTLP == "" {
 		return "", ""
 	}
-	at, err := netip.ParseAddrPort(i.OTLP)
+	at, err := netip.ParseAddrPort(g.OTLP)
 	switch {
 	case err != nil:
 		return "ingest.otlp", "want an IP address and a port, such as 127.0.0.1:4318"
-	case !at.Addr().IsLoopback() && i.Token == "":
+	case !at.Addr().IsLoopback() && g.Token == "":
 		return "ingest.otlp", "want a loopback address, or a token for senders in ingest.token"
 	}
 	return "", ""

@@ -1,0 +1,194 @@
+package ingest
+
+import (
+	"bytes"
+	"cmp"
+	"os"
+	"time"
+
+	"picket/event"
+)
+
+// source is a log that is read.
+type source struct {
+	Source
+	file    *os.File
+	id      fileID
+	process *event.Process
+	found   time.Time // when it was last there
+	off     int64     // how far it was read
+	buf     []byte    // the beginning of a line
+	part    []byte    // of a line that its container's runtime cut in pieces
+	skip    bool      // the rest of a line that is too long
+	fold    fold
+}
+
+// poll reads what the log has grown by, at most maxPoll, and tells of the requests in it.
+func (s *source) poll(now time.Time, told func(*event.Event)) {
+	defer func() { s.fold.flush(now, s.tell(told)) }()
+	st, err := s.file.Stat()
+	if err != nil {
+		return
+	}
+	size := st.Size()
+	if size < s.off { // cut and begun anew
+		s.off, s.buf, s.part, s.skip = 0, s.buf[:0], nil, false
+	}
+	if behind := size - s.off; behind > maxBehind {
+		s.Lost += uint64(behind - maxPoll)
+		s.off, s.buf, s.part, s.skip = size-maxPoll, s.buf[:0], nil, true // in the middle of a line
+	}
+	s.Lag = size - s.off
+	if s.Lag == 0 {
+		return
+	}
+	chunk := make([]byte, min(s.Lag, maxPoll))
+	n, err := s.file.ReadAt(chunk, s.off)
+	if n == 0 && err != nil {
+		return
+	}
+	s.off += int64(n)
+	s.Lag -= int64(n)
+	s.take(now, chunk[:n], told)
+}
+
+// take splits bytes into lines.
+func (s *source) take(now time.Time, b []byte, told func(*event.Event)) {
+	for {
+		line, rest, whole := bytes.Cut(b, []byte("\n"))
+		switch {
+		case !whole && s.skip:
+			return
+		case !whole:
+			if len(s.buf)+len(line) > maxLine {
+				s.skip, s.buf = true, s.buf[:0]
+				s.Lines++
+				s.Refused++
+				return
+			}
+			s.buf = append(s.buf, line...)
+			return
+		case s.skip:
+			s.skip = false
+		case len(s.buf)+len(line) > maxLine:
+			s.Lines++
+			s.Refused++
+		default:
+			s.line(now, append(s.buf, line...), told)
+		}
+		s.buf, b = s.buf[:0], rest
+	}
+}
+
+// line reads one line.
+func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
+	text, goesOn := unwrap(line)
+	if goesOn || len(s.part) > 0 {
+		if len(s.part)+len(text) > maxLine {
+			s.part = nil
+			s.Lines++
+			s.Refused++
+			return
+		}
+		s.part = append(s.part, text...)
+		if goesOn {
+			return
+		}
+		text, s.part = s.part, nil
+	}
+	s.Lines++
+	r, v := Parse(text)
+	switch v {
+	case Broken:
+		s.Refused++
+	case Request:
+		s.Requests++
+		r.Engine = s.Engine
+		if r.Principal == "" && r.Client.IsValid() {
+			r.Principal, r.PrincipalKind = r.Client.Addr().String(), "client"
+			if r.UserAgent != "" {
+				r.Principal += " " + r.UserAgent
+			}
+		}
+		if !s.fold.take(now, r, s.tell(told)) {
+			s.Dropped++
+		}
+	}
+}
+
+// tell makes an event of a request.
+func (s *source) tell(told func(*event.Event)) func(time.Time, event.Request, uint32) {
+	return func(at time.Time, r event.Request, count uint32) {
+		e := &event.Event{Kind: event.ServiceRequest, Time: at, Request: &r}
+		if count > 1 {
+			e.Count = count
+		}
+		if p := s.process; p != nil {
+			e.Process = &event.Process{PID: p.PID, TID: p.PID, StartBoot: p.StartBoot, LoginUID: ^uint32(0)}
+		}
+		told(e)
+	}
+}
+
+const (
+	foldFor   = 5 * time.Second // for which more of the same is only counted
+	maxFolds  = 4096
+	maxSecond = 500 // requests told of one log in a second
+)
+
+// fold tells of a request at once, and of more like it from the same client together.
+type fold struct {
+	seen   map[alike]*folded
+	second int64
+	told   int
+}
+
+// alike is what two requests have in common that are told of together.
+type alike struct {
+	client, principal, method, path, query string
+	status                                 int64
+}
+
+type folded struct {
+	until time.Time
+	last  event.Request
+	count uint32
+}
+
+// take takes a request in. It reports false where there are too many to be told of.
+func (f *fold) take(now time.Time, r event.Request, tell func(time.Time, event.Request, uint32)) bool {
+	key := alike{r.Client.Addr().String(), r.Principal, r.Method, r.Path, r.Query, r.Status.N}
+	single := r.TokensIn.Known || r.TokensOut.Known // what each cost is of interest
+	if have := f.seen[key]; have != nil && !single {
+		have.last, have.count = r, have.count+1
+		return true
+	}
+	if now.Unix() != f.second {
+		f.second, f.told = now.Unix(), 0
+	}
+	if f.told >= maxSecond || len(f.seen) >= maxFolds {
+		return false
+	}
+	f.told++
+	if !single {
+		if f.seen == nil {
+			f.seen = map[alike]*folded{}
+		}
+		f.seen[key] = &folded{until: now.Add(foldFor)}
+	}
+	tell(now, r, 1)
+	return true
+}
+
+// flush tells of what was counted, where its time is over.
+func (f *fold) flush(now time.Time, tell func(time.Time, event.Request, uint32)) {
+	for key, have := range f.seen {
+		if now.Before(have.until) {
+			continue
+		}
+		delete(f.seen, key)
+		if have.count > 0 {
+			tell(now, have.last, cmp.Or(have.count, 1))
+		}
+	}
+}
