@@ -55,6 +55,7 @@ type agent struct {
 	acts      *acts
 	gpus      *gpus
 	habits    habits
+	asking    *asking
 	requests  *ingest.Reader
 	asker     *ingest.Asker // nil where services are not asked
 	protected []string      // model directories of policies that the sensor looks at
@@ -130,6 +131,7 @@ func (a *agent) open(undo *cleanup) error {
 	undo.add("acts", a.acts.close)
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.openHabits()
+	a.asking = newAsking(a.log.With("component", "ingest"), a.reg)
 	a.asked = a.demand()
 	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -210,6 +212,11 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer func() { cancel(); <-acted }()
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
+	heard, err := a.startReceiver(ctx, events)
+	if err != nil {
+		cancel()
+		return err
+	}
 	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen
 	events <- struct{}{}
 	sensed := make(chan error, 1)
@@ -239,6 +246,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		<-judged
 		<-listed
 		<-looked
+		<-heard
 		<-ingested
 	}()
 	for {
@@ -295,6 +303,10 @@ func (a *agent) judge(e *event.Event) {
 	for _, d := range a.habits.see(e) {
 		defer a.judge(d)
 	}
+	for _, hour := range a.asking.watch.See(e) {
+		hour.Host = a.cfg.Host
+		defer a.judge(hour)
+	}
 	findings := a.engine.Process(e)
 	for i := range findings {
 		a.publish(&findings[i])
@@ -342,6 +354,10 @@ func (a *agent) advance(now time.Time) {
 	a.tracker.Advance(now)
 	a.gpus.watch.Advance(now)
 	a.advanceHabits(now)
+	for _, e := range a.asking.watch.Advance(now) {
+		e.Host = a.cfg.Host
+		a.handle(e)
+	}
 	if err := a.sensor.Look(); err != nil {
 		a.log.Warn("the sensor cannot be told that the agent listens", "error", err)
 	}

@@ -145,8 +145,17 @@ func RunConfined(ctx context.Context, in *os.File, out, said io.Writer, args ...
 	return runReaderOf(ctx, false, "/proc/self/exe", in, out, said, append([]string{"picket"}, args...))
 }
 
+// runConfinedWith does so with several descriptors, from 3 on.
+func runConfinedWith(ctx context.Context, in []*os.File, out, said io.Writer, args ...string) error {
+	return runFiles(ctx, false, "/proc/self/exe", in, out, said, append([]string{"picket"}, args...))
+}
+
 // runReaderOf does so with any program; a calm one comes after all others.
 func runReaderOf(ctx context.Context, calm bool, path string, in *os.File, out, said io.Writer, args []string) error {
+	return runFiles(ctx, calm, path, []*os.File{in}, out, said, args)
+}
+
+func runFiles(ctx context.Context, calm bool, path string, in []*os.File, out, said io.Writer, args []string) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: see confine
@@ -167,7 +176,7 @@ func giveWay() {
 	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, 1, 0, idleIO) // of a thread: the calling one
 }
 
-func runReader(ctx context.Context, path string, in *os.File, out, said io.Writer, args []string) error {
+func runReader(ctx context.Context, path string, in []*os.File, out, said io.Writer, args []string) error {
 	uid := os.Geteuid()
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	if uid == 0 {
@@ -181,7 +190,7 @@ func runReader(ctx context.Context, path string, in *os.File, out, said io.Write
 	start := func() (*exec.Cmd, error) {
 		cmd := &exec.Cmd{
 			Path: path, Args: args, Dir: "/", Env: []string{"TMPDIR=" + os.TempDir(), "GOMAXPROCS=1"},
-			Stdout: out, Stderr: said, ExtraFiles: []*os.File{in}, SysProcAttr: attr, WaitDelay: time.Second,
+			Stdout: out, Stderr: said, ExtraFiles: in, SysProcAttr: attr, WaitDelay: time.Second,
 		}
 		return cmd, cmd.Start()
 	}

@@ -18,6 +18,8 @@ import (
 type Ingest struct {
 	Logs    []IngestLog `yaml:"logs" doc:"access logs of AI services, beside those that are found by the processes that write them"`
 	Metrics string      `yaml:"metrics" doc:"on: services that are recognised are asked for their metrics every 15 seconds, over their own loopback; off: they are not"`
+	OTLP    string      `yaml:"otlp" doc:"address at which traces in OTLP are taken, over HTTP and gRPC, such as 127.0.0.1:4318; empty takes none; docs/principals.md"`
+	Token   string      `yaml:"token" doc:"whole path of a file whose first line is a token that senders of traces must show; needed where others than this host reach the address"`
 }
 
 // IngestLog names access logs.
@@ -45,7 +47,7 @@ func (g *Ingest) validate() (key, msg string) {
 			return at + ".engine", "want the name of an engine"
 		}
 	}
-	return "", ""
+	return g.validateTraces()
 }
 
 func (g *Ingest) logs() (out []ingest.Logs) {

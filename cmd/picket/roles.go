@@ -67,10 +67,14 @@ func (s supervised) AfterApply() error { //nolint:unparam // the form that kong 
 type agentCmd struct {
 	supervised
 	rulesFlag
-	Bundle string `placeholder:"FILE" help:"Certificate bundle made by 'picket server enrol'."`
+	Bundle   string `placeholder:"FILE" help:"Certificate bundle made by 'picket server enrol'."`
+	Receiver bool   `hidden:""` // the agent runs itself so, without privilege
 }
 
 func (c *agentCmd) Run(a *app) error {
+	if c.Receiver {
+		return node.RunReceiver(a.ctx, a.out)
+	}
 	cfg, err := c.config(a)
 	if err != nil {
 		return err

@@ -48,14 +48,10 @@ var key = prompt.Key{7}
 
 // text is how a prompt comes: as hash and template.
 func text(r event.Request, s string) event.Request {
-	t := key.Template(s)
-	var b strings.Builder
-	if t[0] != 0 {
-		for _, n := range t {
-			fmt.Fprintf(&b, "%08x", n)
-		}
+	if t := key.Template(s); t != (prompt.Template{}) {
+		r.Template = t.String()
 	}
-	r.PromptHash, r.Template = key.Hash(s), b.String()
+	r.PromptHash = key.Hash(s)
 	return r
 }
 

@@ -2,8 +2,8 @@ package prompt
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"math"
-	"strings"
 
 	"crypto/hmac"
 	"crypto/sha256"
@@ -20,6 +20,15 @@ const (
 // in bands. Texts made of one template share bands. It is zero for a text of less than eight words.
 type Template [Bands]uint32
 
+// String writes it as 64 hexadecimal digits, 8 a part.
+func (t Template) String() string {
+	var b []byte
+	for _, part := range t {
+		b = binary.BigEndian.AppendUint32(b, part)
+	}
+	return hex.EncodeToString(b)
+}
+
 // Key is what hashes of texts are made with: without it nobody can try out what a text was.
 type Key [32]byte
 
@@ -32,13 +41,7 @@ func (k *Key) Hash(parts ...string) string {
 		h.Write(n[:])
 		h.Write([]byte(p))
 	}
-	const digits = "0123456789abcdef"
-	var b strings.Builder
-	for _, c := range h.Sum(nil)[:16] {
-		b.WriteByte(digits[c>>4])
-		b.WriteByte(digits[c&15])
-	}
-	return b.String()
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // Template returns the template of a text under the key. Numbers count as one word, whatever they are.

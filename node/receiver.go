@@ -1,0 +1,150 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"picket/detect/prompt"
+	"picket/event"
+	"picket/ingest/otlp"
+)
+
+const (
+	receiverMemory = 64 << 20 // soft limit of the receiver's Go heap
+	toldFrom       = 30       // percent of a system prompt that an answer repeats
+	countsEvery    = 5 * time.Second
+)
+
+// secretsOfReceiver is what the agent hands its receiver.
+type secretsOfReceiver struct {
+	Token string
+	Key   prompt.Key
+}
+
+// RunReceiver takes traces at the port that is open as descriptor 3, judges what is in them, and writes
+// the requests that they tell of to out, one record a line, and now and then a line with counts.
+// Descriptor 4 holds what it must know. The agent runs it without privilege.
+func RunReceiver(ctx context.Context, out io.Writer) error {
+	debug.SetMemoryLimit(receiverMemory)
+	secrets, err := readSecrets(os.NewFile(4, "secrets"))
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(3, "port")
+	l, err := net.FileListener(f)
+	if err != nil {
+		return fmt.Errorf("port for traces: %w", err)
+	}
+	_ = f.Close() // l has a copy
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var mu sync.Mutex
+	var line []byte
+	write := func(b []byte) {
+		if _, err := out.Write(b); err != nil {
+			cancel(fmt.Errorf("the agent is gone: %w", err))
+		}
+	}
+	s := otlp.New(otlp.Options{
+		Token: secrets.Token, Judge: judgeContent(&secrets.Key),
+		Told: func(e *event.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			line = append(e.AppendRecord(line[:0]), '\n')
+			write(line)
+		},
+	})
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		tick := time.NewTicker(countsEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			b, err := json.Marshal(s.Counts())
+			if err != nil {
+				cancel(err)
+				return
+			}
+			mu.Lock()
+			write(slices.Concat([]byte("counts "), b, []byte("\n")))
+			mu.Unlock()
+		}
+	}()
+	err = s.Serve(ctx, l)
+	cancel(nil)
+	<-counted
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+func readSecrets(f *os.File) (s secretsOfReceiver, err error) {
+	defer f.Close() //nolint:errcheck // it was only read
+	var j struct{ Token, Key string }
+	if err := json.NewDecoder(io.NewSectionReader(f, 0, 64<<10)).Decode(&j); err != nil {
+		return s, fmt.Errorf("what the agent hands over: %w", err)
+	}
+	key, err := hex.DecodeString(j.Key)
+	if err != nil || copy(s.Key[:], key) != len(s.Key) {
+		return s, errors.New("what the agent hands over: a key of another length")
+	}
+	s.Token = j.Token
+	return s, nil
+}
+
+// judgeContent returns what fills in a request what its content says: numbers, names and hashes.
+func judgeContent(key *prompt.Key) func(otlp.Content, *event.Request) {
+	return func(c otlp.Content, r *event.Request) {
+		var attacks []string
+		switch {
+		case c.Tool != "":
+			r.PromptHash = key.Hash("tool", c.Tool)
+		case c.Prompt != "":
+			looks := prompt.Look(c.Prompt)
+			r.PromptHash, r.PromptLength, r.PromptScore = key.Hash("prompt", c.Prompt), event.Measured(int64(len(c.Prompt))), event.Measured(looks.Score)
+			attacks = looks.Signs
+			if t := key.Template(c.Prompt); t != (prompt.Template{}) {
+				r.Template = t.String()
+			}
+		}
+		if outside := prompt.Look(c.Outside); len(outside.Signs) > 0 && !slices.Equal(outside.Signs, []string{prompt.Encoded}) || outside.Score >= prompt.Suspicious {
+			attacks = append(attacks, "indirect")
+		}
+		if prompt.Overlap(c.System, c.Answer) >= toldFrom {
+			attacks = append(attacks, "system-prompt")
+		}
+		r.Attacks, r.Secrets = listed(attacks), listed(prompt.Answer(c.Answer))
+		if (r.Finish == "" || r.Finish == "stop" || r.Finish == "end_turn") && prompt.Refuses(c.Answer) {
+			r.Finish = "refusal"
+		}
+		if c.Key != "" {
+			r.Principal, r.PrincipalKind = key.Hash("key", c.Key), "key"
+		}
+	}
+}
+
+// listed puts a semicolon behind each name.
+func listed(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return strings.Join(names, ";") + ";"
+}
