@@ -53,6 +53,7 @@ type agent struct {
 	policies  *policies
 	acts      *acts
 	gpus      *gpus
+	probes    *probes
 	protected []string // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
@@ -125,6 +126,8 @@ func (a *agent) open(undo *cleanup) error {
 	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
 	undo.add("acts", a.acts.close)
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
+	a.openProbes()
+	undo.add("probes", a.probes.close)
 	a.asked = a.demand()
 	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -169,6 +172,7 @@ func (a *agent) demand() kernel.Demand {
 			kinds[k] = true
 		}
 	}
+	a.probes.kinds(kinds)
 	models := a.policies.models()
 	if len(models) > 0 {
 		for _, k := range []event.Kind{event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileChmod} {
@@ -187,8 +191,10 @@ func (a *agent) demand() kernel.Demand {
 func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
-		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen:
+		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen, event.CUDACall:
 		return true
+	case event.PythonAudit: // each program imports and runs its modules
+		return e.Python == nil || e.Python.Event != "import" && e.Python.Event != "exec"
 	}
 	return e.File.Model != nil
 }
@@ -215,7 +221,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}()
 	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
-	looked := a.startGPUs(ctx, events)
+	looked, heard := a.startGPUs(ctx, events), a.startProbes(ctx, events)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -225,7 +231,14 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	a.guard.limits = limits()
 	a.heartbeat()
 	defer a.keepSequences() // all that hands events on has ended then
-	defer func() { cancel(); <-enforced; <-judged; <-listed; <-looked }()
+	defer func() {
+		cancel()
+		<-enforced
+		<-judged
+		<-listed
+		<-looked
+		<-heard
+	}()
 	for {
 		select {
 		case err := <-sensed:
@@ -262,6 +275,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 // handle takes one event the whole way: whose is it, what does it mean, who must hear of it.
 func (a *agent) handle(e *event.Event) {
 	a.tracker.Stamp(e)
+	a.probes.meet(e)
 	a.guard.countBusy(e)
 	a.sight(e)
 	a.judge(e)

@@ -64,6 +64,7 @@ func Doctor(cfg *Config) []Check {
 		out = append(out, Check{Name: c.Name, OK: c.OK, Detail: c.Detail})
 	}
 	out = append(out, gpuChecks(cfg)...)
+	out = append(out, probeChecks(cfg)...)
 	out = append(out, ruleChecks(cfg)...)
 	out = append(out, policyCheck(cfg))
 	_, err = exec.LookPath("runc")
