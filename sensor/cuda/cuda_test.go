@@ -377,7 +377,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(costs) != 3 || costs[0].Class != uprobe.Nop || costs[2].Class != uprobe.Step {
+	if len(costs) != 3 || costs[0].Class != uprobe.Nop5 || costs[2].Class != uprobe.Step {
 		t.Fatalf("%+v", costs)
 	}
 	for _, c := range costs {

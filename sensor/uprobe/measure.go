@@ -41,7 +41,7 @@ func Measure(prog *ebpf.Program, cookie uint64, together bool) (out []Cost, err 
 		class Class
 		at    uintptr
 		call  func()
-	}{{Nop, nop, stubNop}, {Push, push, stubPush}, {Step, step, stubStep}} {
+	}{{Nop5, nop, stubNop}, {Push, push, stubPush}, {Step, step, stubStep}} {
 		offset, err := offsetOfOwn(uint64(s.at))
 		if err != nil {
 			return nil, err
