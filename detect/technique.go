@@ -31,6 +31,7 @@ var known = map[string]string{
 	"T1048":     "exfiltration|Exfiltration Over Alternative Protocol",
 	"T1049":     "discovery|System Network Connections Discovery",
 	"T1053.003": "persistence|Cron",
+	"T1055":     "privilege-escalation|Process Injection",
 	"T1055.008": "privilege-escalation|Ptrace System Calls",
 	"T1057":     "discovery|Process Discovery",
 	"T1059":     "execution|Command and Scripting Interpreter",

@@ -59,6 +59,7 @@ type agent struct {
 	requests  *ingest.Reader
 	asker     *ingest.Asker // nil where services are not asked
 	protected []string      // model directories of policies that the sensor looks at
+	probes    *probes
 	recorder  *recorder
 	asks      asks
 	lines     []byte // record being written, reused
@@ -132,6 +133,8 @@ func (a *agent) open(undo *cleanup) error {
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.openHabits()
 	a.asking = newAsking(a.log.With("component", "ingest"), a.reg)
+	a.openProbes()
+	undo.add("probes", a.probes.close)
 	a.asked = a.demand()
 	if err := a.openSensor(); err != nil {
 		return &Error{Err: err, Code: ExitHost}
@@ -177,6 +180,7 @@ func (a *agent) demand() kernel.Demand {
 		}
 	}
 	a.habits.wants(kinds)
+	a.probes.kinds(kinds)
 	models := a.policies.models()
 	if len(models) > 0 {
 		for _, k := range []event.Kind{event.FileCreate, event.FileWrite, event.FileRename, event.FileDelete, event.FileChmod} {
@@ -196,8 +200,10 @@ func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
 		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen,
-		event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation:
+		event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation, event.CUDACall:
 		return true
+	case event.PythonAudit: // each program imports and runs its modules
+		return e.Python == nil || e.Python.Event != "import" && e.Python.Event != "exec"
 	}
 	return e.File.Model != nil && e.Kind != event.FileIO // which comes every two seconds while a model is read
 }
@@ -229,7 +235,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}()
 	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
-	looked, ingested := a.startGPUs(ctx, events), a.startIngest(ctx, events)
+	looked, ingested, heard := a.startGPUs(ctx, events), a.startIngest(ctx, events), a.startProbes(ctx, events)
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -286,6 +292,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 // handle takes one event the whole way: whose is it, what does it mean, who must hear of it.
 func (a *agent) handle(e *event.Event) {
 	a.tracker.Stamp(e)
+	a.probes.meet(e)
 	a.guard.countBusy(e)
 	a.sight(e)
 	a.judge(e)

@@ -35,6 +35,7 @@ type Config struct {
 	Models     Models        `yaml:"models" doc:"how model files are judged when they are written and first opened; docs/inventory.md"`
 	Detect     Detect        `yaml:"detect" doc:"rules"`
 	GPU        GPU           `yaml:"gpu" doc:"how GPUs are looked at; docs/gpu.md says what is seen"`
+	Sensor     Sensor        `yaml:"sensor" doc:"what is looked at inside of programs; docs/probes.md says what is seen"`
 	Ingest     Ingest        `yaml:"ingest" doc:"what AI services tell of themselves: docs/requests.md"`
 	Policy     Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
 	Stream     Stream        `yaml:"stream" doc:"the way from agents to the server"`

@@ -68,6 +68,7 @@ func Doctor(cfg *Config) []Check {
 	}
 	out = append(out, gpuChecks(cfg)...)
 	out = append(out, ingestChecks(cfg)...)
+	out = append(out, probeChecks(cfg)...)
 	out = append(out, ruleChecks(cfg)...)
 	out = append(out, policyCheck(cfg))
 	_, err = exec.LookPath("runc")

@@ -58,5 +58,5 @@ func (a *agent) capabilities() []event.Capability {
 	if a.unkept != nil {
 		row.OK, row.Detail = false, "what happens while the agent is started anew is not seen: "+a.unkept.Error()
 	}
-	return slices.Concat(a.sensor.Capabilities(), a.gpus.sensor.Capabilities(), []event.Capability{row, a.ingestCapability()})
+	return slices.Concat(a.sensor.Capabilities(), a.gpus.sensor.Capabilities(), a.probes.capabilities(), []event.Capability{row, a.ingestCapability()})
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"picket/event"
+	"picket/sensor/uprobe"
 )
 
 // built compiles a file of testdata, or skips.
@@ -364,6 +365,25 @@ func TestCopiesOfContainers(t *testing.T) {
 		p.do(t, "copy cuMemcpyDtoH_v2 100 8")
 		if got := r.totals(t, p.pid)[toHost]; got.Calls != 100 || got.Bytes != 800 {
 			t.Errorf("%+v", got)
+		}
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("probes need root")
+	}
+	costs, err := Measure()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(costs) != 3 || costs[0].Class != uprobe.Nop5 || costs[2].Class != uprobe.Step {
+		t.Fatalf("%+v", costs)
+	}
+	for _, c := range costs {
+		t.Logf("%s: %.0f ns", c.Class, c.Nanoseconds)
+		if c.Nanoseconds < 50 {
+			t.Errorf("%s: %.0f ns: less than a trap takes", c.Class, c.Nanoseconds)
 		}
 	}
 }
