@@ -72,6 +72,7 @@ var known = map[string]string{
 	"T1567.002": "exfiltration|Exfiltration to Cloud Storage",
 	"T1570":     "lateral-movement|Lateral Tool Transfer",
 	"T1572":     "command-and-control|Protocol Tunneling",
+	"T1574":     "persistence|Hijack Execution Flow",
 	"T1574.006": "persistence|Dynamic Linker Hijacking",
 	"T1595":     "reconnaissance|Active Scanning",
 	"T1611":     "privilege-escalation|Escape to Host",

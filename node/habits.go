@@ -28,6 +28,7 @@ type habits struct {
 	mapped   bool // libraries are told of, as there are workloads
 	looked   time.Time
 	kept     time.Time
+	size     int // of what was kept: much is kept more seldom
 }
 
 // openHabits makes what judges habits ready, with what was learned before.
@@ -92,7 +93,7 @@ func (a *agent) advanceHabits(now time.Time) {
 	for _, e := range news {
 		a.judge(e)
 	}
-	if since := now.Sub(h.kept); since < 0 || since >= profilesEvery {
+	if since := now.Sub(h.kept); since < 0 || since >= profilesEvery*time.Duration(1+h.size>>20) {
 		h.kept = now
 		a.keepProfiles()
 	}
@@ -121,6 +122,7 @@ func (a *agent) keepProfiles() {
 	}
 	b, err := a.habits.profiles.Snapshot()
 	if err == nil {
+		a.habits.size = len(b)
 		err = replaceFile(profilesFile(a.cfg), b, 0o600)
 	}
 	if err != nil {
