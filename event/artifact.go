@@ -7,7 +7,7 @@ type Artifact struct {
 	Verdict   string `json:"verdict"`          // as picket scan says it: clean, unsupported, unknown, failed, suspicious or malicious
 	Issue     string `json:"issue,omitempty"`  // the worst that the scan found, in one sentence
 	Signature string `json:"signature"`        // Unsigned, Signed, Invalid or Untrusted; "" where the file was not read whole
-	Signer    string `json:"signer,omitempty"` // of one that is signed: the key's digest or the certificate's subject
+	Signer    string `json:"signer,omitempty"` // of one that is signed: the key's digest, the certificate's subject or the identity
 	Refusal   string `json:"refusal,omitempty"`
 }
 
@@ -51,7 +51,7 @@ var artifactFields = []Info{
 	art("ai.model.verdict", "what loading the model file would do: clean, unsupported, unknown, failed, suspicious or malicious", func(a *Artifact) *string { return &a.Verdict }),
 	art("ai.model.issue", "the worst that the scan of the model file found", func(a *Artifact) *string { return &a.Issue }),
 	art("ai.model.signature", "signature of the model file: unsigned, signed, invalid or untrusted", func(a *Artifact) *string { return &a.Signature }),
-	art("ai.model.signer", "who signed the model file: a key's digest or a certificate's subject", func(a *Artifact) *string { return &a.Signer }),
+	art("ai.model.signer", "who signed the model file: a key's digest, a certificate's subject or an identity", func(a *Artifact) *string { return &a.Signer }),
 	art("ai.model.refusal", "why the signature of the model file does not count", func(a *Artifact) *string { return &a.Refusal }),
 }
 

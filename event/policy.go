@@ -50,6 +50,9 @@ func (e *Event) Breach() string {
 		act = "changed"
 		if a := e.Artifact; a != nil { // no change, but one that must be signed
 			act, what = "loaded", what+", which is "+a.Signature
+			if a.Signature == Signed {
+				what += " by " + a.Signer
+			}
 		}
 	case RuleSignal:
 		act = "sent"

@@ -184,7 +184,7 @@ type claim struct {
 
 // open reads a signature, and says whether it is of somebody who is trusted.
 func open(f *os.File, name string, size int64, trusted []sign.Trust) claim {
-	c := claim{identity: identity{Signature: event.Untrusted, Refusal: "nobody is trusted: models.trust names none"}}
+	c := claim{identity: identity{Signature: event.Untrusted, Refusal: "nobody is trusted: models.trust names none, nor does models.keyless"}}
 	data, err := io.ReadAll(io.NewSectionReader(f, 0, sign.MaxBundle/4))
 	if err != nil {
 		return claim{identity: identity{Signature: event.Invalid, Refusal: "it cannot be read: " + err.Error()}}

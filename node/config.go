@@ -64,8 +64,16 @@ type Workload struct {
 
 // Models is the models section.
 type Models struct {
-	Trust []string `yaml:"trust" doc:"files in PEM, each a public key or certificates: whose signatures of models count"`
-	Rate  Size     `yaml:"rate" doc:"bytes a second that are read of model files to judge them, at most"`
+	Trust   []string  `yaml:"trust" doc:"files in PEM, each a public key or certificates: whose signatures of models count"`
+	Keyless []Keyless `yaml:"keyless" doc:"whose keyless signatures of models count: identities of sigstore; docs/models.md"`
+	Rate    Size      `yaml:"rate" doc:"bytes a second that are read of model files to judge them, at most"`
+}
+
+// Keyless is one of models.keyless.
+type Keyless struct {
+	Identity string `yaml:"identity" doc:"the name in the signer's certificate: an address, or the URI of a workflow"`
+	Issuer   string `yaml:"issuer" doc:"who vouched for it, such as https://token.actions.githubusercontent.com"`
+	Root     string `yaml:"root" doc:"a trusted_root.json of sigstore: authorities and logs that count"`
 }
 
 // Detect is the detect section.
@@ -213,6 +221,13 @@ func (c *Config) Complete() error {
 	for _, dirs := range [][]string{c.Detect.Rules, c.Detect.Exceptions, c.Policy.Files, c.Respond.Playbooks, c.Models.Trust} { // the programs that picket run starts work elsewhere
 		for i, dir := range dirs {
 			if dirs[i], err = filepath.Abs(dir); err != nil {
+				return fmt.Errorf("configuration: %w", err)
+			}
+		}
+	}
+	for i := range c.Models.Keyless {
+		if root := &c.Models.Keyless[i].Root; *root != "" {
+			if *root, err = filepath.Abs(*root); err != nil {
 				return fmt.Errorf("configuration: %w", err)
 			}
 		}

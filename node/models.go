@@ -16,7 +16,7 @@ import (
 
 // openModels makes what judges model files.
 func (a *agent) openModels() error {
-	trust, err := readTrust(a.cfg.Models.Trust)
+	trust, err := readTrust(a.cfg.Models)
 	if err != nil {
 		return err
 	}

@@ -269,6 +269,27 @@ func TestLoadingAnUnsignedModelIsSeen(t *testing.T) {
 	}
 }
 
+// TestAModelSignedByAnotherIdentityIsSeen: that somebody trusted signed it is not enough where a policy says who.
+func TestAModelSignedByAnotherIdentityIsSeen(t *testing.T) {
+	p := newPoliced(t, "models: {require: signed, by: [release@example.org]}\n")
+	proc := &event.Process{PID: 1 << 30, CgroupPath: p.group}
+	p.meet(proc)
+	for signer, want := range map[string]bool{
+		"identity release@example.org (https://accounts.example)": false, "identity release@example.org.evil (https://accounts.example)": true,
+		"key sha256:00": true, "certificate of CN=release@example.org": true,
+	} {
+		v := p.breach(&event.Event{
+			Kind: event.ModelSeen, Process: proc, File: event.File{Path: "/m/x.pt"}, Artifact: &event.Artifact{Use: event.UseRead, Verdict: "clean", Signature: event.Signed, Signer: signer},
+		})
+		if (v != nil) != want {
+			t.Errorf("%s: %+v", signer, v)
+		}
+		if v != nil && !strings.Contains(v.Breach(), "loaded /m/x.pt, which is signed by "+signer) {
+			t.Errorf("%s: %s", signer, v.Breach())
+		}
+	}
+}
+
 func TestASubjectCannotTalkItselfFree(t *testing.T) {
 	p := newPoliced(t, "mode: enforce\negress: {allow: []}\n")
 	loose := filepath.Join(filepath.Dir(p.file), "loose.yml")

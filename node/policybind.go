@@ -148,14 +148,14 @@ func (p *policies) breach(e *event.Event) *event.Event {
 // told after the file was read, in either mode: no hook of the kernel waits until it was judged.
 func (p *policies) unsigned(e *event.Event) *event.Event {
 	a := e.Artifact
-	if p == nil || a == nil || a.Use != event.UseRead || a.Signature == event.Signed || a.Signature == "" || e.Process == nil {
+	if p == nil || a == nil || a.Use != event.UseRead || a.Signature == "" || e.Process == nil {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range p.bound {
 		m := p.loaded[b.name].Models
-		if m == nil || !m.Signed || !within(e.Process.CgroupPath, b.cgroup) {
+		if m == nil || !m.Signed || !within(e.Process.CgroupPath, b.cgroup) || a.Signature == event.Signed && signedBy(a.Signer, m.By) {
 			continue
 		}
 		if len(m.Paths) == 0 || slices.ContainsFunc(m.Paths, func(dir string) bool { return within(e.File.Path, dir) }) {
@@ -166,6 +166,11 @@ func (p *policies) unsigned(e *event.Event) *event.Event {
 		}
 	}
 	return nil
+}
+
+// signedBy reports whether a signer is one of some identities, or whether none is asked for.
+func signedBy(signer string, identities []string) bool {
+	return len(identities) == 0 || slices.ContainsFunc(identities, func(x string) bool { return strings.HasPrefix(signer, "identity "+x+" (") })
 }
 
 // models returns the model directories that policies protect.

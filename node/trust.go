@@ -12,10 +12,20 @@ import (
 
 const maxTrust = 1 << 20 // bytes of one file
 
-// readTrust reads the keys and certificates whose signatures of models count.
-func readTrust(files []string) ([]sign.Trust, error) {
+// readTrust reads the keys, certificates and identities whose signatures of models count.
+func readTrust(m Models) ([]sign.Trust, error) {
 	var out []sign.Trust
-	for _, name := range files {
+	for i, k := range m.Keyless {
+		t, err := k.trust()
+		if err != nil {
+			return nil, &Error{
+				Err:  fmt.Errorf("models.keyless: entry %d: %w", i+1, err),
+				Hint: "give identity, issuer and root, a trusted_root.json, as picket model verify takes them", Code: ExitConfig,
+			}
+		}
+		out = append(out, t)
+	}
+	for _, name := range m.Trust {
 		t, err := trustIn(name)
 		if err != nil {
 			return nil, &Error{
@@ -28,15 +38,34 @@ func readTrust(files []string) ([]sign.Trust, error) {
 	return out, nil
 }
 
-func trustIn(name string) (t sign.Trust, err error) {
-	st, err := os.Stat(name)
-	if err != nil {
+func (k Keyless) trust() (t sign.Trust, err error) {
+	if k.Identity == "" || k.Issuer == "" || k.Root == "" {
+		return t, errors.New("identity, issuer and root must all be there")
+	}
+	t.Identity, t.Issuer = k.Identity, k.Issuer
+	if t.TrustedRoot, err = readSmall(k.Root); err != nil {
 		return t, err
 	}
-	if !st.Mode().IsRegular() || st.Size() > maxTrust {
-		return t, fmt.Errorf("it is no file of at most %d bytes", maxTrust)
+	if err = sign.CheckRoot(t.TrustedRoot); err != nil {
+		err = fmt.Errorf("%s: %w", k.Root, err)
 	}
-	b, err := os.ReadFile(name)
+	return t, err
+}
+
+// readSmall reads a file that holds what is trusted.
+func readSmall(name string) ([]byte, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxTrust {
+		return nil, fmt.Errorf("%s is no file of at most %d bytes", name, maxTrust)
+	}
+	return os.ReadFile(name)
+}
+
+func trustIn(name string) (t sign.Trust, err error) {
+	b, err := readSmall(name)
 	if err != nil {
 		return t, err
 	}

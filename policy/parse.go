@@ -268,9 +268,21 @@ func (p *parser) models(n *yaml.Node) *Models {
 			}
 			m.Signed = true
 		},
+		"by": func(v *yaml.Node) {
+			p.list(v, "models.by", MaxDevices, func(c *yaml.Node) {
+				if c.Value == "" || strings.ContainsAny(c.Value, " \t\n()*") {
+					p.fail(c, fmt.Sprintf("models.by: %q is no identity", c.Value), "write it as models.keyless in picket.yaml has it, such as https://github.com/OWNER/REPOSITORY/.github/workflows/release.yml@refs/heads/main")
+					return
+				}
+				m.By = append(m.By, c.Value)
+			})
+		},
 	})
 	if limits := m.ReadOnly || m.Private; !limits && !m.Signed || limits && len(m.Paths) == 0 {
 		p.fail(n, "models: limits nothing", "add paths: [/models], and read-only: true, private: true or both; or require: signed")
+	}
+	if len(m.By) > 0 && !m.Signed {
+		p.fail(n, "models: by says who must have signed, and nothing has to be signed", "add require: signed")
 	}
 	return m
 }

@@ -82,7 +82,8 @@ type Models struct {
 	Paths    []string
 	ReadOnly bool
 	Private  bool
-	Signed   bool // each that is loaded, below Paths where there are any, must be signed by who is trusted
+	Signed   bool     // each that is loaded, below Paths where there are any, must be signed by who is trusted
+	By       []string // with Signed: identities of keyless signatures, of which one must have signed; none: anybody who is trusted
 }
 
 // Over reports whether the policy has expired at a time.

@@ -52,6 +52,15 @@ func TestModelsMayHaveToBeSigned(t *testing.T) {
 	if d := cmp.Diff(p.Models, parse(t, p.String()).Models); d != "" {
 		t.Error(d)
 	}
+	by := parse(t, "name: a\nselect: {engine: vllm}\nmodels: {require: signed, by: [release@example.org]}\n")
+	if d := cmp.Diff(&Models{Signed: true, By: []string{"release@example.org"}}, parse(t, by.String()).Models); d != "" {
+		t.Error(d)
+	}
+	for src, why := range map[string]string{"{by: [a], private: true, paths: [/m]}": "nothing has to be signed", "{require: signed, by: [a b]}": `"a b" is no identity`} {
+		if _, err := Parse("p.yml", []byte("name: a\nselect: {engine: vllm}\nmodels: "+src+"\n")); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
 	_, err := Parse("p.yml", []byte("name: a\nselect: {engine: vllm}\nmodels: {require: sealed}\n"))
 	if err == nil || !strings.Contains(err.Error(), `p.yml:3:19: models.require: "sealed" is not known`) {
 		t.Errorf("got %v", err)

@@ -38,6 +38,9 @@ func (p *Policy) String() string {
 		if m.Signed {
 			b.WriteString("  require: signed\n")
 		}
+		if len(m.By) > 0 {
+			block(&b, "by", m.By)
+		}
 		block(&b, "paths", m.Paths)
 	}
 	if p.Sysctl != "" {

@@ -60,7 +60,8 @@ func (t Trust) keyless(b *bundle, s *Signature) (*ecdsa.PublicKey, error) {
 	if !ok {
 		return nil, refuse("its certificate is of a %s key: models are signed with keys on P-256, P-384 or P-521", leaf.PublicKeyAlgorithm)
 	}
-	s.Signer = fmt.Sprintf("identity %s (%s), at %s", t.Identity, t.Issuer, used.UTC().Format(time.RFC3339))
+	s.Signer = fmt.Sprintf("identity %s (%s)", t.Identity, t.Issuer)
+	s.Notes = append(s.Notes, "it was made at "+stamp(used)+", says the transparency log")
 	return key, nil
 }
 

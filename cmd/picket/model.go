@@ -71,13 +71,16 @@ func (c *modelSignCmd) Run(a *app) error {
 
 type modelVerifyCmd struct {
 	outputFlag
-	Path      string   `arg:"" help:"The model: a directory, or one file."`
-	Signature string   `placeholder:"FILE" help:"The signature. Default: model.sig in the directory, or beside the file with .sig behind its name."`
-	PublicKey string   `placeholder:"FILE" xor:"trust" required:"" help:"The signer's public key in PEM."`
-	Roots     string   `placeholder:"FILE" xor:"trust" required:"" help:"Certificates in PEM that the signer's must lead to."`
-	Subject   string   `placeholder:"NAME" help:"With --roots: the name or address that the signer's certificate must be of."`
-	Extra     bool     `help:"Take files that were not signed."`
-	Ignore    []string `placeholder:"PATH" sep:"none" help:"Do not look at a path below the model. May be given several times."`
+	Path        string   `arg:"" help:"The model: a directory, or one file."`
+	Signature   string   `placeholder:"FILE" help:"The signature. Default: model.sig in the directory, or beside the file with .sig behind its name."`
+	PublicKey   string   `placeholder:"FILE" xor:"trust" required:"" help:"The signer's public key in PEM."`
+	Roots       string   `placeholder:"FILE" xor:"trust" required:"" help:"Certificates in PEM that the signer's must lead to."`
+	TrustedRoot string   `placeholder:"FILE" xor:"trust" required:"" help:"A trusted_root.json of sigstore, for a signature without a key of the signer's own: authorities and logs that count."`
+	Identity    string   `placeholder:"NAME" help:"With --trusted-root: the address or URI that the signer's certificate must be of."`
+	Issuer      string   `placeholder:"URL" help:"With --trusted-root: who must have vouched for the identity."`
+	Subject     string   `placeholder:"NAME" help:"With --roots: the name or address that the signer's certificate must be of."`
+	Extra       bool     `help:"Take files that were not signed."`
+	Ignore      []string `placeholder:"PATH" sep:"none" help:"Do not look at a path below the model. May be given several times."`
 }
 
 // verified is what verify prints as JSON.
@@ -145,8 +148,19 @@ func (c *modelVerifyCmd) compare(a *app, t *sign.Tree, m *sign.Manifest, from st
 func (c *modelVerifyCmd) trust() (sign.Trust, error) {
 	var t sign.Trust
 	var err error
+	switch {
+	case c.TrustedRoot != "" && (c.Identity == "" || c.Issuer == ""):
+		return t, errors.New("--trusted-root needs --identity and --issuer: who signed, and who vouched for that")
+	case c.TrustedRoot == "" && c.Identity+c.Issuer != "":
+		return t, errors.New("--identity and --issuer go with --trusted-root")
+	}
 	if c.PublicKey != "" {
 		t.Key, err = os.ReadFile(c.PublicKey)
+		return t, err
+	}
+	if c.TrustedRoot != "" {
+		t.Identity, t.Issuer = c.Identity, c.Issuer
+		t.TrustedRoot, err = os.ReadFile(c.TrustedRoot)
 		return t, err
 	}
 	t.Subject = c.Subject
