@@ -148,7 +148,7 @@ func Default() *Config {
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
 		},
 		Incident: Incident{Window: Duration(30 * time.Minute)},
-		Respond:  Respond{Playbooks: []string{"/etc/picket/playbooks"}, Approval: Duration(time.Hour), Approvers: 1},
+		Respond:  Respond{Playbooks: []string{"/etc/picket/playbooks"}, Approval: Duration(time.Hour), Approvers: 1, Signatures: "warn"},
 		API:      API{Listen: "127.0.0.1:7420"},
 	}
 }

@@ -194,7 +194,10 @@ func TestMistakesInChannelsAreFound(t *testing.T) {
 		`channels: [{name: a, type: pagerduty, secret: "vault:kv/a#b"}]`:                               "respond.vault names none",
 		`issuers: [{name: a, url: "https://x/{id}"}]`:                                                  "a secret is named",
 		`vault: {url: "https://vault", token: hunter2}`:                                                "want a token that is named",
-		`authorities: here.pem`: "want the whole path",
+		`signatures: always`:                             "want off, warn or require",
+		`keys: [{thumbprint: 12ab, classes: [observe]}]`: "64 hexadecimal digits",
+		`keys: [{file: /nowhere, classes: [observe]}]`:   "no such file",
+		`authorities: here.pem`:                          "want the whole path",
 	} {
 		file := filepath.Join(t.TempDir(), "picket.yaml")
 		if err := os.WriteFile(file, []byte("respond:\n  "+text+"\n"), 0o600); err != nil {

@@ -2,18 +2,23 @@ package node
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"picket/api"
+	"picket/cacao"
 	"picket/event"
 	"picket/playbooks"
 	"picket/respond"
+	"picket/respond/action"
 	"picket/store/state"
 )
 
@@ -23,6 +28,9 @@ type Respond struct {
 	Approval  Duration      `yaml:"approval" doc:"how long a request for approval stands; then it expires, and nothing is done"`
 	Approvers int           `yaml:"approvers" doc:"how many persons approve a plan in which something cannot be taken back; none of them is the one who asked"`
 	Rules     []RespondRule `yaml:"rules" doc:"which incidents are answered with which playbook"`
+
+	Signatures string       `yaml:"signatures" doc:"off; warn: a plan says that nobody trusted signed its playbook; require: it is neither loaded nor run. Built-in playbooks need none"`
+	Keys       []RespondKey `yaml:"keys" doc:"whose signatures of playbooks count"`
 
 	Channels    []RespondChannel `yaml:"channels" doc:"how playbooks tell people and open cases: docs/acts.md"`
 	Issuers     []RespondIssuer  `yaml:"issuers" doc:"services that revoke tokens over HTTP, by the id of the token"`
@@ -43,6 +51,56 @@ type RespondRule struct {
 	Hours       string   `yaml:"hours" doc:"08:00-18:00 of the server's day; outside of them the mode is suggest; empty is always"`
 	Limit       int      `yaml:"limit" doc:"runs within an hour, past which the mode is suggest; 0 is 10"`
 	Destructive bool     `yaml:"destructive" doc:"auto does not ask, even where something cannot be taken back"`
+}
+
+// RespondKey is one of respond.keys.
+type RespondKey struct {
+	Thumbprint string   `yaml:"thumbprint" doc:"of the key, as picket playbook verify prints it"`
+	File       string   `yaml:"file" doc:"or the public key itself, in PEM"`
+	Classes    []string `yaml:"classes" doc:"of plans that it may authorise: observe, reversible, destructive"`
+}
+
+func (k *RespondKey) trusted() (respond.TrustedKey, error) {
+	out := respond.TrustedKey{Thumbprint: strings.ToLower(k.Thumbprint)}
+	for _, c := range k.Classes {
+		out.Classes = append(out.Classes, action.Class(c))
+	}
+	if (k.File == "") == (k.Thumbprint == "") {
+		return out, errors.New("want a thumbprint or a file, one of them")
+	}
+	if k.File != "" {
+		text, err := os.ReadFile(k.File)
+		if err != nil {
+			return out, err
+		}
+		block, _ := pem.Decode(text)
+		if block == nil {
+			return out, fmt.Errorf("%s holds no PEM", k.File)
+		}
+		if out.Key, err = x509.ParsePKIXPublicKey(block.Bytes); err != nil {
+			return out, fmt.Errorf("%s: %w", k.File, err)
+		}
+		if out.Thumbprint, err = cacao.Thumbprint(out.Key); err != nil {
+			return out, err
+		}
+	}
+	return out, out.Check()
+}
+
+// signatures returns the policy, or the key at fault.
+func (c *Respond) signatures() (s respond.Signatures, at string, err error) {
+	s.Mode = respond.SignatureMode(c.Signatures)
+	if err := s.Check(); err != nil {
+		return s, "respond.signatures", err
+	}
+	for i := range c.Keys {
+		k, err := c.Keys[i].trusted()
+		if err != nil {
+			return s, fmt.Sprintf("respond.keys.%d", i), err
+		}
+		s.Keys = append(s.Keys, k)
+	}
+	return s, "", nil
 }
 
 func (r *RespondRule) rule() respond.Rule {
@@ -74,12 +132,15 @@ func (c *Respond) validate() (key, msg string) {
 			return at, err.Error()
 		}
 	}
+	if _, at, err := c.signatures(); err != nil {
+		return at, err.Error()
+	}
 	return c.validateReach()
 }
 
 // library reads the built-in playbooks and those of directories. What has mistakes is told in the error.
 func (c *Respond) library() (*respond.Library, error) {
-	from := []fs.FS{playbooks.FS}
+	from := []fs.FS{respond.BuiltIn(playbooks.FS)}
 	for _, dir := range c.Playbooks {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() {
 			from = append(from, os.DirFS(dir))
@@ -90,6 +151,7 @@ func (c *Respond) library() (*respond.Library, error) {
 
 func (c *Respond) config() respond.Config {
 	out := respond.Config{Approval: time.Duration(c.Approval), Approvers: c.Approvers}
+	out.Signatures, _, _ = c.signatures() // checked when it was read
 	for i := range c.Rules {
 		out.Rules = append(out.Rules, c.Rules[i].rule())
 	}
@@ -103,6 +165,9 @@ func (s *server) openRespond(ctx context.Context) error {
 		s.log.Error("a playbook has mistakes and cannot be run: picket playbook validate tells them", "error", err)
 	}
 	cfg := s.cfg.Respond.config()
+	if err := lib.Sign(cfg.Signatures, time.Now()); err != nil {
+		s.log.Warn("nobody who is trusted signed a playbook", "respond.signatures", cfg.Signatures.Mode, "error", err)
+	}
 	if err := cfg.Check(lib); err != nil {
 		return &Error{Err: err, Hint: "picket playbook list names the playbooks; directories of them are respond.playbooks in picket.yaml", Code: ExitConfig}
 	}

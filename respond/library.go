@@ -24,6 +24,7 @@ type Book struct {
 	File    string
 	Hash    string // of its canonical form
 	Runbook string // what a person does, in Markdown, where NAME.md stands beside NAME.json
+	BuiltIn bool   // it is part of the program
 }
 
 // maxBooks bounds a library.
@@ -46,6 +47,7 @@ func ReadLibrary(from ...fs.FS) (*Library, error) {
 				errs = append(errs, fmt.Errorf("playbook %s: %w", name, err))
 				continue
 			}
+			_, b.BuiltIn = f.(builtIn)
 			l.books = slices.DeleteFunc(l.books, func(o *Book) bool { return o.Word == b.Word || o.ID == b.ID })
 			if l.books = append(l.books, b); len(l.books) > maxBooks {
 				return l, fmt.Errorf("more than %d playbooks", maxBooks)

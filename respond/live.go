@@ -152,6 +152,15 @@ func (l *live) resume() error {
 	if err != nil {
 		return err
 	}
+	if l.e.o.Config.Signatures.Mode == SignaturesRequire {
+		all := []*cacao.Playbook{p}
+		for _, called := range lib {
+			all = append(all, called)
+		}
+		if err := l.e.signed(all, l.run.Plan.Class); err != nil {
+			return fmt.Errorf("signatures are required: %w", err)
+		}
+	}
 	if l.run.position != nil {
 		l.machine = cacao.ResumeMachine(p, lib, *l.run.position, cacao.Limits{})
 		l.run.position = l.machine.Position()

@@ -61,7 +61,7 @@ func (o *order) openC2(inc *event.Incident) ([]Act, error) {
 	req, err := cacao.ForHTTP(cmd, o.vars)
 	if err != nil {
 		if missing(cmd, o.vars) {
-			return []Act{{Kind: action.Kill, Class: action.Destructive, Open: err.Error()}}, nil
+			return []Act{{Kind: meant(cmd), Class: action.Destructive, Open: err.Error()}}, nil
 		}
 		return nil, err
 	}
@@ -95,6 +95,19 @@ func (o *order) openC2(inc *event.Incident) ([]Act, error) {
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// meant says which act a command means some of whose values are not known yet.
+func meant(cmd *cacao.Command) action.Kind {
+	body, err := cmd.Body()
+	var c openC2
+	if err != nil || json.Unmarshal([]byte(body), &c) != nil {
+		return action.Kill
+	}
+	if kind, err := c.kind(); err == nil && onAgent(kind) {
+		return kind
+	}
+	return action.Kill
 }
 
 func (c *openC2) kind() (action.Kind, error) {

@@ -121,6 +121,12 @@ func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, give
 	if err := w.walk(ctx, b.Playbook, "", vars, nil); err != nil {
 		return nil, nil, fmt.Errorf("playbook %s: %w: %w", b.Word, ErrInvalid, err)
 	}
+	if err := e.signed(all, plan.Class); err != nil {
+		if e.o.Config.Signatures.Mode == SignaturesRequire {
+			return nil, nil, fmt.Errorf("playbook %s: %w: signatures are required: %w", b.Word, ErrInvalid, err)
+		}
+		plan.Warnings = append(plan.Warnings, "signatures: "+err.Error())
+	}
 	plan.Acts, plan.Questions, plan.Warnings = all0(plan.Acts), all0(plan.Questions), all0(plan.Warnings)
 	plan.Hash, err = plan.hash()
 	return plan, bodies, err

@@ -28,6 +28,8 @@ type Config struct {
 	Approval  time.Duration // how long a request for approval stands; 1 h
 	Approvers int           // how many persons a destructive plan needs, none of whom asked for it; 1
 	Rules     []Rule
+
+	Signatures Signatures
 }
 
 // Rule says which playbook answers which incidents. Empty conditions fit all.
@@ -66,6 +68,9 @@ func (c Config) withDefaults() Config {
 
 // Check says what is wrong with the rules.
 func (c Config) Check(l *Library) error {
+	if err := c.Signatures.Check(); err != nil {
+		return fmt.Errorf("respond.signatures: %w", err)
+	}
 	seen := map[string]bool{}
 	for i, r := range c.Rules {
 		if err := r.Check(); err != nil {

@@ -21,6 +21,7 @@ import (
 type playbookCmd struct {
 	Validate playbookValidateCmd `cmd:"" help:"Find mistakes in CACAO 2.0 playbooks."`
 	Show     playbookShowCmd     `cmd:"" help:"Show the steps of a playbook as a tree."`
+	New      playbookNewCmd      `cmd:"" help:"Make a playbook and its runbook of a built-in one."`
 	Sign     playbookSignCmd     `cmd:"" help:"Add a signature to a playbook and print it."`
 	Verify   playbookVerifyCmd   `cmd:"" help:"Check the signatures of a playbook against keys that you trust."`
 	List     playbookListCmd     `cmd:"" help:"List the playbooks that the server can run."`
@@ -235,6 +236,9 @@ func (c *playbookVerifyCmd) print(a *app, verdicts []cacao.Verdict) (bool, error
 			word = r.Error
 		}
 		a.printf("%s: %s, %s: %s\n", r.Pointer, printable(r.Signee, false), printable(r.Algorithm, false), printable(word, false))
+		if r.Thumbprint != "" {
+			a.printf("  key %s\n", r.Thumbprint)
+		}
 	}
 	return good, nil
 }

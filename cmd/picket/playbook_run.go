@@ -99,6 +99,9 @@ func (a *app) showRunPlan(p *respond.Plan) {
 			}
 		}
 	}
+	for _, w := range p.Warnings {
+		a.printf("\nwarning: %s\n", printable(w, false))
+	}
 	for _, q := range p.Questions {
 		a.printf("\nIt asks: %s\n", printable(q.Text, false))
 	}

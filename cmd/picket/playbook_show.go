@@ -30,6 +30,9 @@ func (c *playbookShowCmd) Run(a *app) error {
 	if level := p.TLP(); level != "" {
 		a.printf("%s\n", printable(level, false))
 	}
+	for _, s := range p.Signatures {
+		a.printf("signed by %s with %s at %s; picket playbook verify says whether that counts\n", printable(s.Signee, false), printable(s.Algorithm, false), printable(string(s.Created), false))
+	}
 	t := &stepTree{a: a, p: p, shown: map[string]bool{}}
 	t.walk("", "", p.Start)
 	if p.Exception != "" {
