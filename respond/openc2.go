@@ -102,7 +102,7 @@ func (o *order) openC2(inc *event.Incident) ([]Act, error) {
 func (c *openC2) kind() (action.Kind, error) {
 	kinds, has := openC2Acts[c.Action]
 	if !has {
-		return "", fmt.Errorf("content/action: %w: Picket does not carry out %q: %s", ErrUnsupported, c.Action, strings.Join(slices.Sorted(maps.Keys(openC2Acts)), ", "))
+		return "", fmt.Errorf("content/action: Picket does not carry out %q: %s (%w)", c.Action, strings.Join(slices.Sorted(maps.Keys(openC2Acts)), ", "), ErrUnsupported)
 	}
 	if word := action.Kind(c.Args.Picket["act"]); word != "" {
 		if !slices.Contains(kinds, word) {
@@ -186,7 +186,7 @@ func (c *openC2) targets(kind action.Kind, inc *event.Incident) ([]action.Target
 			}
 			return list, nil
 		default:
-			return nil, fmt.Errorf("content/target: %w: Picket cannot %s a target of type %q: x-picket, file, ipv4_net or ipv6_net", ErrUnsupported, kind, name)
+			return nil, fmt.Errorf("content/target: Picket cannot %s a target of type %q: x-picket, file, ipv4_net or ipv6_net (%w)", kind, name, ErrUnsupported)
 		}
 	}
 	return nil, nil
