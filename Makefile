@@ -8,7 +8,7 @@ version := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 go_build := CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(version)"
 ui_source := $(shell find ui -path ui/node_modules -prune -o -path ui/dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: run build ui test lint generate bench kernels clean setup
+.PHONY: run build ui test lint generate bench kernels orchestrators clean setup
 .DEFAULT_GOAL := build
 
 run: build ## install what is missing, build, start Picket; Ctrl-C stops it
@@ -47,6 +47,11 @@ bench: build ## what Picket costs and how fast it is: see bench/README.md
 
 kernels: ## the sensor's tests on Debian's stock kernels 6.1 and 6.12, emulated; a quarter of an hour
 	tools/kernels.sh
+
+orchestrators: ## the acts on Kubernetes and Slurm against real ones; builds a kube-apiserver the first time
+	tools/setup.sh slurm
+	tools/kube.sh
+	go test ./respond/action -run 'TestKubernetes|TestSlurm' -count 1 -v
 
 clean: ## remove what was built; data in /var/lib/picket stays
 	rm -rf bin ui/dist/app sensor/gpu/helper/built/picket-gpu ui/node_modules

@@ -23,6 +23,7 @@ type said struct {
 	none
 	calls []string
 	err   error
+	state respond.State // of what is ordered
 }
 
 func (s *said) call(id, format string, args ...any) (respond.Run, error) {

@@ -46,7 +46,8 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 	groups, err := enforce.OpenCgroups()
 	if err == nil {
 		a.host = &containment{boot: bootID(), groups: groups, enforcer: enforcer}
-		kinds := []action.Action{action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host)}
+		kinds := slurmActs(cfg, log)
+		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host))
 		a.local, err = action.Open(
 			action.Options{Log: log, Dir: cfg.dir("agent"), Host: cfg.Host, BootID: a.host.boot, Told: told},
 			append(kinds, keepers(cfg, log, a.host)...)...,
@@ -57,6 +58,15 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 		log.Error("no acts are carried out on this host", "error", err)
 	}
 	return a
+}
+
+// slurmActs are the acts on Slurm, where this host has its programs.
+func slurmActs(cfg *Config, log *slog.Logger) []action.Action {
+	acts, err := action.NewSlurm(action.SlurmOptions{Dir: filepath.Join(cfg.dir("agent"), "slurm")})
+	if err != nil && !errors.Is(err, action.ErrNoSlurm) {
+		log.Error("nothing can be done in Slurm from this host", "error", err)
+	}
+	return acts
 }
 
 // keepers are the acts that put something away on this host. One whose directory others may enter is

@@ -130,6 +130,8 @@ type API struct {
 	Listen string   `yaml:"listen" doc:"address of page and API"`
 	Hosts  []string `yaml:"hosts" doc:"host names, beside localhost and IP addresses, by which browsers may reach the page"`
 	URL    string   `yaml:"url" doc:"address that people use, where a proxy stands before it; empty is http://<listen>"`
+
+	Hooks []APIHook `yaml:"hooks" doc:"programs outside, such as a SOAR, that ask for runs of playbooks by signed requests: docs/soar.md"`
 }
 
 // Default returns the configuration that holds where no file says otherwise.
@@ -308,6 +310,9 @@ func (c *Config) validate() (key, msg string) {
 		return key, msg
 	}
 	if key, msg := c.Kubernetes.validate(); key != "" {
+		return key, msg
+	}
+	if key, msg := c.API.validateHooks(); key != "" {
 		return key, msg
 	}
 	return c.validateSinks()

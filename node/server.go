@@ -239,7 +239,7 @@ func (s *server) openAPI(ctx context.Context) error {
 		Fleet: s.fleet, Inventory: &s.runs, Health: s, Rules: s.rules, Actions: actions{s}, Accounts: accounts{s.state}, Audit: s.audit, Runs: s.respond,
 	}, api.Options{
 		Log: s.part("api"), Registerer: s.reg, Gatherer: prometheus.Gatherers{s.reg, s.fleet}, UI: ui.Handler(),
-		Version: Version, Hosts: s.cfg.API.Hosts,
+		Version: Version, Hosts: s.cfg.API.Hosts, Hooks: s.cfg.API.hooks(),
 	})
 	return err
 }

@@ -30,12 +30,12 @@ type openC2Args struct {
 
 // openC2Acts are the acts that each action may mean; the first is meant where args do not say.
 var openC2Acts = map[string][]action.Kind{
-	"contain": {action.Freeze, action.Isolate, action.Quarantine, action.IsolatePod, action.Cordon, action.Suspend},
+	"contain": {action.Freeze, action.Isolate, action.Quarantine, action.IsolatePod, action.Cordon, action.Suspend, action.HoldJob, action.DrainNode},
 	"deny":    {action.Isolate, action.Cut},
-	"stop":    {action.Kill, action.Evict, action.DeletePod, action.Drain},
-	"set":     {action.Label, action.Annotate, action.Taint, action.Scale, action.Uncordon},
+	"stop":    {action.Kill, action.Evict, action.DeletePod, action.Drain, action.RequeueJob, action.CancelJob},
+	"set":     {action.Label, action.Annotate, action.Taint, action.Scale, action.Uncordon, action.ReleaseJob, action.ResumeNode},
 	"restore": {Undo},
-	"copy":    {action.Capture},
+	"copy":    {action.Capture, action.Checkpoint},
 	"create":  {action.Notify, action.Ticket, action.RevokeToken, action.RollbackModel},
 }
 
@@ -44,6 +44,8 @@ var actClass = map[action.Kind]action.Class{
 	action.Freeze: action.Reversible, action.Isolate: action.Reversible, action.Quarantine: action.Reversible, action.RollbackModel: action.Reversible,
 	action.Label: action.Reversible, action.Annotate: action.Reversible, action.Cordon: action.Reversible, action.Uncordon: action.Reversible, action.Taint: action.Reversible,
 	action.Scale: action.Reversible, action.Suspend: action.Reversible, action.IsolatePod: action.Reversible,
+	action.HoldJob: action.Reversible, action.ReleaseJob: action.Reversible, action.DrainNode: action.Reversible, action.ResumeNode: action.Reversible,
+	action.RequeueJob: action.Destructive, action.CancelJob: action.Destructive, action.Checkpoint: action.Observe,
 	action.Evict: action.Destructive, action.DeletePod: action.Destructive, action.Drain: action.Destructive,
 	action.Kill: action.Destructive, action.Cut: action.Destructive, action.RevokeToken: action.Destructive,
 	action.Capture: action.Observe, action.Notify: action.Observe, action.Ticket: action.Observe, Undo: action.Observe,
@@ -113,7 +115,7 @@ func meant(cmd *cacao.Command) action.Kind {
 func (c *openC2) kind() (action.Kind, error) {
 	kinds, has := openC2Acts[c.Action]
 	if !has {
-		return "", fmt.Errorf("content/action: %w: Picket does not carry out %q: %s", ErrUnsupported, c.Action, strings.Join(slices.Sorted(maps.Keys(openC2Acts)), ", "))
+		return "", fmt.Errorf("content/action: Picket does not carry out %q: %s (%w)", c.Action, strings.Join(slices.Sorted(maps.Keys(openC2Acts)), ", "), ErrUnsupported)
 	}
 	if word := action.Kind(c.Args.Picket["act"]); word != "" {
 		if !slices.Contains(kinds, word) {
@@ -165,7 +167,7 @@ func (c *openC2) targets(kind action.Kind, inc *event.Incident) ([]action.Target
 				return nil, fmt.Errorf("content/target/x-picket: want an entity or an object, not both")
 			}
 			if t.Object != nil {
-				return []action.Target{{Object: t.Object}}, nil
+				return objectTarget(inc, t.Object)
 			}
 			list, err := resolve(inc, t.Entity)
 			if err != nil {
@@ -197,8 +199,19 @@ func (c *openC2) targets(kind action.Kind, inc *event.Incident) ([]action.Target
 			}
 			return list, nil
 		default:
-			return nil, fmt.Errorf("content/target: %w: Picket cannot %s a target of type %q: x-picket, file, ipv4_net or ipv6_net", ErrUnsupported, kind, name)
+			return nil, fmt.Errorf("content/target: Picket cannot %s a target of type %q: x-picket, file, ipv4_net or ipv6_net (%w)", kind, name, ErrUnsupported)
 		}
 	}
 	return nil, nil
+}
+
+// objectTarget returns where an object is acted on: one of Slurm by an agent on the incident's host.
+func objectTarget(inc *event.Incident, o *action.ObjectPin) ([]action.Target, error) {
+	if o.Of != action.Slurm {
+		return []action.Target{{Object: o}}, nil
+	}
+	if len(inc.Hosts) != 1 {
+		return nil, fmt.Errorf("content/target/x-picket/object: %d hosts are known: which one's agent asks Slurm is not", len(inc.Hosts))
+	}
+	return []action.Target{{Host: inc.Hosts[0], Object: o}}, nil
 }

@@ -134,13 +134,13 @@ func bookOf(id string, command []byte, now time.Time) (*cacao.Playbook, error) {
 	return p, nil
 }
 
-// uuidOf is a UUID of its own for what was named, of the version that is for that (RFC 9562, 8).
+// uuidOf is a UUID of its own for what was named, in the form of version 5: CACAO knows none above it.
 func uuidOf(parts ...string) string {
 	all := make([][]byte, len(parts))
 	for i, p := range parts {
 		all[i] = []byte(p)
 	}
 	b := sha256.Sum256([]byte(sum(all...)))
-	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
+	b[6], b[8] = b[6]&0x0f|0x50, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }

@@ -5,6 +5,7 @@
 #   tools/setup.sh test       the above, and a browser for the page's test
 #   tools/setup.sh generate   the compiler that builds the BPF objects
 #   tools/setup.sh bench      the compiler that builds the benchmark's load
+#   tools/setup.sh slurm      a Slurm for the tests of its acts
 #   tools/setup.sh kernels    the emulator that runs the sensor's tests on other kernels
 #
 # What is there already is left alone, so a second call does nothing.
@@ -71,6 +72,9 @@ generate)
 bench)
 	have gcc || packages gcc libc6-dev
 	;;
+slurm)
+	have slurmctld && have slurmd && have scontrol && have munged || packages slurmctld slurmd slurm-client munge
+	;;
 kernels)
 	have qemu-system-x86_64 || packages qemu-system-x86
 	have cpio || packages cpio
@@ -78,7 +82,7 @@ kernels)
 	static_busybox || packages busybox-static
 	;;
 *)
-	say "want run, test, generate, bench or kernels"
+	say "want run, test, generate, bench, slurm or kernels"
 	exit 2
 	;;
 esac

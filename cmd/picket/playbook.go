@@ -24,6 +24,8 @@ type playbookCmd struct {
 	New      playbookNewCmd      `cmd:"" help:"Make a playbook and its runbook of a built-in one."`
 	Sign     playbookSignCmd     `cmd:"" help:"Add a signature to a playbook and print it."`
 	Verify   playbookVerifyCmd   `cmd:"" help:"Check the signatures of a playbook against keys that you trust."`
+	Export   playbookExportCmd   `cmd:"" help:"Print a playbook of the server, as CACAO 2.0, to pass it on."`
+	Import   playbookImportCmd   `cmd:"" help:"Take a playbook of others over, once it has no mistakes."`
 	List     playbookListCmd     `cmd:"" help:"List the playbooks that the server can run."`
 	Plan     playbookPlanCmd     `cmd:"" help:"Say what a playbook would do about an incident. Nothing is done."`
 	Run      playbookRunCmd      `cmd:"" help:"Ask for a run of a playbook. What cannot be taken back waits for another person."`
