@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -356,6 +357,10 @@ func (w *planner) pin(ctx context.Context, a *Act) {
 		a.Target.Process = &pin
 	}
 	p, err := w.e.o.Executor.Plan(ctx, &action.Request{Kind: a.Kind, Target: a.Target, Params: a.Params, TTL: a.TTL, Incident: w.inc.ID})
+	if errors.Is(err, action.ErrGone) {
+		a.Target, a.Gone = wanted, err.Error()
+		return
+	}
 	if err != nil {
 		a.Target, a.Error = wanted, err.Error()
 		return
@@ -366,10 +371,13 @@ func (w *planner) pin(ctx context.Context, a *Act) {
 	}
 	a.Target, a.Effects, a.Hits, a.Undo = p.Target, p.Effects, p.Hits, p.Undo
 	a.Class = worse(a.Class, p.Class)
-	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && p.Target.Process.Exe != exe.Exe {
-		a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf("process %d is %s now, not %s", exe.PID, p.Target.Process.Exe, exe.Exe)
+	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && program(p.Target.Process.Exe) != program(exe.Exe) {
+		a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf("process %d is %s now, not %s", exe.PID, program(p.Target.Process.Exe), exe.Exe)
 	}
 }
+
+// program is the path of a program, also of one whose file was deleted since: that makes it no other.
+func program(exe string) string { return strings.TrimSuffix(exe, " (deleted)") }
 
 // onAgent reports whether an executor carries an act out.
 func onAgent(k action.Kind) bool { return k != Manual && k != HTTP && k != Undo }

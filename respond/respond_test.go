@@ -108,6 +108,7 @@ type recorder struct {
 	holds map[string]bool
 	fence uint64
 	do    func(r *action.Request) (*action.Result, error) // instead of doing it
+	gone  bool                                            // all processes have ended
 }
 
 func newRecorder() *recorder {
@@ -120,9 +121,12 @@ func (x *recorder) say(format string, args ...any) {
 
 func (x *recorder) Plan(_ context.Context, r *action.Request) (*action.Plan, error) {
 	t := r.Target
+	if t.Process != nil && x.gone {
+		return nil, fmt.Errorf("process %d: %w", t.Process.PID, action.ErrGone)
+	}
 	if t.Process != nil {
 		pin := *t.Process
-		pin.BootID, pin.Start, pin.Exe = "boot", 7, "/usr/bin/curl"
+		pin.BootID, pin.Start, pin.Exe = "boot", 7, "/usr/bin/curl (deleted)" // it may hide so
 		t.Process = &pin
 	}
 	if t.Container != "" {
@@ -453,6 +457,25 @@ func TestAnActHoldsForLonger(t *testing.T) {
 		if (rec.What == "intent" || rec.What == "outcome") && rec.Step != run.Plan.Acts[0].Step {
 			t.Errorf("%s belongs to step %q", rec.What, rec.Step)
 		}
+	}
+}
+
+// Of what ended before the plan was made nothing is left to contain: that keeps nothing from going on.
+func TestWhatEndedBeforeIsGone(t *testing.T) {
+	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("contain", "lineage", ""), openc2("deny", "container", "")), nil)
+	r.acts.gone = true
+	run, err := r.Request(ctx, Request{Playbook: "test", Incident: "incident1", By: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range run.Plan.Acts {
+		if (a.Gone == "") != (a.Kind == action.Isolate) || a.Error != "" {
+			t.Errorf("%s: gone %q, error %q", a.Kind, a.Gone, a.Error)
+		}
+	}
+	r.ends(t, run.ID, Succeeded)
+	if d := cmp.Diff([]string{"isolate container c1 on gpu-1"}, r.acts.list()); d != "" {
+		t.Error(d)
 	}
 }
 

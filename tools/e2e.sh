@@ -9,9 +9,11 @@ work=$(mktemp -d)
 chmod 755 "$work" # server and store run as another user and must get through
 log=$work/run.log
 picket_pid=
+victim=
 note() { echo "$*" | tee -a "$results" >/dev/null; echo "   $*"; }
 
 stop() {
+	[[ -z $victim ]] || kill -KILL "$victim" 2>/dev/null
 	if [[ -n $picket_pid ]] && kill -INT "$picket_pid" 2>/dev/null; then
 		wait "$picket_pid"
 		local code=$?
@@ -35,6 +37,16 @@ api: {listen: "127.0.0.1:$(free_port)"}
 stream: {listen: "127.0.0.1:$(free_port)"}
 policy: {files: ["$work/policies"]}
 YAML
+# A process that only looks like a miner, for the page to answer: it writes to a file all the time. Where
+# there is a C compiler, a simulated library tells of a GPU that it uses.
+cp /bin/bash "$work/xmrig"
+beat=$work/beat
+: >"$beat"
+gpu=0
+if command -v cc >/dev/null && cc -shared -fPIC -o "$work/libnvidia-ml.so" sensor/gpu/sim/nvml.c; then
+	gpu=1
+	echo "gpu: {every: 1s, library: $work/libnvidia-ml.so}" >>"$work/picket.yaml"
+fi
 picket() { bin/picket --config "$work/picket.yaml" "$@"; }
 
 bin/picket --config "$work/picket.yaml" run >"$log" 2>&1 &
@@ -100,7 +112,10 @@ if [[ ! -f ui/test/walk.mjs ]]; then
 elif ! command -v chromium >/dev/null; then
 	note "$(required browser) e2e/browser chromium is not installed"
 else
-	check browser env PICKET_SIGNIN_URL="$link" node ui/test/walk.mjs
+	"$work/xmrig" -c 'while :; do echo >>"$1"; read -rt 0.2 <> <(:); done' xmrig "$beat" &
+	victim=$!
+	printf 'driver 570.1\ngpu uuid=GPU-1 name=Sim_80GB pci=0000:3b:00.0 util=97 used=5000 total=81920 power=600000 limit=700000\nproc gpu=0 pid=%d used=4000 util=97\n' "$victim" >"$work/libnvidia-ml.so.txt"
+	check browser env PICKET_SIGNIN_URL="$link" PICKET_GPU="$gpu" PICKET_VICTIM="$victim" PICKET_BEAT="$beat" PICKET_CLI="$PWD/bin/picket --config $work/picket.yaml" node ui/test/walk.mjs
 	check browser-odd-cases node ui/test/walk.mjs
 fi
 check attack-tamper picket lab attack tamper-weights

@@ -163,7 +163,8 @@ func TestCapture(t *testing.T) {
 	}})
 	r := &Request{ID: "r1", Kind: Capture, Target: Target{Process: &ProcessPin{PID: pid}}, By: "alice", Reason: "suspect", Incident: "i1"}
 	plan := must(c.Plan(t.Context(), r))(t)
-	if plan.Target.Process.Start != pinOf(t, pid).Start || !cmp.Equal(plan.Hits, []string{fmt.Sprintf("%d dropped", pid)}) {
+	exe := must(os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)))(t)
+	if plan.Target.Process.Start != pinOf(t, pid).Start || plan.Target.Process.Exe != exe || !cmp.Equal(plan.Hits, []string{fmt.Sprintf("%d dropped", pid)}) {
 		t.Errorf("plan %+v", plan)
 	}
 	res := must(c.Do(t.Context(), r))(t)

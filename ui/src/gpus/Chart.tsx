@@ -59,6 +59,7 @@ function draw(u: uPlot, marks: number[], colour: string) {
   const { ctx, bbox } = u;
   ctx.save();
   ctx.strokeStyle = colour;
+  ctx.setLineDash([]); // the last line's may be set
   ctx.lineWidth = 2 * devicePixelRatio;
   for (const at of marks) {
     const x = u.valToPos(at, 'x', true);

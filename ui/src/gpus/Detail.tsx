@@ -35,9 +35,11 @@ export function Detail({ g, range }: { g: GPU; range: Range }) {
   const failed = [h.whole, h.users, h.faults].find((q) => q.isError);
   if (failed) return <Failure what="Reading what the GPU did" error={failed.error} retry={() => void failed.refetch()} />;
   if (!rows || !users) return <Loading rows={4} />;
+  const told = charts.filter((c) => c.data.lines.length > 0);
   return (
     <>
-      <div className="charts" data-testid="charts">{charts.map((c) => <Chart key={c.title} {...c} from={from} to={to} marks={at} />)}</div>
+      <div className="charts" data-testid="charts">{told.map((c) => <Chart key={c.title} {...c} from={from} to={to} marks={at} />)}</div>
+      {rows.length > 0 && told.length < charts.length && <p className="quiet small">Its driver did not tell in this time: {charts.filter((c) => !told.includes(c)).map((c) => c.title.toLowerCase()).join(', ')}.</p>}
       {rows.length === 0 && <p className="quiet">No sample was kept in this time. One is kept each minute, and when something changes.</p>}
       {found.isError && <Failure what="Reading findings" error={found.error} retry={() => void found.refetch()} />}
       {marks.length === 0 ? <p className="quiet">Nothing was found about it in this time, and its driver told of no fault.</p> : (

@@ -3,7 +3,7 @@ import { useState } from 'react';
 import { useChangeRun, usePlan } from '../api/respond';
 import type { Run, Session } from '../api/types';
 import { Failure } from '../shared/States';
-import { Ago } from '../shared/Time';
+import { Until } from '../shared/Time';
 import { Value } from '../shared/Value';
 import { plain } from '../shared/visible';
 import { changes } from './describe';
@@ -21,7 +21,7 @@ export function Approve({ run, session }: { run: Run; session: Session }) {
     <Stack gap={6}>
       <Fresh run={run} />
       {why && <p className="warning">{why}</p>}
-      {run.not_after && <p className="quiet small">The request expires <Ago at={run.not_after} />; then nothing is done.</p>}
+      {run.not_after && <p className="quiet small">The request expires <Until at={run.not_after} />; then nothing is done.</p>}
       <TextInput size="xs" label="Reason" description="Stands in the run and in the audit log" maxLength={1000} value={reason} onChange={(e) => setReason(e.currentTarget.value)} />
       <Group gap={6}>
         <Button size="xs" color={run.plan.class === 'destructive' ? 'red' : undefined} disabled={Boolean(why)} loading={change.isPending}

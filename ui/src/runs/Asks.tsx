@@ -3,7 +3,7 @@ import { useState } from 'react';
 import { useChangeRun } from '../api/respond';
 import type { Ask, Run } from '../api/types';
 import { Failure } from '../shared/States';
-import { Ago } from '../shared/Time';
+import { Ago, Until } from '../shared/Time';
 import { Value } from '../shared/Value';
 
 const words: Record<Ask['what'], [string, string]> = { decide: ['Yes', 'No'], do: ['It is done', 'It was not done'], holds: ['It was done and holds', 'It does not hold'] };
@@ -22,7 +22,7 @@ function One({ run, ask, may }: { run: string; ask: Ask; may: boolean }) {
   return (
     <div className="ask" role="group" aria-label="A question of the run">
       <p className="lines"><b><Value text={ask.text} max={1500} /></b></p>
-      <p className="quiet small">Asked <Ago at={ask.since} suffix=" ago" />{ask.until && <>; without an answer its step fails <Ago at={ask.until} /></>}.</p>
+      <p className="quiet small">Asked <Ago at={ask.since} suffix=" ago" />{ask.until && <>; without an answer its step fails <Until at={ask.until} /></>}.</p>
       {!may && <p className="quiet small">Your role, viewer, only reads: an analyst answers.</p>}
       {may && (
         <Stack gap={6}>

@@ -3,7 +3,7 @@ import { useState } from 'react';
 import { useChangeRun } from '../api/respond';
 import type { Hold, Run } from '../api/types';
 import { Failure } from '../shared/States';
-import { Ago } from '../shared/Time';
+import { Until } from '../shared/Time';
 import { Value } from '../shared/Value';
 import { plain } from '../shared/visible';
 import { describe } from './describe';
@@ -28,7 +28,7 @@ export function Holds({ run, may }: { run: Run; may: boolean }) {
       <ul className="plain" data-testid="holds">
         {latest.map((h) => (
           <li key={h.request.id} className="hold">
-            <div className="grow"><b>{plain(h.request.kind)}</b> <Value text={describe(h.request.target)} mono max={160} /> <span className="quiet">ends by itself <Ago at={h.until} /></span>
+            <div className="grow"><b>{plain(h.request.kind)}</b> <Value text={describe(h.request.target)} mono max={160} /> <span className="quiet">ends by itself <Until at={h.until} /></span>
               {h.tries ? <div className="warning small">Taking it back failed {h.tries} times, and is tried again.</div> : null}</div>
             {may && <Select size="xs" w={170} aria-label={`Let ${plain(h.request.kind)} ${plain(describe(h.request.target))} hold until`} placeholder="Hold until…" data={times} value={null}
               onChange={(v) => v && change.mutate({ what: 'extend', body: { act: h.request.id, ttl: Number(v) } })} />}

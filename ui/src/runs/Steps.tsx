@@ -40,7 +40,7 @@ function One({ d, name, over }: { d: Doing; name: string; over: boolean }) {
       <span className="quiet small"><Clock at={d.begun} />{(d.ended || !over) && <>, {span(took)}</>}</span>
       {d.question && <div className="lines"><Value text={d.question} max={800} /></div>}
       {d.answers.map((a, n) => <div key={n}><b><Value text={a.who} max={60} /></b>: <Value text={a.text} max={400} /><Values of={a.values} /></div>)}
-      {d.acts.map((a) => <ActLine key={a.request.id} a={a} />)}
+      {d.acts.map((a) => <ActLine key={a.request.id} a={a} over={Boolean(d.ended)} />)}
       {d.text && <div className={d.state === 'failed' ? 'warning' : 'quiet'}><Value text={d.text} max={500} /></div>}
       <Values of={d.values} />
     </li>
@@ -52,11 +52,11 @@ function Values({ of }: { of?: Record<string, string> }) {
   return <dl className="facts small">{Object.entries(of).map(([k, v]) => <div key={k}><dt className="mono">{plain(k)}</dt><dd><Value text={v} mono max={300} /></dd></div>)}</dl>;
 }
 
-function ActLine({ a: { request: q, begun, result } }: { a: DoneAct }) {
+function ActLine({ a: { request: q, begun, result }, over }: { a: DoneAct; over: boolean }) {
   return (
     <div className="act">
       <span className="mono">{plain(q.kind)}</span> <Value text={describe(q.target, q.params)} mono max={160} />{q.ttl ? <span className="quiet"> for {lasts(q.ttl)}</span> : null}
-      {!result && <span className="quiet">: begun</span>}
+      {!result && <span className="quiet">: {over ? 'nothing was done' : 'begun'}</span>}
       {result && <div><b>{plain(result.state)}</b> <span className="quiet small">after {span(Date.parse(result.at) - Date.parse(begun))}</span> <Value text={result.detail} max={400} /></div>}
       {result?.output && <pre className="output"><Value text={result.output} max={2000} /></pre>}
       {result?.evidence?.map((e) => <div key={e.path} className="small">Evidence <Value text={e.path} mono max={200} /> <span className="quiet">{e.size.toLocaleString('en')} bytes, SHA-256 <span className="mono">{plain(e.sha256)}</span></span></div>)}

@@ -23,6 +23,11 @@ export function Ago({ at, suffix = '' }: { at: string; suffix?: string }) {
   return <time dateTime={at} title={exact(at)} className="num">{text === 'now' ? text : text + suffix}</time>;
 }
 
+/** Until shows in how long something will be; the exact time is its title. */
+export function Until({ at }: { at: string }) {
+  return <time dateTime={at} title={exact(at)} className="num">{ago(Date.parse(at), useNow())}</time>;
+}
+
 /** Clock shows the time of day, and the day if it is another; the exact time is its title. */
 export function Clock({ at }: { at: string }) {
   return <time dateTime={at} title={exact(at)} className="mono num">{moment(new Date(at), new Date())}</time>;
