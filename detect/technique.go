@@ -74,7 +74,6 @@ var known = map[string]string{
 	"T1572":     "command-and-control|Protocol Tunneling",
 	"T1574":     "persistence|Hijack Execution Flow",
 	"T1574.006": "persistence|Dynamic Linker Hijacking",
-	"T1595":     "reconnaissance|Active Scanning",
 	"T1611":     "privilege-escalation|Escape to Host",
 	"T1620":     "stealth|Reflective Code Loading",
 

@@ -27,7 +27,7 @@ const (
 
 // newRollback makes the act of switching a model back to a version whose signature counts.
 func newRollback(cfg *Config) (action.Action, error) {
-	trust, err := readTrust(cfg.Models.Trust)
+	trust, err := readTrust(cfg.Models)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +37,8 @@ func newRollback(cfg *Config) (action.Action, error) {
 	})
 }
 
-// versions knows which versions of models were signed by whom models.trust names, and are what was
-// signed. To read one may take minutes: it goes on when who asked has gone, and what came of it counts
+// versions knows which versions of models were signed by whom models.trust or models.keyless names, and
+// are what was signed. To read one may take minutes: it goes on when who asked has gone, and what came of it counts
 // as long as no file of it has changed.
 type versions struct {
 	trust []sign.Trust
@@ -93,7 +93,7 @@ func (v *versions) last(ctx context.Context, _, current string) (string, error) 
 // check says why a version is none to go back to.
 func (v *versions) check(ctx context.Context, path string) error {
 	if len(v.trust) == 0 {
-		return errors.New("models.trust names nobody whose signatures count")
+		return errors.New("models.trust and models.keyless name nobody whose signatures count")
 	}
 	looks, err := looksOf(path)
 	if err != nil {

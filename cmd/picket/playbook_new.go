@@ -22,10 +22,10 @@ type playbookNewCmd struct {
 	In   string `placeholder:"DIR" default:"." help:"Directory in which to make it, such as /etc/picket/playbooks."`
 }
 
-var playbookName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var dashedWords = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 func (c *playbookNewCmd) Run(a *app) error {
-	if !playbookName.MatchString(c.Name) {
+	if !dashedWords.MatchString(c.Name) {
 		return &node.Error{Err: fmt.Errorf("%q: want lower-case words with dashes", c.Name), Code: node.ExitUsage}
 	}
 	data, err := fs.ReadFile(playbooks.FS, c.From+".json")
