@@ -188,7 +188,7 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 		"file.create": 18 + any, "file.write": 18 + any, "file.rename": 18 + any, "file.read": any, "file.delete": any, "file.chmod": any,
 		"file.link": 18 + any, "file.truncate": 18 + any, "file.mkdir": any, "file.chown": any, "file.attribute": any, "file.map": any, "file.io": any,
 		"net.connect": 5 + any, "net.accept": 5 + any, "net.listen": any, "net.send": any, "net.dns": any, "net.receive": any, "net.bind": any, "net.unix": any, "net.tls": any,
-		"process.signal": any, "profile.deviation": any, "process.trace": any, "process.namespace": any, "host.mount": any, "host.module": any, "host.bpf": any, "host.kernel": any,
+		"process.signal": any, "process.trace": any, "process.namespace": any, "host.mount": any, "host.module": any, "host.bpf": any, "host.kernel": any,
 		"process.credentials": any, "host.sysctl": any, "device.open": any, "cgroup.create": any, "device.control": any,
 		"process.capability": any, "policy.violation": any, "gpu.sample": any, "gpu.error": any, "model.seen": any,
 		"cuda": any, "python.audit": any, "principal.hour": any, "profile.deviation": any,

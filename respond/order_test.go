@@ -64,10 +64,10 @@ func TestACommandFromOutsideIsARun(t *testing.T) {
 	if err != nil || wait.State != Waiting {
 		t.Fatalf("%+v %v", wait, err)
 	}
-	if _, err := r.Approve(ctx, wait.ID, "token:soar", wait.Plan.Hash); !errors.Is(err, ErrInvalid) {
+	if _, err := r.Approve(ctx, wait.ID, "token:soar", wait.Plan.Hash, ""); !errors.Is(err, ErrInvalid) {
 		t.Errorf("who asked approved it: %v", err)
 	}
-	if _, err := r.Approve(ctx, wait.ID, "ada", wait.Plan.Hash); err != nil {
+	if _, err := r.Approve(ctx, wait.ID, "ada", wait.Plan.Hash, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.ends(t, wait.ID, Succeeded)
@@ -122,7 +122,7 @@ func TestASuspendedJobIsTakenBack(t *testing.T) {
 	if err != nil || run.State != Waiting || run.Plan.Class != action.Destructive {
 		t.Fatalf("%+v %v", run, err)
 	}
-	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); err != nil {
+	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil {
 		t.Fatal(err)
 	}
 	if run = r.ends(t, run.ID, Succeeded); len(run.Holds) != 1 {
@@ -159,7 +159,7 @@ func TestACommandForAnotherConsumer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash); err != nil {
+	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.ends(t, run.ID, Succeeded)

@@ -72,7 +72,7 @@ func TestChannelsAreChecked(t *testing.T) {
 		says    string
 	}{
 		{Channel{}, "give it a name"},
-		{Channel{Name: "a", Type: "pigeon"}, "want one of alertmanager, email, pagerduty, slack, webhook"},
+		{Channel{Name: "a", Type: "pigeon"}, "want one of alertmanager, email, http, iris, jira, pagerduty, slack, webhook"},
 		{Channel{Name: "a", Type: "webhook", URL: "http://h", Secret: "hunter2"}, "a secret is named, not written"},
 		{Channel{Name: "a", Type: "webhook", URL: "http://h"}, "wants a secret"},
 		{Channel{Name: "a", Type: "webhook", URL: "http://u:p@h", Secret: "env:KEY"}, "without a password"},
