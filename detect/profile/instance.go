@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -136,11 +137,7 @@ func (p *Profile) inherit(from *Profile) {
 		if sameImage && what == event.DeviantModel || !sameImage && (what == event.DeviantProgram || what == event.DeviantLibrary || what == event.DeviantStart) {
 			continue
 		}
-		mine := make(map[string]Item, len(items))
-		for v, it := range items {
-			mine[v] = it
-		}
-		p.Items[what] = mine
+		p.Items[what] = maps.Clone(items)
 	}
 	if p.Image == from.Image {
 		p.Seen, p.Instances = from.Seen, from.Instances
