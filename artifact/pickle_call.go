@@ -222,17 +222,22 @@ func (m *machine) hooks(items []value) {
 		}
 		g := &m.globals[items[i].num()]
 		key, known := m.text(items[i-1])
-		v := g.verdict
-		if known && strings.HasPrefix(key, "__") && strings.HasSuffix(key, "__") {
+		v, why := g.verdict, "which Python calls"
+		switch {
+		case known && strings.HasPrefix(key, "__") && strings.HasSuffix(key, "__"):
 			v = max(v, Suspicious)
-		} else if known || v < Malicious {
+		case v < Malicious:
+			continue
+		case known && denied(g.full): // as the function of a step of a pipeline
+			v, why = Suspicious, "which may be called when the model is used"
+		case known:
 			continue
 		}
-		if items[i].kind() == isResult && v < Malicious || key == "__class__" && v < Malicious || g.told[1] {
+		if items[i].kind() == isResult && v < Malicious || key == "__class__" && v < Malicious || g.told[0] {
 			continue // objects have attributes like __doc__, and say of which class they are
 		}
-		g.told[1] = true
-		m.tell(Issue{Rule: "pickle-hook", Verdict: v, Name: g.full, Text: fmt.Sprintf("Loading it makes %s the %s of an object, which Python calls.", g.full, orSome(key))})
+		g.told[0] = true
+		m.tell(Issue{Rule: "pickle-hook", Verdict: v, Name: g.full, Text: fmt.Sprintf("Loading it makes %s the %s of an object, %s.", g.full, orSome(key), why)})
 	}
 }
 

@@ -123,5 +123,5 @@ func dataModule(module, name string) bool {
 		return true
 	}
 	return isClass(name) && slices.ContainsFunc(dataPrefixes, func(p string) bool { return module+"." == p || strings.HasPrefix(module, p) }) &&
-		!strings.Contains(module, ".utils.cpp") && !strings.HasSuffix(module, "test_utils")
+		!strings.Contains(module, ".utils.cpp") && !strings.HasSuffix(module, "test_utils") && !denied(module+"."+name)
 }

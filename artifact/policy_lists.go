@@ -76,7 +76,7 @@ var deniedNames = words(`
 	numpy.core.memmap.memmap numpy.lib.npyio.load numpy.lib._npyio_impl.load numpy.lib._datasource.DataSource
 	numpy.testing._private.utils.runstring numpy.testing.runstring numpy.testing.rundocs numpy.testing._private.utils.rundocs
 	pandas.eval pandas.core.computation.eval.eval pandas.read_csv pandas.read_hdf pandas.io.pickle.read_pickle pandas.io.common.get_handle
-	pandas.core.frame.DataFrame.eval pandas.core.frame.DataFrame.query
+	pandas.core.frame.DataFrame.eval pandas.core.frame.DataFrame.query pandas.core.api.HDFStore pandas.core.api.ExcelFile pandas.core.api.ExcelWriter
 	torch.save torch.from_file torch.compile torch.jit.load torch.jit.script torch.jit.CompilationUnit torch.ops.load_library torch.classes.load_library
 	torch._ops.load_library torch.utils.collect_env.run torch.utils.model_zoo.load_url torch.utils.bundled_inputs.eval
 	torch.serialization._open_file torch.serialization.load torch.serialization._load torch.serialization._legacy_load torch.serialization.save
@@ -99,7 +99,7 @@ var deniedPrefixes = []string{
 	"torch.hub.", "torch._inductor.", "torch.utils.cpp_extension.", "torch.utils._cpp_extension_versioner.", "torch.distributed.rpc.",
 	"torch.distributed.elastic.", "torch.distributed.launch", "torch.distributed.run.", "torch.testing._internal.", "torch.utils._config_module.", "torch.utils.benchmark.",
 	"torch.utils.bottleneck.", "torch.utils.data.datapipes.utils.decoder.", "torch.jit.unsupported_tensor_ops.execWrapper", "torch.jit.frontend.", "torch.cuda.jiterator",
-	"numpy.distutils.", "numpy.f2py.", "numpy.lib.npyio.", "pandas.io.", "dill._dill._exec", "setuptools.", "pip.", "pkg_resources.", "_pytest.", "pytest.",
+	"numpy.distutils.", "numpy.f2py.", "numpy.lib.npyio.", "pandas.io.", "pandas.core.computation.", "dill._dill._exec", "setuptools.", "pip.", "pkg_resources.", "_pytest.", "pytest.",
 	"IPython.", "pexpect.", "paramiko.", "fabric.", "invoke.", "requests.", "aiohttp.", "httpx.", "urllib3.", "ansible.",
 }
 

@@ -37,7 +37,7 @@ func stackGlobal(c call) string { return text(c.module) + text(c.name) + "\x93" 
 // reduce calls what fn pushes.
 func reduce(fn, args string) string { return fn + "(" + args + "tR" }
 
-// mustWriter is a compressing writer around b.
+// packed is what a compressing writer makes of a text.
 func packed(in string, open func(io.Writer) (io.WriteCloser, error)) string {
 	var b bytes.Buffer
 	w, err := open(&b)
