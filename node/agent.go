@@ -56,7 +56,7 @@ type agent struct {
 	gpus      *gpus
 	requests  *ingest.Reader
 	asker     *ingest.Asker // nil where services are not asked
-	protected []string // model directories of policies that the sensor looks at
+	protected []string      // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
 	lines     []byte // record being written, reused
