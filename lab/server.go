@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,7 +28,7 @@ const execOutput = 256 << 10
 
 // serve poses as an inference server: it holds a model's weights open and mapped, answers
 // GET /health, loads the adapters that POST /v1/load_lora_adapter names, and has a hole: POST /exec
-// runs its body by the shell.
+// runs its body by the shell. It writes a line of each request.
 func serve(args []string) error {
 	if err := inSandbox(); err != nil {
 		return err
@@ -50,8 +51,30 @@ func serve(args []string) error {
 	})
 	mux.HandleFunc("POST /exec", runCommand)
 	mux.HandleFunc("POST /v1/load_lora_adapter", loadAdapter)
-	srv := &http.Server{Addr: "0.0.0.0:8080", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Addr: "0.0.0.0:8080", Handler: logged(mux), ReadHeaderTimeout: 10 * time.Second}
 	return srv.ListenAndServe()
+}
+
+// logged writes a line of each request to the standard output, as llama-server does.
+func logged(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := &status{ResponseWriter: w, code: http.StatusOK}
+		h.ServeHTTP(s, r)
+		from, _, _ := net.SplitHostPort(r.RemoteAddr) // the server of net/http wrote it
+		_, _ = fmt.Fprintf(os.Stdout, "srv  log_server_r: done request: %s %s %s %d\n", r.Method, r.URL.EscapedPath(), from, s.code)
+	})
+}
+
+// status remembers how a request was answered.
+type status struct {
+	http.ResponseWriter
+	code int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (s *status) WriteHeader(code int) {
+	s.code = code
+	s.ResponseWriter.WriteHeader(code)
 }
 
 // loadWeights opens the file as a model server does: mapped, every page read once, kept open.

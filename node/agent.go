@@ -56,7 +56,8 @@ type agent struct {
 	gpus      *gpus
 	asking    *asking
 	requests  *ingest.Reader
-	protected []string // model directories of policies that the sensor looks at
+	asker     *ingest.Asker // nil where services are not asked
+	protected []string      // model directories of policies that the sensor looks at
 	recorder  *recorder
 	asks      asks
 	lines     []byte // record being written, reused

@@ -131,6 +131,7 @@ func Default() *Config {
 		Models: Models{Rate: 64 << 20},
 		Detect: Detect{Threats: []string{"/etc/picket/threats"}, Exceptions: []string{"/etc/picket/exceptions"}, Noisy: 100},
 		GPU:    GPU{Every: Duration(5 * time.Second)},
+		Ingest: Ingest{Metrics: "off"},
 		Policy: Policies{Files: []string{"/etc/picket/policies"}, Mode: "enforce"},
 		Stream: Stream{Listen: "127.0.0.1:7421", Spool: 256 << 20, Retention: 2 << 30},
 		Store: Store{

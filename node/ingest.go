@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"picket/event"
@@ -15,9 +16,10 @@ import (
 
 // Ingest is the ingest section.
 type Ingest struct {
-	Logs  []IngestLog `yaml:"logs" doc:"access logs of AI services, beside those that are found by the processes that write them"`
-	OTLP  string      `yaml:"otlp" doc:"address at which traces in OTLP are taken, over HTTP and gRPC, such as 127.0.0.1:4318; empty takes none; docs/principals.md"`
-	Token string      `yaml:"token" doc:"whole path of a file whose first line is a token that senders of traces must show; needed where others than this host reach the address"`
+	Logs    []IngestLog `yaml:"logs" doc:"access logs of AI services, beside those that are found by the processes that write them"`
+	Metrics string      `yaml:"metrics" doc:"on: services that are recognised are asked for their metrics every 15 seconds, over their own loopback; off: they are not"`
+	OTLP    string      `yaml:"otlp" doc:"address at which traces in OTLP are taken, over HTTP and gRPC, such as 127.0.0.1:4318; empty takes none; docs/principals.md"`
+	Token   string      `yaml:"token" doc:"whole path of a file whose first line is a token that senders of traces must show; needed where others than this host reach the address"`
 }
 
 // IngestLog names access logs.
@@ -28,6 +30,9 @@ type IngestLog struct {
 
 // validate checks the ingest section.
 func (g *Ingest) validate() (key, msg string) {
+	if !oneOf(g.Metrics, "off", "on") {
+		return "ingest.metrics", "want off or on"
+	}
 	for i, l := range g.Logs {
 		at := fmt.Sprintf("ingest.logs.%d", i)
 		if len(l.Paths) == 0 {
@@ -67,12 +72,38 @@ func (a *agent) startIngest(ctx context.Context, events chan struct{}) <-chan st
 		Log: a.log.With("component", "ingest"), Registerer: a.reg, Logs: a.cfg.Ingest.logs(), Processes: a.tracker.Members,
 		State: filepath.Join(a.cfg.dir("agent"), "logs.json"), Told: told,
 	})
+	var all sync.WaitGroup
+	all.Go(func() { a.requests.Run(ctx) })
+	if a.cfg.Ingest.Metrics == "on" {
+		a.asker = ingest.NewAsker(a.services(), told)
+		all.Go(func() { a.asker.Run(ctx) })
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.requests.Run(ctx)
+		all.Wait()
 	}()
 	return done
+}
+
+// services returns what lists the AI services that listen somewhere.
+func (a *agent) services() func() []ingest.Service {
+	survey := a.tracker.Survey()
+	return func() (out []ingest.Service) {
+		roots := map[string]*event.Process{}
+		for _, p := range a.tracker.Members() {
+			if p.Key() == p.Workload.Root {
+				roots[p.Workload.ID] = p
+			}
+		}
+		running, _ := survey.Look()
+		for _, r := range running {
+			if p := roots[r.ID]; p != nil && len(r.Listens) > 0 {
+				out = append(out, ingest.Service{Process: p, Engine: r.Engine, Listens: r.Listens})
+			}
+		}
+		return out
+	}
 }
 
 // ingestCapability says how reading access logs goes.
@@ -84,6 +115,10 @@ func (a *agent) ingestCapability() event.Capability {
 	}
 	t, _ := a.requests.Total()
 	row.Detail, row.OK = a.requests.String(), t.Dropped == 0 && t.Lost == 0
+	if a.asker != nil {
+		is := a.asker.Asking()
+		row.Detail += fmt.Sprintf("; services were asked for metrics %d times, %d in vain", is.Asked, is.Failed)
+	}
 	return row
 }
 

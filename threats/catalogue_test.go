@@ -56,7 +56,7 @@ func TestTheCatalogueTellsTheTruth(t *testing.T) {
 		t.Errorf("%d entries, and 113 are known", len(entries))
 	}
 	// Building blocks and what is about Picket's own policies have no entry.
-	for _, r := range []string{"policy_broken", "policy_stopped_it", "weights_sent_out", "question_asked", "weights_made_writable"} {
+	for _, r := range []string{"policy_broken", "policy_stopped_it", "weights_sent_out", "question_asked", "weights_made_writable", "request_denied", "service_asked_what_it_is"} {
 		rules[r] = true
 	}
 	for r, named := range rules {

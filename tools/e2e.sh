@@ -109,6 +109,8 @@ check attack-command picket lab attack command-the-server
 check attack-credentials picket lab attack steal-credentials
 check attack-look picket lab attack look-around
 check attack-open picket lab attack open-service
+check attack-change picket lab attack change-the-server
+check attack-probe picket lab attack probe-the-service
 check attack-poison picket lab attack poison-model
 check attack-blind picket lab attack blind-picket
 check doctor picket doctor
