@@ -196,7 +196,7 @@ func (p *program) start() {
 			p.t.Error(err)
 		}
 	})
-	p.until(30*time.Second, "the agent watches", func() bool { return p.watchedSince(began) })
+	p.until(2*time.Minute, "the agent watches", func() bool { return p.watchedSince(began) })
 }
 
 // pins is where the program's sensor is kept.

@@ -88,7 +88,7 @@ func TestTracesLeadToFindings(t *testing.T) {
 		defer a.Body.Close()
 		return a.StatusCode
 	}
-	p.until(20*time.Second, "traces are taken", func() bool { return post(spansJSON(t), token) == http.StatusOK })
+	p.until(2*time.Minute, "traces are taken", func() bool { return post(spansJSON(t), token) == http.StatusOK })
 	if status := post(spansJSON(t), "another token"); status != http.StatusUnauthorized {
 		t.Errorf("with another token: %d", status)
 	}
@@ -151,7 +151,7 @@ func TestTracesLeadToFindings(t *testing.T) {
 		"hidden_text_in_prompt": "hidden-unicode;wrapped;",
 		"secret_in_answer":      "An answer to subject anna holds a secret: aws-key;",
 	} {
-		p.until(40*time.Second, "the finding of "+rule, func() bool {
+		p.until(2*time.Minute, "the finding of "+rule, func() bool {
 			all, err := p.findings(rule)
 			return err == nil && len(all) == 1 && strings.Contains(all[0].Summary, want)
 		})
@@ -162,7 +162,7 @@ func TestTracesLeadToFindings(t *testing.T) {
 		if err := syscall.Kill(before[0], syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		p.until(20*time.Second, "traces are taken again", func() bool { return post(spansJSON(t), token) == http.StatusOK })
+		p.until(2*time.Minute, "traces are taken again", func() bool { return post(spansJSON(t), token) == http.StatusOK })
 		if now := p.receivers(); len(now) != 1 || now[0] == before[0] {
 			t.Errorf("receivers %v, before %v", now, before)
 		}
