@@ -102,10 +102,9 @@ func plain(raw string, tricks *names) string {
 	}
 	var out []string
 	for segment := range strings.SplitSeq(once, "/") {
-		word, parameter, has := strings.Cut(segment, ";")
+		word, _, has := strings.Cut(segment, ";")
 		if has {
 			tricks.add(Parameter)
-			_ = parameter
 		}
 		switch word {
 		case "", ".":
