@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -71,12 +72,9 @@ func (n *names) add(s string) {
 		return
 	}
 	s = strings.ReplaceAll(s, ";", "_")
-	for _, have := range n.list {
-		if have == s {
-			return
-		}
+	if !slices.Contains(n.list, s) {
+		n.list = append(n.list, s)
 	}
-	n.list = append(n.list, s)
 }
 
 func (n *names) String() string {
