@@ -18,8 +18,17 @@ func short(line string) string {
 		s += " (" + r.Path + ")"
 	}
 	for _, part := range []struct{ name, text string }{
-		{"?", r.Query}, {"=", r.Status.String()}, {"by ", r.Client.String()}, {"as ", r.Principal}, {"with ", r.UserAgent}, {"ms ", r.Duration.String()},
-		{"model ", r.Model}, {"in ", r.TokensIn.String()}, {"out ", r.TokensOut.String()}, {"max ", r.MaxTokens.String()}, {"!", r.Attacks},
+		{"?", r.Query},
+		{"=", r.Status.String()},
+		{"by ", r.Client.String()},
+		{"as ", r.Principal},
+		{"with ", r.UserAgent},
+		{"ms ", r.Duration.String()},
+		{"model ", r.Model},
+		{"in ", r.TokensIn.String()},
+		{"out ", r.TokensOut.String()},
+		{"max ", r.MaxTokens.String()},
+		{"!", r.Attacks},
 	} {
 		if part.text != "" && part.text != "invalid AddrPort" {
 			s += " " + part.name + part.text

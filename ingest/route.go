@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -71,12 +72,9 @@ func (n *names) add(s string) {
 		return
 	}
 	s = strings.ReplaceAll(s, ";", "_")
-	for _, have := range n.list {
-		if have == s {
-			return
-		}
+	if !slices.Contains(n.list, s) {
+		n.list = append(n.list, s)
 	}
-	n.list = append(n.list, s)
 }
 
 func (n *names) String() string {
@@ -102,10 +100,9 @@ func plain(raw string, tricks *names) string {
 	}
 	var out []string
 	for segment := range strings.SplitSeq(once, "/") {
-		word, parameter, has := strings.Cut(segment, ";")
+		word, _, has := strings.Cut(segment, ";")
 		if has {
 			tricks.add(Parameter)
-			_ = parameter
 		}
 		switch word {
 		case "", ".":
