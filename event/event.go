@@ -342,12 +342,8 @@ func (e *Event) ID() string {
 		s(a.Verdict)
 		s(a.Signature)
 	}
-	if e.CUDA != nil {
-		s(e.CUDA.text())
-	}
-	if p := e.Python; p != nil {
-		s(p.Event)
-		s(p.Argument)
+	if seen := e.probed(); seen != "" {
+		s(seen)
 	}
 	for _, name := range e.extraNames() {
 		s(name)
