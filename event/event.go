@@ -376,12 +376,8 @@ func (e *Event) ID() string {
 	if e.Principal != nil {
 		s(e.Principal.text())
 	}
-	if e.CUDA != nil {
-		s(e.CUDA.text())
-	}
-	if p := e.Python; p != nil {
-		s(p.Event)
-		s(p.Argument)
+	if seen := e.probed(); seen != "" {
+		s(seen)
 	}
 	if e.Deviation != nil {
 		s(e.Deviation.text())

@@ -81,6 +81,17 @@ type Python struct {
 	Argument string // the first, or the two names of pickle.find_class with a dot between; "" where it could not be read
 }
 
+// probed tells apart what probes saw; "" is of other events.
+func (e *Event) probed() string {
+	switch {
+	case e.CUDA != nil:
+		return e.CUDA.text()
+	case e.Python != nil:
+		return e.Python.Event + "\x00" + e.Python.Argument
+	}
+	return ""
+}
+
 func (p *Python) describe(who string) string {
 	if p.Argument == "" {
 		return who + " did " + p.Event + " in Python"

@@ -6,6 +6,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -14,7 +16,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
+	"picket/event"
 	"picket/sensor/cuda"
 )
 
@@ -89,13 +93,17 @@ func measure(caller, library string) (bare, with, other float64, err error) {
 	if err != nil {
 		return 0, 0, 0, err
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, func(*event.Event) {}) }()
+	for len(s.Held()) == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if with, err = ask(in, answers, "cuMemcpyDtoH_v2"); err == nil {
 		other, err = ask(in, answers, "cuMemcpyHtoD_v2")
 	}
-	if err == nil {
-		err = s.Close()
-	}
-	return bare, with, other, err
+	cancel()
+	return bare, with, other, errors.Join(err, <-done, s.Close())
 }
 
 func ask(in io.Writer, answers *bufio.Scanner, name string) (float64, error) {

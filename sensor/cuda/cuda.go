@@ -72,7 +72,7 @@ type caller struct {
 	start uint64
 }
 
-// Open loads the programs and puts them on the libraries that processes use now.
+// Open loads the programs. Run puts them on the libraries that processes use.
 func Open(o Options) (*Sensor, error) {
 	o.Every = cmp.Or(o.Every, drainEvery)
 	if o.Driver == nil {
@@ -88,7 +88,6 @@ func Open(o Options) (*Sensor, error) {
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.set.Scan()
 	return s, nil
 }
 

@@ -123,7 +123,8 @@ func (s *Sensor) reading(now time.Time, who caller, m *meter, ended bool) *event
 			c.Share = event.Measured(int64(min(float64(c.Bytes)*100/float64(held), 1<<31)))
 		}
 	}
-	if now.Sub(m.at) < tellEvery && !ended && !(c.Share.N >= suspect && m.telling < suspect) {
+	crossed := c.Share.N >= suspect && m.telling < suspect
+	if now.Sub(m.at) < tellEvery && !ended && !crossed {
 		return nil
 	}
 	m.news, m.at, m.telling = false, now, c.Share.N

@@ -52,7 +52,7 @@ type Sensor struct {
 	odd atomic.Uint64
 }
 
-// Open loads the program and puts it on the host's interpreters and those that run now.
+// Open loads the program. Run puts it on the host's interpreters and those that run.
 func Open(o Options) (*Sensor, error) {
 	if o.Known == nil {
 		o.Known = known
@@ -64,7 +64,6 @@ func Open(o Options) (*Sensor, error) {
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.set.Scan()
 	return s, nil
 }
 

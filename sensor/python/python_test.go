@@ -72,6 +72,7 @@ func newTold(t testing.TB, o Options) *told {
 		t.Fatal(err)
 	}
 	r := &told{Sensor: s}
+	s.set.Scan(t.Context())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {

@@ -113,11 +113,11 @@ func textAt(table []byte, at uint32) string {
 	if uint64(at) >= uint64(len(table)) {
 		return ""
 	}
-	b := table[at:]
-	if n := bytes.IndexByte(b, 0); n >= 0 {
-		return string(b[:n])
+	text, _, whole := bytes.Cut(table[at:], []byte{0})
+	if !whole {
+		return ""
 	}
-	return ""
+	return string(text)
 }
 
 // Symbols finds names in the file's tables: those that others may use, and the rest where it was not

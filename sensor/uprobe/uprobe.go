@@ -99,9 +99,12 @@ func New(o Options) (*Set, error) {
 }
 
 // Scan attaches to the host's known files and to those that processes run code of now.
-func (s *Set) Scan() {
+func (s *Set) Scan(ctx context.Context) {
 	s.scanHost()
 	for pid := range processes {
+		if ctx.Err() != nil {
+			return
+		}
 		s.look(pid)
 	}
 }
@@ -125,8 +128,9 @@ func (s *Set) Meet(pid uint32, path string, dev, ino uint64) {
 	}
 }
 
-// Run looks at the processes that were met, until ctx ends.
+// Run scans, and then looks at the processes that are met, until ctx ends.
 func (s *Set) Run(ctx context.Context) {
+	s.Scan(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,6 +181,9 @@ func (s *Set) scanHost() {
 	for _, pattern := range s.opt.Known {
 		paths, _ := filepath.Glob(pattern) // the patterns are ours
 		for _, path := range paths {
+			if !s.opt.Match(filepath.Base(path)) {
+				continue
+			}
 			f, err := os.Open(path)
 			if err != nil {
 				continue // a link that leads nowhere
@@ -266,7 +273,11 @@ func (s *Set) attach(f *File) (io.Closer, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if f.Image, err = ReadImage(f.File, st.Size()); err != nil {
+	f.Image, err = ReadImage(f.File, st.Size())
+	if errors.Is(err, errFormat) {
+		return nil, "", ErrNothing // a script of that name
+	}
+	if err != nil {
 		return nil, "", err
 	}
 	return s.opt.Attach(f)
