@@ -197,6 +197,8 @@ func TestMistakesInChannelsAreFound(t *testing.T) {
 		`signatures: always`:                             "want off, warn or require",
 		`keys: [{thumbprint: 12ab, classes: [observe]}]`: "64 hexadecimal digits",
 		`keys: [{file: /nowhere, classes: [observe]}]`:   "no such file",
+		`budgets: [{act: reboot}]`:                       "want one of",
+		`maintenance: [{from: today, until: tomorrow}]`:  "cannot parse",
 		`authorities: here.pem`:                          "want the whole path",
 	} {
 		file := filepath.Join(t.TempDir(), "picket.yaml")

@@ -29,6 +29,9 @@ type Respond struct {
 	Approvers int           `yaml:"approvers" doc:"how many persons approve a plan in which something cannot be taken back; none of them is the one who asked"`
 	Rules     []RespondRule `yaml:"rules" doc:"which incidents are answered with which playbook"`
 
+	Budgets     []RespondBudget `yaml:"budgets" doc:"how much rules do without a person, past which they only suggest"`
+	Maintenance []RespondWindow `yaml:"maintenance" doc:"times in which rules only suggest"`
+
 	Signatures string       `yaml:"signatures" doc:"off; warn: a plan says that nobody trusted signed its playbook; require: it is neither loaded nor run. Built-in playbooks need none"`
 	Keys       []RespondKey `yaml:"keys" doc:"whose signatures of playbooks count"`
 
@@ -45,12 +48,56 @@ type RespondRule struct {
 	Playbook    string   `yaml:"playbook" doc:"the playbook's name"`
 	Mode        string   `yaml:"mode" doc:"suggest: a plan is made; approve: people are asked; auto: the plan is run, but for what cannot be taken back; empty is suggest"`
 	Level       string   `yaml:"level" doc:"incidents that are at least so severe: low, medium, high, critical; empty takes all"`
+	Risk        int      `yaml:"risk" doc:"incidents with at least this risk, of 100; 0 takes all"`
 	Threats     []string `yaml:"threats" doc:"incidents with a finding of one of these threats; empty takes all"`
 	Rules       []string `yaml:"rules" doc:"incidents with a finding of one of these rules; empty takes all"`
 	Entities    []string `yaml:"entities" doc:"incidents with one of these entities, kind:name, where name may hold * and ?; empty takes all"`
 	Hours       string   `yaml:"hours" doc:"08:00-18:00 of the server's day; outside of them the mode is suggest; empty is always"`
 	Limit       int      `yaml:"limit" doc:"runs within an hour, past which the mode is suggest; 0 is 10"`
 	Destructive bool     `yaml:"destructive" doc:"auto does not ask, even where something cannot be taken back"`
+}
+
+// RespondBudget is one of respond.budgets.
+type RespondBudget struct {
+	Act    string   `yaml:"act" doc:"acts of this kind, such as isolate; empty: of any"`
+	Class  string   `yaml:"class" doc:"acts of this class: observe, reversible, destructive; empty: of any"`
+	Per    string   `yaml:"per" doc:"workload: of each; empty: of all together"`
+	Most   int      `yaml:"most" doc:"so many acts"`
+	Within Duration `yaml:"within" doc:"in this time; 0 is 1h"`
+}
+
+// RespondWindow is one of respond.maintenance.
+type RespondWindow struct {
+	From     string   `yaml:"from" doc:"2026-12-01T20:00:00Z"`
+	Until    string   `yaml:"until" doc:"2026-12-01T22:00:00Z"`
+	Entities []string `yaml:"entities" doc:"incidents with one of these, kind:name; empty: all"`
+	Reason   string   `yaml:"reason" doc:"stands in the runs that are only suggested"`
+}
+
+// limits returns budgets and windows, or the key at fault.
+func (c *Respond) limits() (budgets []respond.Budget, windows []respond.Window, at string, err error) {
+	for i, b := range c.Budgets {
+		one := respond.Budget{Act: action.Kind(b.Act), Class: action.Class(b.Class), Per: b.Per, Most: b.Most, Within: time.Duration(b.Within)}
+		if err := one.Check(); err != nil {
+			return nil, nil, fmt.Sprintf("respond.budgets.%d", i), err
+		}
+		budgets = append(budgets, one)
+	}
+	for i, w := range c.Maintenance {
+		one := respond.Window{Entities: w.Entities, Reason: w.Reason}
+		var err1, err2 error
+		one.From, err1 = time.Parse(time.RFC3339, w.From)
+		one.Until, err2 = time.Parse(time.RFC3339, w.Until)
+		err := errors.Join(err1, err2)
+		if err == nil {
+			err = one.Check()
+		}
+		if err != nil {
+			return nil, nil, fmt.Sprintf("respond.maintenance.%d", i), err
+		}
+		windows = append(windows, one)
+	}
+	return budgets, windows, "", nil
 }
 
 // RespondKey is one of respond.keys.
@@ -105,7 +152,7 @@ func (c *Respond) signatures() (s respond.Signatures, at string, err error) {
 
 func (r *RespondRule) rule() respond.Rule {
 	out := respond.Rule{
-		Name: r.Name, Playbook: r.Playbook, Mode: respond.Mode(r.Mode), Threats: r.Threats, Rules: r.Rules, Entities: r.Entities,
+		Name: r.Name, Playbook: r.Playbook, Mode: respond.Mode(r.Mode), Risk: r.Risk, Threats: r.Threats, Rules: r.Rules, Entities: r.Entities,
 		Hours: r.Hours, Limit: r.Limit, Destructive: r.Destructive,
 	}
 	if r.Level != "" {
@@ -132,6 +179,9 @@ func (c *Respond) validate() (key, msg string) {
 			return at, err.Error()
 		}
 	}
+	if _, _, at, err := c.limits(); err != nil {
+		return at, err.Error()
+	}
 	if _, at, err := c.signatures(); err != nil {
 		return at, err.Error()
 	}
@@ -151,7 +201,8 @@ func (c *Respond) library() (*respond.Library, error) {
 
 func (c *Respond) config() respond.Config {
 	out := respond.Config{Approval: time.Duration(c.Approval), Approvers: c.Approvers}
-	out.Signatures, _, _ = c.signatures() // checked when it was read
+	out.Signatures, _, _ = c.signatures() // checked when it was read, as are these
+	out.Budgets, out.Windows, _, _ = c.limits()
 	for i := range c.Rules {
 		out.Rules = append(out.Rules, c.Rules[i].rule())
 	}

@@ -246,6 +246,7 @@ func (e *Engine) UndoIncident(ctx context.Context, incident, by string) error {
 	if err != nil {
 		return err
 	}
+	e.falsePositive(list)
 	var errs []error
 	for _, r := range list { // the latest first
 		if len(r.Holds) == 0 {

@@ -75,6 +75,9 @@ type Engine struct {
 	closed  bool
 	wake    chan struct{}
 	recent  map[string][]time.Time // when a rule started runs, for its limit
+	wrong   map[string][]time.Time // when a rule turned out to have answered a false positive
+	told    map[string]bool        // runs that count in wrong
+	spent   []spent                // by rules, without a person
 }
 
 // New takes the runs over from whoever had them, and goes on with those that were not over.
@@ -99,7 +102,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		o: o, metrics: newMetrics(o.Registerer), live: map[string]*live{}, due: map[string]time.Time{}, wake: make(chan struct{}, 1), recent: map[string][]time.Time{},
+		o: o, metrics: newMetrics(o.Registerer), live: map[string]*live{}, due: map[string]time.Time{}, wake: make(chan struct{}, 1), recent: map[string][]time.Time{}, wrong: map[string][]time.Time{}, told: map[string]bool{},
 		http: &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	var err error
@@ -110,7 +113,11 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		return nil, fmt.Errorf("respond: %w", err)
 	}
 	e.ctx, e.end = context.WithCancel(context.Background())
-	if err := e.recover(ctx); err != nil {
+	err = e.remember(ctx)
+	if err == nil {
+		err = e.recover(ctx)
+	}
+	if err != nil {
 		e.end()
 		return nil, fmt.Errorf("respond: %w", err)
 	}

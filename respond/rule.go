@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +29,8 @@ type Config struct {
 	Rules     []Rule
 
 	Signatures Signatures
+	Budgets    []Budget
+	Windows    []Window
 }
 
 // Rule says which playbook answers which incidents. Empty conditions fit all.
@@ -38,6 +39,7 @@ type Rule struct {
 	Playbook    string
 	Mode        Mode           // "" is Suggest
 	Level       event.Severity // at least
+	Risk        int            // at least, of 100
 	Threats     []string
 	Rules       []string // names of detection rules, one of which must have fired
 	Entities    []string // kind:name, where name may hold * and ?, such as workload:llama-*
@@ -71,6 +73,16 @@ func (c Config) Check(l *Library) error {
 	if err := c.Signatures.Check(); err != nil {
 		return fmt.Errorf("respond.signatures: %w", err)
 	}
+	for i, b := range c.Budgets {
+		if err := b.Check(); err != nil {
+			return fmt.Errorf("respond.budgets.%d: %w", i, err)
+		}
+	}
+	for i, w := range c.Windows {
+		if err := w.Check(); err != nil {
+			return fmt.Errorf("respond.maintenance.%d: %w", i, err)
+		}
+	}
 	seen := map[string]bool{}
 	for i, r := range c.Rules {
 		if err := r.Check(); err != nil {
@@ -99,11 +111,11 @@ func (r *Rule) Check() error {
 	case r.Destructive && r.Mode != Auto:
 		return errors.New("destructive goes with mode auto")
 	}
-	for _, pattern := range r.Entities {
-		kind, name, has := strings.Cut(pattern, ":")
-		if _, err := path.Match(name, ""); err != nil || !has || kind == "" {
-			return fmt.Errorf("entities: %q: want kind:name, such as workload:llama-*", pattern)
-		}
+	if r.Risk < 0 || r.Risk > 100 {
+		return fmt.Errorf("risk %d: want 0 to 100", r.Risk)
+	}
+	if err := checkEntities(r.Entities); err != nil {
+		return err
 	}
 	_, err := r.within(time.Time{})
 	return err
@@ -130,16 +142,10 @@ func (r *Rule) within(at time.Time) (bool, error) {
 
 // fits reports whether a rule is about an incident.
 func (r *Rule) fits(inc *event.Incident, threats map[string]bool) bool {
-	return inc.Status != event.IncidentClosed && inc.Severity >= r.Level &&
+	return inc.Status != event.IncidentClosed && inc.Severity >= r.Level && inc.Risk >= r.Risk &&
 		(len(r.Threats) == 0 || slices.ContainsFunc(r.Threats, func(t string) bool { return threats[t] })) &&
 		(len(r.Rules) == 0 || slices.ContainsFunc(inc.Findings, func(f event.FindingRef) bool { return slices.Contains(r.Rules, f.Rule) })) &&
-		(len(r.Entities) == 0 || slices.ContainsFunc(r.Entities, func(pattern string) bool {
-			kind, name, _ := strings.Cut(pattern, ":")
-			return slices.ContainsFunc(inc.Entities, func(e event.Entity) bool {
-				ok, err := path.Match(name, e.Name)
-				return string(e.Kind) == kind && ok && err == nil
-			})
-		}))
+		about(inc, r.Entities)
 }
 
 // Respond opens the runs that the rules want for an incident, each rule once for each incident. Threats
@@ -192,27 +198,35 @@ func (e *Engine) follow(ctx context.Context, r *Rule, inc *event.Incident) error
 		})
 		return err
 	}
-	run := e.newRun(id, plan, bodies, "policy:"+r.Name, "")
-	_, err = e.open(ctx, run, e.stateFor(r, plan))
+	state, why := e.stateFor(r, inc, plan)
+	_, err = e.open(ctx, e.newRun(id, plan, bodies, "policy:"+r.Name, why), state)
 	return err
 }
 
-// stateFor says in which state a rule opens a run.
-func (e *Engine) stateFor(r *Rule, plan *Plan) State {
+// stateFor says in which state a rule opens a run, and why it does less than its mode says.
+func (e *Engine) stateFor(r *Rule, inc *event.Incident, plan *Plan) (s State, why string) {
 	now := e.o.Now()
-	if in, err := r.within(now); r.Mode == Suggest || err != nil || !in {
-		return Suggested
+	if r.Mode == Suggest {
+		return Suggested, ""
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if why := e.quiet(r, inc, now); why != "" {
+		return Suggested, why
+	}
 	e.recent[r.Name] = slices.DeleteFunc(e.recent[r.Name], func(t time.Time) bool { return now.Sub(t) >= time.Hour })
 	if len(e.recent[r.Name]) >= r.Limit {
 		e.o.Log.Warn("a rule has reached its limit of runs in an hour, and only suggests", "rule", r.Name, "limit", r.Limit)
-		return Suggested
+		return Suggested, fmt.Sprintf("the rule opened %d runs within an hour, its limit", r.Limit)
 	}
 	e.recent[r.Name] = append(e.recent[r.Name], now)
-	if r.Mode == Auto && (plan.Class != action.Destructive || r.Destructive) {
-		return Running
+	if r.Mode != Auto || plan.Class == action.Destructive && !r.Destructive {
+		return Waiting, ""
 	}
-	return Waiting
+	if why := e.overBudget(plan, now); why != "" {
+		e.o.Log.Warn("a rule would go over budget, and only suggests", "rule", r.Name, "incident", inc.ID, "why", why)
+		return Suggested, why
+	}
+	e.spend(plan, now)
+	return Running, ""
 }

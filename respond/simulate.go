@@ -11,11 +11,25 @@ import (
 // Simulation says what a playbook would have done about incidents of the past. Agents are not asked:
 // what their acts would have hit is not there any more.
 type Simulation struct {
-	Playbook string              `json:"playbook"`
-	Plans    []Simulated         `json:"plans"`
-	Acts     map[action.Kind]int `json:"acts"`   // in all, over all branches
-	Benign   map[action.Kind]int `json:"benign"` // of those, for incidents that were false positives
-	Asked    int                 `json:"asked"`  // plans in which something could not be taken back
+	Playbook  string              `json:"playbook"`
+	Plans     []Simulated         `json:"plans"`
+	Acts      map[action.Kind]int `json:"acts"`      // in all, over all branches
+	Benign    map[action.Kind]int `json:"benign"`    // of those, for incidents that were false positives
+	Asked     int                 `json:"asked"`     // plans in which something could not be taken back
+	Wrong     int                 `json:"wrong"`     // plans for false positives
+	Undecided int                 `json:"undecided"` // plans for incidents without a verdict
+}
+
+// Add takes in a simulation of the same playbook over further incidents.
+func (s *Simulation) Add(o *Simulation) {
+	s.Plans = append(s.Plans, o.Plans...)
+	s.Asked, s.Wrong, s.Undecided = s.Asked+o.Asked, s.Wrong+o.Wrong, s.Undecided+o.Undecided
+	for k, n := range o.Acts {
+		s.Acts[k] += n
+	}
+	for k, n := range o.Benign {
+		s.Benign[k] += n
+	}
 }
 
 // Simulated is one incident of a simulation.
@@ -54,6 +68,12 @@ func (e *Engine) Simulate(ctx context.Context, playbook string, incidents []stri
 			if inc.Verdict == event.FalsePositive {
 				sim.Benign[a.Kind]++
 			}
+		}
+		switch inc.Verdict {
+		case event.FalsePositive:
+			sim.Wrong++
+		case "":
+			sim.Undecided++
 		}
 		if plan.Class == action.Destructive {
 			sim.Asked++

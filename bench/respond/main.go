@@ -1,5 +1,5 @@
 // Respond measures what a run of a playbook costs: from the request to the act at an executor that
-// answers at once, with every intent on the disk before its act.
+// answers at once. Its acts can be taken back, and are written down as such are.
 //
 //	go run ./bench/respond -dir /var/tmp
 package main

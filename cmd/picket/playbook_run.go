@@ -11,6 +11,7 @@ import (
 	"picket/api/client"
 	"picket/node"
 	"picket/respond"
+	"picket/respond/action"
 )
 
 // respondFlags are those of commands that ask the server about playbooks.
@@ -364,10 +365,41 @@ func (c *playbookStopCmd) Run(a *app) error {
 	return nil
 }
 
+// simulate asks for a page of incidents at a time, the latest first, and adds up what comes.
+func (c *playbookSimulateCmd) simulate(a *app, cl *client.Client) (respond.Simulation, error) {
+	sum := respond.Simulation{Playbook: c.Playbook, Plans: []respond.Simulated{}, Acts: map[action.Kind]int{}, Benign: map[action.Kind]int{}}
+	from, err := since(c.Since, time.Now())
+	if err != nil {
+		return sum, err
+	}
+	for before := ""; len(sum.Plans) < c.Limit; {
+		list, err := cl.Incidents(a.ctx, client.IncidentFilter{Severity: c.Severity, Limit: min(c.Limit-len(sum.Plans), 500), Before: before})
+		if err != nil {
+			return sum, err
+		}
+		q := api.SimulateQuery{Incidents: []string{}}
+		for _, inc := range list.Items {
+			if !inc.LastSeen.Before(from) {
+				q.Incidents = append(q.Incidents, inc.ID)
+			}
+		}
+		one, err := cl.Simulate(a.ctx, c.Playbook, q)
+		if err != nil {
+			return sum, err
+		}
+		sum.Add(&one)
+		if before = list.Next; before == "" || len(q.Incidents) < len(list.Items) {
+			break
+		}
+	}
+	return sum, nil
+}
+
 type playbookSimulateCmd struct {
 	respondFlags
 	Playbook string `arg:"" help:"The playbook's name."`
-	Limit    int    `default:"100" help:"Over so many incidents, the latest first."`
+	Since    string `default:"30d" help:"Over the incidents since then: 30m, 6h, 30d or a time."`
+	Limit    int    `default:"5000" help:"Over so many incidents at most, the latest first."`
 	Severity string `enum:",informational,low,medium,high,critical" default:"" help:"Only incidents so severe or worse."`
 }
 
@@ -376,27 +408,19 @@ func (c *playbookSimulateCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := cl.Incidents(a.ctx, client.IncidentFilter{Severity: c.Severity, Limit: c.Limit})
-	if err != nil {
-		return err
-	}
-	q := api.SimulateQuery{Incidents: []string{}}
-	for _, inc := range list.Items {
-		q.Incidents = append(q.Incidents, inc.ID)
-	}
-	sim, err := cl.Simulate(a.ctx, c.Playbook, q)
+	sim, err := c.simulate(a, cl)
 	if err != nil {
 		return err
 	}
 	if c.json() {
 		return a.printJSON(sim)
 	}
-	a.printf("%s over %d incidents, all branches counted:\n", printable(sim.Playbook, false), len(sim.Plans))
+	a.printf("%s over %d incidents since %s, all branches counted:\n", printable(sim.Playbook, false), len(sim.Plans), printable(c.Since, false))
 	for _, kind := range slices.Sorted(maps.Keys(sim.Acts)) {
 		n := sim.Acts[kind]
 		a.printf("  %-10s %4d, %d of them for false positives\n", kind, n, sim.Benign[kind])
 	}
-	a.printf("  %d plans would have asked for approval\n", sim.Asked)
+	a.printf("  %d plans would have asked for approval\n  %d were for false positives, %d for incidents without a verdict\n", sim.Asked, sim.Wrong, sim.Undecided)
 	for _, p := range sim.Plans {
 		if p.Error != "" {
 			a.printf("  %s could not be planned: %s\n", p.Incident[:8], printable(p.Error, false))
