@@ -31,8 +31,8 @@ type KubeOptions struct {
 	Env func(name string) (string, bool)
 }
 
-// kube speaks to an API server, in the few calls that acts need. The official client would bring a
-// hundred packages more and double the time that a build takes; docs/kubernetes.md has the figures.
+// kube speaks to an API server, in the few calls that acts need: objects stay as the server wrote them, so
+// that no field that this version does not know gets lost on the way.
 type kube struct {
 	*cluster
 	http      *http.Client
