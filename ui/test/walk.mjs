@@ -28,7 +28,7 @@ const complaints = [];
 const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'light' });
 context.on('request', (r) => { if (!r.url().startsWith(origin) && !r.url().startsWith('data:')) complaints.push('asked another host: ' + r.url()); });
 const page = await context.newPage();
-page.setDefaultTimeout(15_000);
+page.setDefaultTimeout(Math.max(15_000, wait / 4));
 const theft = page.locator('[data-row]', { hasText: /weights (stolen|of .* left)/i }).first();
 page.on('pageerror', (e) => complaints.push('error: ' + e.message));
 page.on('console', (m) => { if (m.type() === 'error' && !/status of 4\d\d/.test(m.text())) complaints.push('console: ' + m.text()); });
