@@ -60,8 +60,6 @@ type c2Response struct {
 	Results map[string]any `json:"results,omitempty"`
 }
 
-func (c *c2Response) Error() string { return c.Text }
-
 func refuse(status int, format string, args ...any) *c2Response {
 	return &c2Response{Status: status, Text: fmt.Sprintf(format, args...)}
 }

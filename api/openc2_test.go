@@ -48,7 +48,8 @@ func newSOAR(t *testing.T) *soar {
 	secret := func(v string) func() (string, error) { return func() (string, error) { return v, nil } }
 	var err error
 	s.Server, err = api.New(deps, api.Options{Now: func() time.Time { return s.now }, Hooks: []api.Hook{
-		{Name: "soar", Role: api.Analyst, Secret: secret("key1")}, {Name: "eye", Role: api.Viewer, Secret: secret("key2")},
+		{Name: "soar", Role: api.Analyst, Secret: secret("key1")},
+		{Name: "eye", Role: api.Viewer, Secret: secret("key2")},
 		{Name: "gone", Role: api.Admin, Secret: func() (string, error) { return "", errors.New("/secret/path is not there") }},
 		{Name: "empty", Role: api.Admin, Secret: secret("")},
 	}})

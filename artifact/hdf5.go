@@ -302,20 +302,21 @@ func (h *hdf5) message(m hdf5Message) error {
 		}
 		return c.err
 	case 0x0c:
-		return h.attribute(c, m.at)
+		return h.attribute(c)
 	case 0x11:
-		tree, heap := c.uint(h.offsets), c.uint(h.offsets)
+		tree := c.uint(h.offsets)
+		c.skip(uint64(h.offsets)) // the heap of names
 		if c.err != nil || h.nowhere(tree) {
 			return c.err
 		}
-		return h.symbols(tree, heap, 0)
+		return h.symbols(tree, 0)
 	case 0x15: // attributes, that a heap may hold
 		c.skip(1)
 		if c.uint(1)&1 != 0 {
 			c.skip(2)
 		}
 		return h.dense(c, 8, 0, func(b []byte, at int64) error {
-			return h.attribute(h.within(b, at), at)
+			return h.attribute(h.within(b, at))
 		})
 	}
 	return nil

@@ -19,7 +19,7 @@ type hdf5Type struct {
 }
 
 // attribute judges one: a text that holds JSON is a configuration.
-func (h *hdf5) attribute(c *cursor, at int64) error {
+func (h *hdf5) attribute(c *cursor) error {
 	version, flags := c.uint(1), c.uint(1)
 	nameSize, typeSize, spaceSize := c.uint(2), c.uint(2), c.uint(2)
 	if version == 3 {

@@ -8,7 +8,7 @@ import (
 )
 
 // symbols follows a group of the older form: a tree of tables of names.
-func (h *hdf5) symbols(tree, heap uint64, deep int) error {
+func (h *hdf5) symbols(tree uint64, deep int) error {
 	if deep > hdf5Deep {
 		return fmt.Errorf("%w: a tree of more than %d levels", errHDF5, hdf5Deep)
 	}
@@ -28,7 +28,7 @@ func (h *hdf5) symbols(tree, heap uint64, deep int) error {
 			return c.err
 		}
 		if level > 0 {
-			err = h.symbols(child, heap, deep+1)
+			err = h.symbols(child, deep+1)
 		} else {
 			err = h.table(child)
 		}

@@ -114,7 +114,7 @@ func (w *hdf5Writer) inFractal(message []byte) []byte {
 	head := uint64(len(w.b)+7) &^ 7
 	w.put(make([]byte, 142))
 	block := w.put("FHDB", u1(0), u8(head), u4(0), message)
-	empty := uint64(nowhere)
+	empty := nowhere
 	rows := []any{u8(empty), u8(empty), u8(block)}
 	root := w.put("FHIB", u1(0), u8(head), u4(0), rows[0], rows[1], rows[2], u8(empty), u4(0))
 	copy(w.b[head:], le("FRHP", u1(0), u2(8), u2(0), u1(0), u4(start), u8(0), u8(nowhere), u8(0), u8(nowhere), make([]byte, 64),

@@ -348,6 +348,16 @@ func (e *Event) ID() string {
 	if e.Kind == SensorHealth {
 		s(e.Message)
 	}
+	e.told(s)
+	for _, name := range e.extraNames() {
+		s(name)
+		s(e.Extra[name])
+	}
+	return hexenc.EncodeToString(h.Sum(nil)[:16])
+}
+
+// told gives what decisions, devices, models, services and programs told of to the hash of the event.
+func (e *Event) told(s func(string)) {
 	if e.Policy != nil {
 		s(e.Policy.Name)
 		s(e.Policy.Rule)
@@ -382,11 +392,6 @@ func (e *Event) ID() string {
 	if e.Deviation != nil {
 		s(e.Deviation.text())
 	}
-	for _, name := range e.extraNames() {
-		s(name)
-		s(e.Extra[name])
-	}
-	return hexenc.EncodeToString(h.Sum(nil)[:16])
 }
 
 // HashID derives an id of 32 hex digits from parts; equal parts give equal ids.

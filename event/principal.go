@@ -48,8 +48,12 @@ func (p *Principal) Most() (name string, v Likeness) {
 		name string
 		v    *Likeness
 	}{
-		{"extraction", &p.Extraction}, {"shared extraction", &p.Shared}, {"denial of wallet", &p.Wallet}, {"a stolen key", &p.Stolen},
-		{"a loop", &p.Loop}, {"probing", &p.Probing},
+		{"extraction", &p.Extraction},
+		{"shared extraction", &p.Shared},
+		{"denial of wallet", &p.Wallet},
+		{"a stolen key", &p.Stolen},
+		{"a loop", &p.Loop},
+		{"probing", &p.Probing},
 	} {
 		if one.v.Score.N > v.Score.N {
 			name, v = one.name, *one.v

@@ -263,6 +263,11 @@ func (e *Event) describe() string {
 			return who + " used " + e.Call.Capability + e.times()
 		}
 	}
+	return e.describeRest(who)
+}
+
+// describeRest says what happened by the part of the event that tells of it.
+func (e *Event) describeRest(who string) string {
 	switch {
 	case e.Principal != nil:
 		return e.Principal.describe(e.Request)
@@ -270,14 +275,11 @@ func (e *Event) describe() string {
 		return e.Request.describe(who) + e.times()
 	case e.Service != nil:
 		return e.Service.describe(who)
-	}
-	if e.GPU != nil {
+	case e.GPU != nil:
 		if e.Process == nil || e.Process.PID == 0 {
 			who = ""
 		}
 		return e.GPU.describe(who)
-	}
-	switch {
 	case e.Call != nil:
 		return e.Call.describe(who, e.Errno)
 	case e.CUDA != nil:

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -62,7 +63,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 
 // slurmActs are the acts on Slurm, where this host has its programs.
 func slurmActs(cfg *Config, log *slog.Logger) []action.Action {
-	acts, err := action.NewSlurm(action.SlurmOptions{Dir: filepath.Join(cfg.dir("agent"), "slurm")})
+	acts, err := action.NewSlurm(action.SlurmOptions{Dir: filepath.Join(cfg.dir("agent"), "slurm"), Conf: os.Getenv("SLURM_CONF")})
 	if err != nil && !errors.Is(err, action.ErrNoSlurm) {
 		log.Error("nothing can be done in Slurm from this host", "error", err)
 	}

@@ -129,7 +129,8 @@ func (j auditing) Save(ctx context.Context, fence uint64, k respond.Kept, record
 	}
 	for _, r := range records {
 		rule := strings.HasPrefix(r.Who, "policy:")
-		if !(r.What == "open" && rule || r.What == "undo" && (rule || r.Who == "") || r.What == "end" && k.State == string(respond.Expired)) {
+		opened, taken := r.What == "open" && rule, r.What == "undo" && (rule || r.Who == "")
+		if !opened && !taken && (r.What != "end" || k.State != string(respond.Expired)) {
 			continue
 		}
 		who := r.Who

@@ -43,7 +43,7 @@ func newDrop(t *testing.T) *drop {
 		if err == nil {
 			d.addr = l.Addr().String()
 			srv := &http.Server{Handler: d, ReadHeaderTimeout: time.Minute}
-			go srv.Serve(l) //nolint:errcheck // it ends with the test
+			go srv.Serve(l)
 			t.Cleanup(func() { _ = srv.Close() })
 		}
 		if ready <- err; err != nil {

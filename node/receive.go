@@ -226,7 +226,7 @@ type bounded struct {
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	b.Buffer.Write(p[:min(len(p), max(0, b.most-b.Len()))]) //nolint:revive // it never fails
+	b.Buffer.Write(p[:min(len(p), max(0, b.most-b.Len()))])
 	return len(p), nil
 }
 

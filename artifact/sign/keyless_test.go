@@ -315,7 +315,10 @@ func TestKeyless(t *testing.T) {
 		{"about another signature", forged{body: func(s string) string {
 			return strings.Replace(s, `payloadHash":{"algorithm":"sha256","value":"`, `payloadHash":{"algorithm":"sha256","value":"00`, 1)
 		}}},
-		{"about another certificate", forged{body: func(s string) string { i := strings.Index(s, `"verifier"`); return s[:i] + `"verifier":""}]}}` }}},
+		{"about another certificate", forged{body: func(s string) string {
+			before, _, _ := strings.Cut(s, `"verifier"`)
+			return before + `"verifier":""}]}}`
+		}}},
 		{"of the kind hashedrekord", forged{body: func(s string) string { return strings.Replace(s, "dsse", "hashedrekord", 1) }}},
 		{"has 2 entries", forged{entries: 1}},
 		{"not by this key", forged{signer: stranger}},

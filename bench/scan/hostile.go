@@ -232,18 +232,18 @@ func flip(s, mark string, off int, bits byte) string {
 
 func hostile() []sample {
 	var out []sample
-	add := func(class, name, data string, pickle bool) {
-		out = append(out, sample{class, name, data, true, pickle})
+	add := func(class, name, data string) {
+		out = append(out, sample{class, name, data, true, true})
 	}
 	all := payloads()
 	for _, c := range all {
-		add("callable", c.module+"."+c.name, carriers["STACK_GLOBAL"](c), true)
-		add("callable, protocol 2", c.module+"."+c.name, carriers["GLOBAL, protocol 2"](c), true)
+		add("callable", c.module+"."+c.name, carriers["STACK_GLOBAL"](c))
+		add("callable, protocol 2", c.module+"."+c.name, carriers["GLOBAL, protocol 2"](c))
 	}
 	some := []call{{"os", "system", text("id")}, {"builtins", "exec", text("x=1")}, {"subprocess", "Popen", text("id")}, {"webbrowser", "open", text("x")}, {"runpy", "run_path", text("x")}, {"ctypes", "CDLL", text("x")}, {"torch.hub", "load", text("x")}, {"numpy.testing._private.utils", "runstring", text("x")}}
 	for name, carry := range carriers {
 		for _, c := range some {
-			add("way: "+name, c.module+"."+c.name, carry(c), true)
+			add("way: "+name, c.module+"."+c.name, carry(c))
 		}
 	}
 	for name, contain := range containers {
@@ -255,7 +255,7 @@ func hostile() []sample {
 				continue // torch reads no sixth
 			}
 			c := some[0]
-			add("file: "+name, carrier, contain(carriers[carrier](c)), true)
+			add("file: "+name, carrier, contain(carriers[carrier](c)))
 		}
 	}
 	return append(out, otherHostile()...)

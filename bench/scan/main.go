@@ -94,7 +94,7 @@ func judge(samples []sample) bool {
 			t.unknown += index(r.Verdict == artifact.Unknown)
 			t.fail += index(r.Verdict == artifact.Failed || r.Verdict == artifact.Unsupported)
 		}
-		if (r.Verdict >= artifact.Suspicious) != s.hostile && !(!s.hostile && r.Verdict < artifact.Failed) {
+		if (r.Verdict >= artifact.Suspicious) != s.hostile && (s.hostile || r.Verdict >= artifact.Failed) {
 			t.wrong = append(t.wrong, fmt.Sprintf("%s: %s", s.name, reason(r)))
 		}
 	}

@@ -39,7 +39,7 @@ func TestSigns(t *testing.T) {
 		"data in variation selectors":    {"hi\ufe01\ufe02\ufe0d\ufe05\ufe07", []string{Hidden}},
 		"the flag of Wales":              {"I live here 🏴\U000E0067\U000E0062\U000E0077\U000E006C\U000E0073\U000E007F", nil},
 		"a family of four":               {"👨‍👩‍👧‍👦 and a heart ❤️", nil},
-		"Persian with its usual joiners": {"می‌خواهم کتاب‌ها را بخوانم", nil},
+		"Persian with its usual joiners": {"می\u200cخواهم کتاب\u200cها را بخوانم", nil},
 		"a byte order mark":              {"\ufeffHello there", nil},
 		"talk of such orders":            {"What is prompt injection? An example would be somebody who wants a bot to ignore its instructions.", nil},
 		"a path and a commit":            {"see /usr/local/share/doc/some-package-name/examples/readme at 3f2a9c", nil},

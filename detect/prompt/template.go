@@ -1,12 +1,11 @@
 package prompt
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
-
-	"crypto/hmac"
-	"crypto/sha256"
 )
 
 // Bands is how many parts a template has. Two texts of which half of the pairs of words are common

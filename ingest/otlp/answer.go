@@ -70,10 +70,10 @@ func (a *answer) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, fmt.Errorf("body: %w", err)
 	}
 	packed := false
-	switch {
-	case a.kind == asOther:
+	switch a.kind {
+	case asOther:
 		return nil, errMedia
-	case a.kind == asGRPC:
+	case asGRPC:
 		if len(raw) < 5 || int64(binary.BigEndian.Uint32(raw[1:5])) != int64(len(raw)-5) || raw[0] > 1 {
 			return nil, errors.New("body: not one message of gRPC")
 		}

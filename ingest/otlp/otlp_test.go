@@ -192,19 +192,23 @@ func TestSpansBecomeRequests(t *testing.T) {
 		},
 		"messages in JSON": {
 			sent{attributes: map[string]any{"gen_ai.request.model": "m", "gen_ai.input.messages": `[{"role":"system","parts":[{"type":"text","content":"rules"}]},{"role":"user","content":"hello"}]`}},
-			event.Request{Source: "span", Model: "m", Duration: event.Measured(1500)}, Content{System: "rules", Prompt: "hello"},
+			event.Request{Source: "span", Model: "m", Duration: event.Measured(1500)},
+			Content{System: "rules", Prompt: "hello"},
 		},
 		"messages with numbers": {
 			sent{attributes: map[string]any{"gen_ai.system": "x", "gen_ai.prompt.0.role": "system", "gen_ai.prompt.0.content": "rules", "gen_ai.prompt.1.content": "hello", "gen_ai.completion.0.content": "hi"}},
-			event.Request{Engine: "x", Source: "span", Duration: event.Measured(1500)}, Content{System: "rules", Prompt: "hello", Answer: "hi"},
+			event.Request{Engine: "x", Source: "span", Duration: event.Measured(1500)},
+			Content{System: "rules", Prompt: "hello", Answer: "hi"},
 		},
 		"a tool": {
 			sent{attributes: map[string]any{"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search", "gen_ai.tool.call.arguments": `{"query":"weather"}`, "gen_ai.tool.call.result": "rain"}},
-			event.Request{Source: "span", Operation: "execute_tool", Duration: event.Measured(1500)}, Content{Tool: "search weather", Outside: "rain"},
+			event.Request{Source: "span", Operation: "execute_tool", Duration: event.Measured(1500)},
+			Content{Tool: "search weather", Outside: "rain"},
 		},
 		"odd numbers": {
 			sent{failed: true, attributes: map[string]any{"gen_ai.system": "x", "gen_ai.usage.input_tokens": "17", "gen_ai.usage.output_tokens": math.NaN(), "gen_ai.request.max_tokens": 1e300, "gen_ai.request.temperature": "warm", "client.address": "here"}},
-			event.Request{Engine: "x", Source: "span", TokensIn: event.Measured(17), Status: event.Measured(500), Duration: event.Measured(1500)}, Content{},
+			event.Request{Engine: "x", Source: "span", TokensIn: event.Measured(17), Status: event.Measured(500), Duration: event.Measured(1500)},
+			Content{},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

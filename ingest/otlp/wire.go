@@ -214,9 +214,10 @@ func valueOf(b []byte, depth int, left *int) (v value, err error) {
 				if num == 6 {
 					raw = nil
 					if err := each(b, func(num protowire.Number, b []byte, _ uint64) error {
-						if num == 1 {
+						switch num {
+						case 1:
 							key = string(b)
-						} else if num == 2 {
+						case 2:
 							raw = b
 						}
 						return nil

@@ -302,6 +302,7 @@ func newKubeIsolate(k *kube) *kubeIsolate {
 func isolatedName(r *Request) string {
 	return "picket-isolated-" + event.HashID("isolate-pod", r.ID)[:16]
 }
+
 func isolatedLabel(r *Request) string {
 	return "picket/" + strings.TrimPrefix(isolatedName(r), "picket-")
 }

@@ -33,19 +33,20 @@ var ErrNoSlurm = errors.New("there are no programs of Slurm (scontrol, scancel, 
 // SlurmOptions say where what was is kept.
 type SlurmOptions struct {
 	// Dir keeps what jobs and nodes were before they were changed; a directory of root's alone.
-	Dir string
+	Dir  string
+	Conf string // slurm.conf, where it is not at its usual place
 }
 
 // slurm runs Slurm's own programs, by their arguments and never by a shell. What it reads is written in
 // columns that no user of the cluster has a say in: names of jobs are not among them.
 type slurm struct {
-	dir      string
-	programs map[string]string
+	dir, conf string
+	programs  map[string]string
 }
 
 // NewSlurm returns the acts on the cluster that this host is of. ErrNoSlurm says that it is of none.
 func NewSlurm(o SlurmOptions) ([]Action, error) {
-	s := &slurm{dir: o.Dir, programs: map[string]string{}}
+	s := &slurm{dir: o.Dir, conf: o.Conf, programs: map[string]string{}}
 	for _, name := range []string{"scontrol", "scancel", "squeue", "sinfo"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -80,8 +81,8 @@ func (s *slurm) run(ctx context.Context, program string, args ...string) (string
 	cmd.WaitDelay = time.Second
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "SLURM_TIME_FORMAT=standard"}
-	if conf, ok := os.LookupEnv("SLURM_CONF"); ok {
-		cmd.Env = append(cmd.Env, "SLURM_CONF="+conf)
+	if s.conf != "" {
+		cmd.Env = append(cmd.Env, "SLURM_CONF="+s.conf)
 	}
 	var out, said capped
 	cmd.Stdout, cmd.Stderr = &out, &said

@@ -28,7 +28,7 @@ func newSlurm(t *testing.T) string {
 			t.Skip("there is no Slurm to test with: tools/setup.sh slurm installs it")
 		}
 	}
-	dir, err := os.MkdirTemp("", "slurm") // short, and open: the path of munge's socket
+	dir, err := os.MkdirTemp("", "slurm") //nolint:usetesting // short, and open: the path of munge's socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func submit(t *testing.T, args ...string) string {
 func TestSlurm(t *testing.T) {
 	node := newSlurm(t)
 	dir := t.TempDir()
-	acts, err := NewSlurm(SlurmOptions{Dir: filepath.Join(dir, "was")})
+	acts, err := NewSlurm(SlurmOptions{Dir: filepath.Join(dir, "was"), Conf: os.Getenv("SLURM_CONF")})
 	if err != nil {
 		t.Fatal(err)
 	}
