@@ -47,13 +47,40 @@ func (s *server) kubeActs(dir string) []action.Action {
 	return acts
 }
 
-// tellAct tells sinks, the store and incidents of what the server itself did.
+// tellAct has sinks, the store and incidents be told of what the server itself did: by run, as runs of
+// before go on while there is no API yet.
 func (s *server) tellAct(r action.Request, res action.Result) {
 	e := &event.Event{
 		Kind: event.ActionDone, Time: res.At, Host: s.cfg.Host, Message: res.Detail,
 		Action: &event.Action{ID: r.ID, Kind: string(r.Kind), State: string(res.State), Target: r.Target.String(), By: r.By, Incident: r.Incident},
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a store that is away holds nothing up
-	defer cancel()
-	s.events(ctx, stream.Batch{From: AgentName(s.cfg.Host), Lines: append(e.AppendRecord(nil), '\n'), N: 1, Ack: func() {}})
+	select {
+	case s.did <- stream.Batch{From: AgentName(s.cfg.Host), Lines: append(e.AppendRecord(nil), '\n'), N: 1, Ack: func() {}}:
+	default:
+		s.log.Error("an act is not told to sinks and incidents: too many wait to be told", "act", r.ID)
+	}
+}
+
+// tellActs tells of them until ctx ends, and of those that wait then.
+func (s *server) tellActs(ctx context.Context) error {
+	tell := func(b stream.Batch) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // a store that is away holds nothing up
+		defer cancel()
+		s.events(ctx, b)
+	}
+	for {
+		select {
+		case b := <-s.did:
+			tell(b)
+		case <-ctx.Done():
+			for {
+				select {
+				case b := <-s.did:
+					tell(b)
+				default:
+					return nil
+				}
+			}
+		}
+	}
 }

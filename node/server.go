@@ -55,6 +55,7 @@ type server struct {
 	audit    *audit
 	reach    *action.Local // what the server itself does: tells people, opens cases, revokes tokens
 
+	did         chan stream.Batch  // by the server itself, to be told of
 	runsChanged chan api.RunChange // that pages are to be told of
 	answerMu    sync.Mutex
 	answer      map[string]event.Incident // changed, for the rules of respond
@@ -73,7 +74,7 @@ func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
 		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
-		runsChanged: make(chan api.RunChange, 256),
+		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
@@ -294,6 +295,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.answerIncidents(ctx) })
 	g.Go(func() error { return s.reach.Run(ctx) })
 	g.Go(func() error { return s.publishRuns(ctx) })
+	g.Go(func() error { return s.tellActs(ctx) })
 	g.Go(func() error { return s.publishRuns(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
