@@ -218,7 +218,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer func() { cancel(); <-acted }()
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
-	heard, err := a.startReceiver(ctx, events)
+	received, err := a.startReceiver(ctx, events)
 	if err != nil {
 		cancel()
 		return err
@@ -254,6 +254,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		<-looked
 		<-heard
 		<-ingested
+		<-received
 	}()
 	for {
 		select {
@@ -326,6 +327,8 @@ func (a *agent) judge(e *event.Event) {
 	case !a.asks.first(e): // told of a moment ago
 	case travels(e):
 		a.send(e)
+	case e.Kind == event.FileMap && e.Process != nil && e.Process.Workload == nil:
+		// Each program that starts maps a dozen libraries: they would push everything else out.
 	case e.Kind.Class() == "file":
 		a.recorder.add(e)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -106,13 +107,12 @@ func (a *agent) startProbes(ctx context.Context, events chan struct{}) <-chan st
 	for _, p := range a.probes.list {
 		all.Go(func() {
 			err := p.Run(ctx, func(e *event.Event) {
-				select {
-				case <-events:
-					a.finish(e)
-					a.handle(e)
-					events <- struct{}{}
-				case <-ctx.Done():
+				if !turn(ctx, events) {
+					return
 				}
+				a.finish(e)
+				a.handle(e)
+				events <- struct{}{}
 			})
 			if err != nil {
 				a.log.Error("probes are not heard any more", "component", p.name, "error", err)
@@ -124,6 +124,22 @@ func (a *agent) startProbes(ctx context.Context, events chan struct{}) <-chan st
 		close(done)
 	}()
 	return done
+}
+
+// turn waits until an event can be handed on. Behind the end of ctx it waits a moment: what was counted by
+// then is told of last.
+func turn(ctx context.Context, events chan struct{}) bool {
+	select {
+	case <-events:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-events:
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
 }
 
 // finish adds to an event of a probe what the sensor cannot know, and takes secrets out.
@@ -148,6 +164,7 @@ func containerOf(p *event.Process) string {
 
 // redactLine masks secrets in a command line.
 func redactLine(line string) string {
+	line = kernel.Redact([]string{line})[0] // what is one word to a shell: a header, with its quotes
 	words := strings.Fields(line)
 	if masked := kernel.Redact(words); !slices.Equal(masked, words) {
 		return strings.Join(masked, " ")

@@ -28,6 +28,7 @@ const (
 	maxCopies = 1024
 	maxCalled = 256 // peers that a workload's own processes connected to
 	keepProc  = time.Minute
+	beside    = 10 * time.Minute // since a process read of a model, that others of its parent may have it from it
 	keepAll   = 24 * time.Hour
 )
 
@@ -45,14 +46,14 @@ type Watch struct {
 	scopes  map[string]*scope
 	procs   map[event.Key]*proc
 	copies  map[fileID]copied
-	kin     map[event.Key]*event.Model // parents whose child read a model last
-	files   int                        // that processes' counts are known of
+	kin     map[event.Key]copied // parents whose child read a model last
+	files   int                  // that processes' counts are known of
 	dropped uint64
 }
 
 type fileID struct{ dev, ino uint64 }
 
-// copied is a file that a reader of a model wrote.
+// copied is that something got parts of a model, and when.
 type copied struct {
 	model *event.Model
 	at    time.Time
@@ -71,7 +72,7 @@ func New(o Options) *Watch {
 	if o.Usual == nil {
 		o.Usual = func(*event.Process, netip.AddrPort) (bool, bool) { return false, false }
 	}
-	return &Watch{opts: o, scopes: map[string]*scope{}, procs: map[event.Key]*proc{}, copies: map[fileID]copied{}, kin: map[event.Key]*event.Model{}}
+	return &Watch{opts: o, scopes: map[string]*scope{}, procs: map[event.Key]*proc{}, copies: map[fileID]copied{}, kin: map[event.Key]copied{}}
 }
 
 // Dropped counts scopes, processes and copies that were given up for want of room.
@@ -106,7 +107,7 @@ func (w *Watch) moved(e *event.Event) []*event.Event {
 	if model == nil {
 		model = w.copyOf(e, id)
 	}
-	if model == nil && (f.BytesWritten == 0 || !w.reads(p)) {
+	if model == nil && (f.BytesWritten == 0 || !w.reads(p, e.Time)) {
 		return nil // a file like any other
 	}
 	one := w.proc(p.Key())
@@ -122,7 +123,7 @@ func (w *Watch) moved(e *event.Event) []*event.Event {
 		if !own {
 			one.took = model
 			if p.Parent != nil {
-				w.relate(p.Parent.Key(), model)
+				w.relate(p.Parent.Key(), model, e.Time)
 			}
 		}
 		s := w.scope(e.Time, p)
@@ -131,7 +132,7 @@ func (w *Watch) moved(e *event.Event) []*event.Event {
 		a.note(model, read)
 		out = w.judge(out, e.Time, a, own)
 	}
-	if taken := w.taken(p, one); taken != nil && written > 0 && f.Model == nil {
+	if taken := w.taken(p, one, e.Time); taken != nil && written > 0 && f.Model == nil {
 		w.copy(id, taken, e.Time)
 		out = w.stage(out, e, w.scope(e.Time, p), taken, written)
 	}
@@ -144,36 +145,46 @@ func server(p *event.Process) bool {
 }
 
 // reads reports whether a process, or one that its parent started beside it, took something of a model.
-func (w *Watch) reads(p *event.Process) bool { return w.taken(p, w.procs[p.Key()]) != nil }
+func (w *Watch) reads(p *event.Process, now time.Time) bool {
+	return w.taken(p, w.procs[p.Key()], now) != nil
+}
 
 // taken is the model that a process or its neighbour in a pipeline took, nil for none.
-func (w *Watch) taken(p *event.Process, one *proc) *event.Model {
+func (w *Watch) taken(p *event.Process, one *proc, now time.Time) *event.Model {
 	if one != nil && one.took != nil {
 		return one.took
 	}
 	if p.Parent == nil || p.Member() {
 		return nil
 	}
-	return w.kin[p.Parent.Key()]
+	k, ok := w.kin[p.Parent.Key()]
+	if !ok || now.Sub(k.at) > beside {
+		return nil
+	}
+	return k.model
 }
 
 // copyOf is the model that a file is a copy of, nil for none. One that somebody else wrote from its begin
 // is another file, which got the number of a copy that is gone.
 func (w *Watch) copyOf(e *event.Event, id fileID) *event.Model {
 	c, known := w.copies[id]
-	if known && e.File.BytesWritten > 0 && e.File.BytesWritten >= uint64(e.File.Size)/10*9 && !w.reads(e.Process) {
+	if known && e.File.BytesWritten > 0 && e.File.BytesWritten >= uint64(e.File.Size)/10*9 && !w.reads(e.Process, e.Time) {
 		delete(w.copies, id)
 		return nil
 	}
 	return c.model
 }
 
-// relate notes that a child of a process took something of a model.
-func (w *Watch) relate(parent event.Key, m *event.Model) {
+// relate notes that a child of a process took something of a model. The children of the host's first
+// process have nothing to do with each other.
+func (w *Watch) relate(parent event.Key, m *event.Model, now time.Time) {
+	if parent.PID == 1 {
+		return
+	}
 	if _, known := w.kin[parent]; !known && len(w.kin) >= maxProcs {
 		halve(w, w.kin)
 	}
-	w.kin[parent] = m
+	w.kin[parent] = copied{m, now}
 }
 
 // copy notes that a file holds what was read of a model.
@@ -272,16 +283,22 @@ func (w *Watch) event(now time.Time, p *event.Process, m *event.Model, d *event.
 
 func (w *Watch) proc(key event.Key) *proc {
 	one := w.procs[key]
+	full := one == nil && len(w.procs) >= maxProcs || w.files >= maxFiles
+	if full {
+		halve(w, w.procs)
+	}
 	if one == nil {
-		if len(w.procs) >= maxProcs || w.files >= maxFiles {
-			halve(w, w.procs)
-			w.files = 0
-			for _, left := range w.procs {
-				w.files += len(left.files)
-			}
-		}
 		one = &proc{files: map[fileID]event.FileChange{}}
-		w.procs[key] = one
+	}
+	w.procs[key] = one
+	if full {
+		if len(one.files) > maxFiles/4 { // what is given up counts anew: rather too much than nothing
+			halve(w, one.files)
+		}
+		w.files = 0
+		for _, left := range w.procs {
+			w.files += len(left.files)
+		}
 	}
 	return one
 }
@@ -304,6 +321,10 @@ func (w *Watch) Advance(now time.Time) {
 		if !one.ended.IsZero() && now.Sub(one.ended) > keepProc || now.Sub(one.lastSeen) > keepAll {
 			w.files -= len(one.files)
 			delete(w.procs, key)
+		}
+	}
+	for key, k := range w.kin {
+		if now.Sub(k.at) > beside {
 			delete(w.kin, key)
 		}
 	}

@@ -175,6 +175,24 @@ func TestOrdinaryWorkIsNotTheft(t *testing.T) {
 			y.io(curl, "/tmp/layer", 8, nil, 500*mb, 0)
 			y.send(curl, outside, 500*mb)
 		},
+		"services of one host, of which one reads a model": func(y *played) {
+			service := func(pid uint32, exe string, parent *event.Process) *event.Process {
+				p := process(pid, exe, parent, nil)
+				p.Container = &event.Container{ID: exe}
+				return p
+			}
+			first, shim := process(1, "/sbin/init", nil, nil), process(90, "/usr/bin/shim", nil, nil)
+			y.io(service(91, "/usr/bin/backup", first), "/models/m/model.safetensors", 7, model, 500*mb, 0)
+			y.io(service(92, "/usr/bin/scan", shim), "/models/m/model.safetensors", 7, model, 500*mb, 0)
+			y.now = y.now.Add(beside + time.Second)
+			y.io(service(93, "/usr/bin/journald", first), "/var/log/journal", 70, nil, 0, 500*mb)
+			y.io(service(94, "/usr/bin/postgres", shim), "/var/lib/table", 71, nil, 0, 500*mb)
+			for i, file := range []string{"/var/log/journal", "/var/lib/table"} {
+				ship := service(95, "/usr/bin/ship", nil)
+				y.io(ship, file, uint64(70+i), nil, 500*mb, 0)
+				y.send(ship, outside, 500*mb)
+			}
+		},
 		"what stays on the machine": func(y *played) {
 			p := process(35, "/usr/bin/curl", shell, nil)
 			y.io(p, "/models/m/model.safetensors", 7, model, 500*mb, 0)
@@ -228,9 +246,16 @@ func TestMemoryIsBoundedWhateverProcessesDo(t *testing.T) {
 	if len(w.scopes) > maxScopes || len(w.procs) > maxProcs || len(w.copies) > maxCopies || w.files > maxFiles || w.Dropped() == 0 {
 		t.Errorf("%d scopes, %d processes, %d copies, %d files, %d dropped", len(w.scopes), len(w.procs), len(w.copies), w.files, w.Dropped())
 	}
+	one := &event.Process{PID: 7, StartBoot: 7}
+	for i := range uint64(3 * maxFiles) {
+		w.See(&event.Event{Kind: event.FileIO, Time: start, Process: one, File: event.File{Path: "/models/m/x", Ino: i, Model: model, FileChange: event.FileChange{BytesRead: 1}}})
+	}
+	if n := len(w.procs[one.Key()].files); w.files > maxFiles || n > maxFiles {
+		t.Errorf("%d files, %d of one process", w.files, n)
+	}
 	w.Advance(start.Add(2 * keepAll))
 	w.Advance(start.Add(2 * keepAll))
-	if len(w.scopes)+len(w.procs)+len(w.copies) > 0 || w.files != 0 || len(w.kin) > maxProcs {
+	if len(w.scopes)+len(w.procs)+len(w.copies)+len(w.kin) > 0 || w.files != 0 {
 		t.Errorf("%d scopes, %d processes, %d copies, %d parents are kept", len(w.scopes), len(w.procs), len(w.copies), len(w.kin))
 	}
 }

@@ -34,7 +34,7 @@ func (w *Watch) instance(e *event.Event) (*instance, []*event.Event) {
 		return nil, nil
 	}
 	root := rootOf(p)
-	if root == nil {
+	if root == nil || root.Workload == nil {
 		return nil, nil
 	}
 	if len(w.instances) >= maxInstances {

@@ -77,7 +77,8 @@ func (s *Sensor) drain(now time.Time, handle func(*event.Event)) {
 	)
 	totals := s.coll.Maps["totals"]
 	ended := map[caller]bool{}
-	for it := totals.Iterate(); it.Next(&key, &per); {
+	it := totals.Iterate()
+	for it.Next(&key, &per) {
 		var t cudaTotal
 		for _, x := range per {
 			t.Calls += x.Calls
@@ -105,7 +106,7 @@ func (s *Sensor) drain(now time.Time, handle func(*event.Event)) {
 		if e := s.reading(now, who, m, gone); e != nil {
 			handle(e)
 		}
-		if gone || !there {
+		if gone || !there && it.Err() == nil { // what was not reached is still counted from what it was
 			delete(s.meters, who)
 		}
 	}

@@ -24,6 +24,8 @@ const (
 	warmUp     = 10 * time.Minute
 	maxModules = 16 << 10 // that are remembered
 	maxCallers = 8 << 10
+	maxReads   = 4 // of processes' memory that are under way
+	patience   = 2 * time.Second
 	fatbin     = 0xba55ed50
 )
 
@@ -34,10 +36,12 @@ type modules struct {
 	left   int64                // of the budget
 	until  time.Time
 	missed atomic.Uint64
+	reads  chan struct{} // a place for each read of memory that is under way
+	wait   time.Duration // for one of them
 }
 
 func newModules() modules {
-	return modules{known: map[[16]byte]bool{}, first: map[caller]time.Time{}}
+	return modules{known: map[[16]byte]bool{}, first: map[caller]time.Time{}, reads: make(chan struct{}, maxReads), wait: patience}
 }
 
 // look says what lies at an address of a process: of which format, how large, with which digest. It is
@@ -57,7 +61,7 @@ func (m *modules) look(who caller, now time.Time, address uint64, head []byte) e
 		most = out.Size
 	}
 	if most > 0 && m.left > 0 {
-		digest, size, ok := digestOf(who.tgid, address, most, out.Format == "ptx")
+		digest, size, ok := m.digest(func() (string, uint64, bool) { return digestOf(who.tgid, address, most, out.Format == "ptx") })
 		m.left -= int64(size)
 		if ok {
 			out.Digest, out.Size = digest, size
@@ -68,6 +72,36 @@ func (m *modules) look(who caller, now time.Time, address uint64, head []byte) e
 	}
 	m.seen(who, now, &out, out.Digest)
 	return out
+}
+
+// digest reads memory of a process, and waits for it a moment: what is mapped there may be a file of a
+// program that never answers (FUSE), and then the read does not end before that program.
+func (m *modules) digest(read func() (string, uint64, bool)) (string, uint64, bool) {
+	select {
+	case m.reads <- struct{}{}:
+	default: // all of them wait
+		return "", 0, false
+	}
+	type result struct {
+		digest string
+		size   uint64
+		ok     bool
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-m.reads }()
+		var r result
+		r.digest, r.size, r.ok = read()
+		done <- r
+	}()
+	slow := time.NewTimer(m.wait)
+	defer slow.Stop()
+	select {
+	case r := <-done:
+		return r.digest, r.size, r.ok
+	case <-slow.C:
+		return "", 0, false
+	}
 }
 
 // seen says whether the code is new to the executable, and whether the process is past its start.

@@ -21,6 +21,8 @@ type flowKey struct {
 
 type flow struct{ Bytes, Next uint64 }
 
+const maxFlows = 16384 // in the kernel
+
 // peer is the other end.
 func (k *flowKey) peer() netip.AddrPort {
 	addr := netip.AddrFrom16(k.Remote).Unmap()
@@ -45,19 +47,23 @@ func (s *Sensor) Sent(yield func(p event.Key, to netip.AddrPort, bytes uint64)) 
 		value flow
 		ended []flowKey
 	)
-	was, first := s.sent.last, !s.sent.looked
-	is := make(map[flowKey]uint64, len(was))
+	first := !s.sent.looked
+	is := make(map[flowKey]uint64, len(s.sent.last))
 	all := s.maps["flows"].Iterate()
 	for all.Next(&key, &value) {
-		if is[key] = value.Bytes; value.Bytes != was[key] && !first {
-			yield(event.Key{PID: key.PID, Start: key.Start}, key.peer(), grown(value.Bytes, was[key]))
+		if more := s.sent.more(is, key, value.Bytes); more > 0 && !first {
+			yield(event.Key{PID: key.PID, Start: key.Start}, key.peer(), more)
 		}
 		if unix.Kill(int(key.PID), 0) != nil { // no signal: only whether it is there
 			ended = append(ended, key)
 		}
 	}
+	err := all.Err()
+	if err != nil {
+		s.sent.carry(is)
+	}
 	s.sent.last, s.sent.looked = is, true
-	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // else the next look sees the rest
+	if err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // else the next look sees the rest
 		return fmt.Errorf("read the table of bytes sent: %w", err)
 	}
 	for _, key := range ended {
@@ -70,6 +76,26 @@ func (s *Sensor) Sent(yield func(p event.Key, to netip.AddrPort, bytes uint64)) 
 		delete(is, key)
 	}
 	return nil
+}
+
+// more is by how much a flow grew since it was seen last: in this look, which may see one twice as others
+// go, or in the one before.
+func (f *sentFlows) more(is map[flowKey]uint64, key flowKey, bytes uint64) uint64 {
+	was, seen := is[key]
+	if !seen {
+		was = f.last[key]
+	}
+	is[key] = bytes
+	return grown(bytes, was)
+}
+
+// carry keeps what was told of flows that a look did not reach.
+func (f *sentFlows) carry(is map[flowKey]uint64) {
+	for key, bytes := range f.last {
+		if _, seen := is[key]; !seen && len(is) < 2*maxFlows {
+			is[key] = bytes
+		}
+	}
 }
 
 // grown is by how much a count grew: it began anew where it is less than it was.

@@ -11,6 +11,21 @@ import (
 	"picket/event"
 )
 
+// A look at a table that changes sees some flows twice, and does not reach others.
+func TestWhatIsSentIsToldOnce(t *testing.T) {
+	a, b := flowKey{PID: 1}, flowKey{PID: 2}
+	f := sentFlows{last: map[flowKey]uint64{a: 100, b: 1000}}
+	is := map[flowKey]uint64{}
+	if first, again := f.more(is, a, 150), f.more(is, a, 160); first != 50 || again != 10 {
+		t.Errorf("seen twice: %d and %d", first, again)
+	}
+	f.carry(is)
+	f.last = is
+	if got := f.more(map[flowKey]uint64{}, b, 1005); got != 5 {
+		t.Errorf("not reached: %d", got)
+	}
+}
+
 // TestWhatIsSentIsToldHoweverLittle sends less than NetSend tells of, by this process and by one that ended.
 func TestWhatIsSentIsToldHoweverLittle(t *testing.T) {
 	r := newRecording(t, only(event.NetSend))

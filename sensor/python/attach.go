@@ -20,7 +20,8 @@ var known = []string{
 }
 
 const (
-	maxPlaces  = 256
+	maxPlaces  = 1024 // in all interpreters
+	maxOfOne   = 8    // in one: Debian's have a few, and a file can claim any number
 	noRegister = math.MaxUint16
 )
 
@@ -52,6 +53,9 @@ func (s *Sensor) attach(f *uprobe.File) (io.Closer, string, error) {
 	}
 	detail := "its static probe"
 	for _, at := range f.Image.Static("python", "audit") {
+		if len(points) == maxOfOne {
+			break
+		}
 		if len(at.Arguments) != 2 || at.Semaphore == 0 {
 			continue
 		}
@@ -150,12 +154,14 @@ func (s *Sensor) keep(places []pythonPlace) (out []uint32, err error) {
 			continue
 		}
 		if err := s.coll.Maps["places"].Put(i, places[len(out)]); err != nil {
+			s.release(out)
 			return nil, fmt.Errorf("keep the place of a probe: %w", err)
 		}
 		s.used[i] = true
 		out = append(out, i)
 	}
 	if len(out) < len(places) {
+		s.release(out)
 		return nil, fmt.Errorf("probes are in %d places, which is all that are kept", maxPlaces)
 	}
 	return out, nil
@@ -164,8 +170,13 @@ func (s *Sensor) keep(places []pythonPlace) (out []uint32, err error) {
 func (s *Sensor) drop(numbers []uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.release(numbers)
+	return nil
+}
+
+// release gives numbers up. The caller holds mu.
+func (s *Sensor) release(numbers []uint32) {
 	for _, n := range numbers {
 		delete(s.used, n)
 	}
-	return nil
 }

@@ -92,6 +92,7 @@ func load(together bool) (*ebpf.Collection, error) {
 		return nil, fmt.Errorf("read the built-in eBPF object: %w", err)
 	}
 	uprobe.Prepare(spec, together)
+	spec.Maps["places"].MaxEntries = maxPlaces
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
 		return nil, fmt.Errorf("load the program for Python: %w", err)
@@ -100,7 +101,7 @@ func load(together bool) (*ebpf.Collection, error) {
 }
 
 // Measure says what an audit event costs its interpreter on this host where nobody asks for it, by how
-// the function begins. Static probes are nops; one that is told of costs about a microsecond more.
+// the function begins. Static probes are nops. What one that is told of costs more is not measured.
 func Measure() ([]uprobe.Cost, error) {
 	together := uprobe.Together()
 	coll, err := load(together)

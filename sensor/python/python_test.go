@@ -61,16 +61,26 @@ type told struct {
 
 func newTold(t testing.TB, o Options) *told {
 	t.Helper()
+	needRoot(t)
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hear(t, s)
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		if slices.Contains(strings.Split(os.Getenv("PICKET_REQUIRE"), ","), "root") {
 			t.Fatal("not root")
 		}
 		t.Skip("probes need root")
 	}
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+}
+
+func hear(t testing.TB, s *Sensor) *told {
+	t.Helper()
 	r := &told{Sensor: s}
 	s.set.Scan(t.Context())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -187,6 +197,29 @@ os.system("exit 0 # \u20ac")
 				r.wait(t, pid, "ctypes.dlopen libc.so.6")
 			}
 		})
+	}
+}
+
+// Places that a file was refused are there for the next one.
+func TestPlacesAreGivenBack(t *testing.T) {
+	needRoot(t)
+	s, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if n, err := s.keep(make([]pythonPlace, 2*maxPlaces)); err == nil {
+		t.Errorf("%d places were kept", len(n))
+	}
+	numbers, err := s.keep(make([]pythonPlace, maxOfOne))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.drop(numbers); err != nil {
+		t.Error(err)
+	}
+	if len(s.used) != 0 {
+		t.Errorf("%d places are kept for nobody", len(s.used))
 	}
 }
 

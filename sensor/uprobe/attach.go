@@ -55,6 +55,9 @@ func Attach(file *os.File, prog *ebpf.Program, points []Point, together bool) (L
 	for _, end := range []bool{false, true} {
 		var some []Point
 		for _, p := range points {
+			if p.Offset == 0 { // the library would look for a symbol instead, and read the file as it is told to
+				return nil, errors.Join(errors.New("a function lies in its header"), out.Close())
+			}
 			if p.Return == end {
 				some = append(some, p)
 			}

@@ -19,6 +19,9 @@ const (
 	maxTable    = 16 << 20  // of a table of symbols, or its texts
 	maxNotes    = 256 << 10 // of the section of static probes
 	maxProbes   = 512
+	maxName     = 256 // of a symbol that is looked for
+	maxSymbols  = 512 // that are found
+	maxTables   = 4   // of symbols: a file has two
 )
 
 var (
@@ -123,10 +126,13 @@ func textAt(table []byte, at uint32) string {
 // Symbols finds names in the file's tables: those that others may use, and the rest where it was not
 // stripped.
 func (im *Image) Symbols(wanted func(name []byte) bool) (map[string]Symbol, error) {
-	out := map[string]Symbol{}
+	out, tables := map[string]Symbol{}, 0
 	for _, s := range im.sections {
 		if t := elf.SectionType(s.Type); t != elf.SHT_DYNSYM && t != elf.SHT_SYMTAB || int(s.Link) >= len(im.sections) {
 			continue
+		}
+		if tables++; tables > maxTables {
+			return nil, errLarge
 		}
 		table, err := im.section(s, maxTable)
 		if err != nil {
@@ -136,12 +142,16 @@ func (im *Image) Symbols(wanted func(name []byte) bool) (map[string]Symbol, erro
 		if err != nil {
 			return nil, fmt.Errorf("read the symbols' names: %w", err)
 		}
-		im.pick(table, texts, wanted, out)
+		if !im.pick(table, texts, wanted, out) {
+			return nil, errLarge
+		}
 	}
 	return out, nil
 }
 
-func (im *Image) pick(table, texts []byte, wanted func([]byte) bool, out map[string]Symbol) {
+// pick reports false where more is found than is kept. It looks at a name no further than one that is
+// looked for may be long: all symbols of a file may have the same endless one.
+func (im *Image) pick(table, texts []byte, wanted func([]byte) bool, out map[string]Symbol) bool {
 	for ; len(table) >= elf.Sym64Size; table = table[elf.Sym64Size:] {
 		name := uint64(binary.LittleEndian.Uint32(table))
 		section := binary.LittleEndian.Uint16(table[6:])
@@ -149,16 +159,20 @@ func (im *Image) pick(table, texts []byte, wanted func([]byte) bool, out map[str
 		if name >= uint64(len(texts)) || section == uint16(elf.SHN_UNDEF) || address == 0 {
 			continue
 		}
-		text := texts[name:]
+		text := texts[name:min(name+maxName, uint64(len(texts)))]
 		n := bytes.IndexByte(text, 0)
 		if n < 0 || !wanted(text[:n]) {
 			continue
 		}
 		offset, ok := im.offset(address)
 		if _, have := out[string(text[:n])]; ok && !have {
+			if len(out) >= maxSymbols {
+				return false
+			}
 			out[string(text[:n])] = Symbol{Address: address, Offset: offset}
 		}
 	}
+	return true
 }
 
 // offset returns where in the file an address lies.

@@ -3,10 +3,13 @@ package uprobe
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 // wholeImage goes through all that is read of a file.
@@ -98,6 +101,34 @@ func TestATableIsNoLargerThanItsFile(t *testing.T) {
 		if b, err := im.section(s, maxTable); err == nil {
 			t.Errorf("%+v gave %d bytes", s, len(b))
 		}
+	}
+}
+
+// A file whose symbols all have the same endless name, or names without end, takes nobody's time or memory.
+func TestHostileSymbolsAreBounded(t *testing.T) {
+	const n = 600_000
+	im := &Image{segments: []elf.Prog64{{Type: uint32(elf.PT_LOAD), Vaddr: 1, Filesz: 1 << 30}}}
+	table := make([]byte, n*elf.Sym64Size)
+	for i := range n {
+		binary.LittleEndian.PutUint16(table[i*elf.Sym64Size+6:], 1)
+		binary.LittleEndian.PutUint64(table[i*elf.Sym64Size+8:], 1)
+	}
+	began := time.Now()
+	longest := 0
+	if !im.pick(table, bytes.Repeat([]byte("x"), maxTable), func(b []byte) bool { longest = max(longest, len(b)); return true }, map[string]Symbol{}) || longest > maxName {
+		t.Errorf("a name of %d bytes was looked at", longest)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	var texts []byte
+	for i := range 2 * maxSymbols {
+		binary.LittleEndian.PutUint32(table[i*elf.Sym64Size:], uint32(len(texts)))
+		texts = fmt.Appendf(texts, "cuMemcpy_v%d\x00", i)
+	}
+	out := map[string]Symbol{}
+	if im.pick(table, texts, func([]byte) bool { return true }, out) || len(out) > maxSymbols {
+		t.Errorf("%d symbols are kept, and no word of the rest", len(out))
 	}
 }
 

@@ -27,7 +27,7 @@ type Identity struct {
 var errForeign = errors.New("it lies on a file system that a program serves (FUSE)")
 
 // openMapped opens what a process has mapped: the file itself, whatever its path leads to by now.
-func openMapped(pid uint32, m mapping) (*os.File, error) {
+func (s *Set) openMapped(pid uint32, m mapping) (*os.File, error) {
 	dir := "/proc/" + strconv.FormatUint(uint64(pid), 10)
 	fd, err := unix.Open(dir+"/map_files/"+m.place, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -38,7 +38,7 @@ func openMapped(pid uint32, m mapping) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(kind, "fuse") {
+	if strings.HasPrefix(kind, "fuse") || kind == "overlay" && s.foreignBelow(pid, m) {
 		return nil, errForeign
 	}
 	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
@@ -49,6 +49,18 @@ func openMapped(pid uint32, m mapping) (*os.File, error) {
 		return nil, errors.Join(err, f.Close(), errors.New("it is no file"))
 	}
 	return f, nil
+}
+
+// foreignBelow reports whether a program serves what lies below a mapped file of an overlay. Anybody may
+// mount one in a user namespace of his own.
+func (s *Set) foreignBelow(pid uint32, m mapping) bool {
+	at, _, _ := strings.Cut(m.place, "-")
+	start, err := strconv.ParseUint(at, 16, 64)
+	if err != nil {
+		return true
+	}
+	real, err := s.behind(pid, start)
+	return err != nil || real.Magic == unix.FUSE_SUPER_MAGIC
 }
 
 // mountedAs returns the kind of file system on which an open file lies, as the process with that
@@ -88,26 +100,70 @@ func (s *Set) identify(f *os.File) (Identity, error) {
 		return Identity{}, fmt.Errorf("map it: %w", err)
 	}
 	defer unix.Munmap(b) //nolint:errcheck // it is not used any more
-	start := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
-	l, err := link.AttachIter(link.IterOptions{Program: s.iter})
-	if err != nil {
-		return Identity{}, fmt.Errorf("ask the kernel for its inode: %w", err)
+	m, err := s.behind(uint32(os.Getpid()), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))))
+	return Identity{m.Dev, m.Ino}, err
+}
+
+// behind says what the kernel knows of what a process has mapped at an address.
+func (s *Set) behind(pid uint32, start uint64) (realMapped, error) {
+	s.asking.Lock() // about one process at a time
+	defer s.asking.Unlock()
+	if err := s.coll.Maps["asked"].Put(uint32(0), pid); err != nil {
+		return realMapped{}, fmt.Errorf("ask the kernel for its inode: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // nothing was written
-	r, err := l.Open()
+	r, err := mappingsOf(s.iter, pid)
 	if err != nil {
-		return Identity{}, fmt.Errorf("ask the kernel for its inode: %w", err)
+		return realMapped{}, fmt.Errorf("ask the kernel for its inode: %w", err)
 	}
 	defer r.Close() //nolint:errcheck // nothing was written
 	for in := bufio.NewReader(r); ; {
 		var m realMapped
 		if err := binary.Read(in, binary.NativeEndian, &m); err != nil {
-			return Identity{}, fmt.Errorf("ask the kernel for its inode: %w", err)
+			return realMapped{}, fmt.Errorf("ask the kernel for its inode: %w", err)
 		}
 		if m.Start == start {
-			return Identity{m.Dev, m.Ino}, nil
+			return m, nil
 		}
 	}
+}
+
+// mappingsOf runs a program over the mappings of one process. Kernels before 6.1 run it over those of all,
+// of which it picks.
+func mappingsOf(prog *ebpf.Program, pid uint32) (io.ReadCloser, error) {
+	one := [3]uint32{1: pid} // union bpf_iter_link_info: no thread, a process, and none by a descriptor
+	l, err := bpf(unix.BPF_LINK_CREATE, unsafe.Pointer(&struct {
+		prog, target, kind, flags uint32
+		info                      unsafe.Pointer
+		size                      uint32
+		_                         uint32
+	}{uint32(prog.FD()), 0, unix.BPF_TRACE_ITER, 0, unsafe.Pointer(&one), uint32(unsafe.Sizeof(one)), 0}), 32)
+	if err != nil {
+		return mappingsOfAll(prog)
+	}
+	defer unix.Close(l) //nolint:errcheck // nothing was written
+	fd, err := bpf(unix.BPF_ITER_CREATE, unsafe.Pointer(&[2]uint32{uint32(l)}), 8)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "mappings"), nil
+}
+
+func mappingsOfAll(prog *ebpf.Program) (io.ReadCloser, error) {
+	l, err := link.AttachIter(link.IterOptions{Program: prog})
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close() //nolint:errcheck // nothing was written
+	return l.Open()
+}
+
+// bpf makes a descriptor by a command of the system call that the library has no words for.
+func bpf(command uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
+	fd, _, errno := unix.Syscall(unix.SYS_BPF, command, uintptr(attr), size)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
 }
 
 // loadIterator loads the program that identify asks.
@@ -119,10 +175,6 @@ func loadIterator() (*ebpf.Collection, error) {
 	c, err := ebpf.NewCollection(spec)
 	if err != nil {
 		return nil, fmt.Errorf("load the program that says which inode a file is: %w", err)
-	}
-	if err := c.Maps["self"].Put(uint32(0), uint32(os.Getpid())); err != nil {
-		c.Close()
-		return nil, err
 	}
 	return c, nil
 }

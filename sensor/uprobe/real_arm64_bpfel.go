@@ -18,14 +18,14 @@ type realMapped struct {
 	Start uint64
 	Ino   uint64
 	Dev   uint32
-	Pad   uint32
+	Magic uint32
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	realMapSelf         = "self"
+	realMapAsked        = "asked"
 	realProgOnMapping   = "on_mapping"
 	realVarUnusedMapped = "unused_mapped"
 )
@@ -79,7 +79,7 @@ type realProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type realMapSpecs struct {
-	Self *ebpf.MapSpec `ebpf:"self"`
+	Asked *ebpf.MapSpec `ebpf:"asked"`
 }
 
 // realVariableSpecs contains global variables before they are loaded into the kernel.
@@ -109,12 +109,12 @@ func (o *realObjects) Close() error {
 //
 // It can be passed to loadRealObjects or ebpf.CollectionSpec.LoadAndAssign.
 type realMaps struct {
-	Self *ebpf.Map `ebpf:"self"`
+	Asked *ebpf.Map `ebpf:"asked"`
 }
 
 func (m *realMaps) Close() error {
 	return _RealClose(
-		m.Self,
+		m.Asked,
 	)
 }
 

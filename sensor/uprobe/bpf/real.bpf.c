@@ -1,5 +1,5 @@
-// Which inode stands behind what we mapped: of a file on an overlay the kernel keeps probes by the
-// inode below, which stat does not tell. Reads our own mappings. Runs on 5.12 and later.
+// Which inode stands behind what a process mapped, and on which file system: of a file on an overlay
+// the kernel keeps probes by the inode below, which stat does not tell. Runs on 5.12 and later.
 #include "../../kernel/bpf/vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
@@ -17,22 +17,26 @@ struct bpf_iter__task_vma {
 	struct vm_area_struct *vma;
 };
 
+struct super_block___kind {
+	unsigned long s_magic;
+};
+
 #pragma clang attribute pop
 
 struct mapped {
 	u64 start, ino;
-	u32 dev, pad;
+	u32 dev, magic;
 };
 
 struct mapped *unused_mapped __attribute__((unused));
 
-// The thread group that maps.
+// The thread group that is asked about.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, u32);
-} self SEC(".maps");
+} asked SEC(".maps");
 
 SEC("iter/task_vma")
 int on_mapping(struct bpf_iter__task_vma *ctx) {
@@ -40,10 +44,10 @@ int on_mapping(struct bpf_iter__task_vma *ctx) {
 	struct task_struct *t = ctx->task;
 	struct mapped m = {};
 	struct file *f;
-	u32 zero = 0, *us;
+	u32 zero = 0, *who;
 
-	us = bpf_map_lookup_elem(&self, &zero);
-	if (!t || !vma || !us || t->tgid != *us || t->pid != t->tgid)
+	who = bpf_map_lookup_elem(&asked, &zero);
+	if (!t || !vma || !who || t->tgid != *who || t->pid != t->tgid)
 		return 0;
 	f = vma->vm_file;
 	if (!f)
@@ -51,6 +55,7 @@ int on_mapping(struct bpf_iter__task_vma *ctx) {
 	m.start = vma->vm_start;
 	m.ino = f->f_inode->i_ino;
 	m.dev = f->f_inode->i_sb->s_dev;
+	m.magic = ((struct super_block___kind *)f->f_inode->i_sb)->s_magic;
 	bpf_seq_write(ctx->meta->seq, &m, sizeof(m));
 	return 0;
 }
