@@ -122,7 +122,7 @@ func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 	hook, id, err := s.hooks.admit(r.PathValue("name"), r, body, s.opt.Now())
 	switch {
 	case errors.Is(err, errSigned):
-		s.log.Info("a request of a hook was refused", "hook", r.PathValue("name"), "from", remote(r.Context()))
+		s.log.Info("a request of a hook was refused", "hook", hook.Name, "from", remote(r.Context()))
 		problem(w, http.StatusUnauthorized, err.Error())
 		return
 	case errors.Is(err, errHooksFull):
@@ -146,6 +146,11 @@ func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 	out, err := s.hooked(ctx, id, q)
 	if p, ok := errors.AsType[huma.StatusError](err); ok {
 		problem(w, p.GetStatus(), p.Error())
+		return
+	}
+	if err != nil {
+		s.log.Error("a request of a hook failed", "hook", hook.Name, "err", err)
+		problem(w, http.StatusInternalServerError, "it failed; the server's log says why")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -195,7 +195,7 @@ func TestHooks(t *testing.T) {
 		{"a hook whose secret is empty", s.signed("empty", "", "g", s.now, start), 401},
 		{"a hook whose secret is gone", s.signed("gone", "x", "g", s.now, start), 503},
 		{"an id that is none", s.signed("soar", "key1", "", s.now, start), 401},
-		{"approve", s.signed("soar", "key1", "h", s.now, `{"do": "approve", "run": "r1", "hash": "h1"}`), 200},
+		{"approve", s.signed("soar", "key1", "h", s.now, `{"do": "approve", "run": "r1", "hash": "h1", "reason": "seen"}`), 200},
 		{"undo", s.signed("soar", "key1", "i", s.now, `{"do": "undo", "run": "r1"}`), 200},
 		{"follow", s.signed("eye", "key2", "j", s.now, `{"do": "follow", "run": "r1"}`), 200},
 		{"start with a role that only looks", s.signed("eye", "key2", "k", s.now, start), 403},
@@ -207,7 +207,7 @@ func TestHooks(t *testing.T) {
 			t.Errorf("%s: %d %s", x.what, w.Code, w.Body)
 		}
 	}
-	want := "request contain i1 by hook:soar: why|request contain i1 by hook:soar: why|approve r1 by hook:soar: h1|undo r1 by hook:soar|get r1"
+	want := "request contain i1 by hook:soar: why|request contain i1 by hook:soar: why|approve r1 by hook:soar: h1: seen|undo r1 by hook:soar|get r1"
 	if got := strings.Join(s.engine.calls, "|"); got != want {
 		t.Errorf("%s", got)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
@@ -204,3 +205,29 @@ func TestSevenClaimsAreNotBelieved(t *testing.T) {
 }
 
 func FuzzContainer(f *testing.F) { fuzzScan(f, "model.bin", containerCases()) }
+
+// TestSevenThatRepeats: a header of a few bytes, told again and again, must not take time by the square of its size.
+func TestSevenThatRepeats(t *testing.T) {
+	archive := func(head []byte) []byte {
+		first := le(u8(0), u8(uint64(len(head))), sized{uint64(crc32.ChecksumIEEE(head)), 4})
+		return le("7z\xbc\xaf\x27\x1c\x00\x04", sized{uint64(crc32.ChecksumIEEE(first)), 4}, first, head)
+	}
+	many := 50_000
+	three := le(u1(0xc0|many>>16), u2(many))
+	folders := le(u1(1), u1(4), u1(7), u1(11), three, u1(0), bytes.Repeat(le(u1(1), u1(1), u1(0)), many), u1(12), bytes.Repeat(le(u1(1)), many), u1(0))
+	for name, head := range map[string][]byte{
+		"streams":     le(folders, bytes.Repeat(le(u1(8), u1(0)), many)),
+		"all streams": le(folders, u1(0), bytes.Repeat(le(u1(4), u1(8), u1(0), u1(0)), many)),
+		"many":        le(u1(1), u1(5), u1(0xe0), u4(200_000), bytes.Repeat(le(u1(0)), 200_000)),
+	} {
+		at := time.Now()
+		r := scanBytes("x.7z", archive(head), Options{})
+		if r.Verdict != Failed || time.Since(at) > 10*time.Second {
+			t.Errorf("%s: %v in %v: %+v", name, r.Verdict, time.Since(at), r.Issues)
+		}
+	}
+	none := le(u1(1), u1(5), three, bytes.Repeat(le(u1(0x0e), u1(0)), many), u1(0))
+	if r := scanBytes("x.7z", archive(none), Options{}); r.Verdict != Clean {
+		t.Errorf("members without bytes: %v %+v", r.Verdict, r.Issues)
+	}
+}

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -221,8 +222,8 @@ func (h *hdf5) chunks(c *cursor, size, flags uint64, v2 bool, f func(hdf5Message
 		if len(more) == 0 {
 			return nil
 		}
-		if n == hdf5Steps/100 {
-			return fmt.Errorf("%w: a header of more than %d chunks", errHDF5, n)
+		if n+len(more) > hdf5Steps/100 {
+			return fmt.Errorf("%w: a header of more than %d chunks", errHDF5, hdf5Steps/100)
 		}
 		next := more[0]
 		more = more[1:]
@@ -420,7 +421,12 @@ func (h *hdf5) virtual(heap uint64, at int64) error {
 		return err
 	}
 	// The selections between the names are not read: each entry begins with a file's name, so only the first is
-	// sure. One is enough to say where the data set leads.
+	// sure.
+	var sources [8]byte
+	copy(sources[:], b[1:1+h.lengths])
+	if b[0] != 0 || binary.LittleEndian.Uint64(sources[:]) > 1 {
+		h.unread("A virtual data set is put together from several sources, of which only the first is read.", at)
+	}
 	file, _, _ := strings.Cut(string(b[1+h.lengths:]), "\x00")
 	if file != "." {
 		h.elsewhere(at, "virtual data set", file)

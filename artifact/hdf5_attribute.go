@@ -95,9 +95,7 @@ func (h *hdf5) elements(c *cursor, n uint64, shared bool) uint64 {
 		version, rank := c.uint(1), c.uint(1)
 		c.skip(map[bool]uint64{true: 6, false: 2}[version == 1])
 		for range min(rank, 32) {
-			if count *= c.uint(h.lengths); count > 1<<20 {
-				count = 1 << 20
-			}
+			count = min(count*min(c.uint(h.lengths), 1<<20), 1<<20)
 		}
 	}
 	if at := min(c.at, end); c.err == nil && at < end {
@@ -138,16 +136,28 @@ func (h *hdf5) values(name string, c *cursor, n uint64) error {
 
 // text judges a text, where it is JSON. Keras reads model_config, and takes no other for it.
 func (h *hdf5) text(name string, r io.ReaderAt, at int64) {
-	head := make([]byte, 512)
-	n, _ := r.ReadAt(head, 0)
-	t := bytes.TrimLeft(head[:n], " \t\r\n")
-	if len(t) == 0 || t[0] != '{' && t[0] != '[' {
+	if b := firstOf(r); b != '{' && b != '[' {
 		return
 	}
 	if name == "model_config" {
 		h.s.is("keras-hdf5")
 	}
 	judgeConfig(h.s, h.p, &terminated{r: io.NewSectionReader(r, 0, hdf5Text)}, at)
+}
+
+// firstOf returns the first byte of a JSON text: its readers pass over blanks, however many there are.
+func firstOf(r io.ReaderAt) byte {
+	var b [512]byte
+	for at := int64(0); at < hdf5Text; at += int64(len(b)) {
+		n, err := r.ReadAt(b[:], at)
+		if t := bytes.TrimLeft(b[:n], " \t\r\n"); len(t) > 0 {
+			return t[0]
+		}
+		if err != nil {
+			break
+		}
+	}
+	return 0
 }
 
 // terminated ends where the zeros that fill up a text begin.

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -197,6 +198,15 @@ func hdf5Cases() []fileCase {
 			w.inHeap("\x00\x01\x00\x00\x00\x00\x00\x00\x00/etc/x.h5\x00d\x00")
 			return le(u1(4), u1(3), u8(uint64(48)), u4(7))
 		}), Malicious, "hdf5-external", "x.h5"),
+		c("virtual, of two files", in(0x08, func(w *hdf5Writer) []byte {
+			w.inHeap("\x00\x02\x00\x00\x00\x00\x00\x00\x00.\x00d\x00")
+			return le(u1(4), u1(3), u8(uint64(48)), u4(7))
+		}), Failed, "hdf5-unread", "only the first"),
+		c("Lambda behind blanks", attr(fixed3("model_config", strings.Repeat(" \n", 40_000/2)+kerasLambda)), Malicious, "keras-object", "Lambda"),
+		c("chunks without end", hdf5V0(func(w *hdf5Writer) uint64 {
+			m := le(u2(0x10), u2(16), u4(0), u8(uint64(len(w.b))), u8(24*2000))
+			return w.put(u1(1), u1(0), u2(2000), u4(1), u4(24*2000), u4(0), bytes.Repeat(m, 2000))
+		}), Failed, "malformed", "chunks"),
 		c("cut", lambda[:60], Failed, "malformed", "hdf5"),
 		c("address behind the file", in(0x06, func(*hdf5Writer) []byte { return hard("a", 1<<40) }), Failed, "malformed", "hdf5"),
 		c("broken configuration", attr(fixed3("model_config", `{"class_name":`)), Failed, "malformed", "json"),

@@ -50,6 +50,7 @@ func (s *scan) unpack(p *part, name string, r io.Reader, packed func() int64) *p
 
 const (
 	spoolMemory = 1 << 20  // unpacked bytes kept in memory; more go to a file
+	againMost   = 4 << 20  // bytes that are read of what is unpacked before the time is looked at
 	ratioAfter  = 16 << 20 // unpacked bytes from which on Limits.Ratio counts
 )
 
@@ -62,6 +63,7 @@ type spool struct {
 	mem    []byte
 	file   *os.File // without a name, from spoolMemory on
 	size   int64
+	again  int64 // read since the time was looked at
 	err    error // what ended r
 }
 
@@ -78,6 +80,12 @@ func (z *spool) ReadAt(b []byte, off int64) (int, error) {
 	}
 	if off >= z.size {
 		return 0, z.err
+	}
+	if z.again += int64(len(b)); z.again > againMost {
+		z.again = 0
+		if z.s.timely(z.p); z.s.over {
+			return 0, errOver
+		}
 	}
 	n := 0
 	if off < int64(len(z.mem)) {

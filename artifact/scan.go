@@ -101,7 +101,7 @@ func (s *scan) nested(p *part) bool {
 	if s.members++; s.members > s.o.Limits.Members {
 		s.stop(p, -1, fmt.Sprintf("The archives hold more than %d members.", s.o.Limits.Members))
 	}
-	if !s.over {
+	if s.timely(p); !s.over { // many small members unpack and read little
 		s.inside(p)
 	}
 	if c, ok := p.ReaderAt.(io.Closer); ok {

@@ -121,6 +121,9 @@ func (z *seven) open() error {
 func (z *seven) scan() error {
 	name, input := 0, 0
 	for i, f := range z.folders {
+		if z.s.timely(z.p); z.s.over { // one without members asks for memory too
+			return nil
+		}
 		r, packed, err := z.unpack(i, input)
 		input += f.inputs
 		if m, ok := errors.AsType[methodError](err); ok {

@@ -10,8 +10,13 @@ import (
 
 // header reads the streams and the names of the members.
 func (z *seven) header(r *sevenReader) error {
-	for {
-		switch id := r.number(); {
+	for last := uint64(0); ; {
+		id := r.number()
+		if r.err == nil && id != 0 && id <= last {
+			return fmt.Errorf("%w: a field %d stands behind %d", errSeven, id, last)
+		}
+		last = id
+		switch {
 		case r.err != nil:
 			return r.err
 		case id == 0:
@@ -34,9 +39,14 @@ func (z *seven) header(r *sevenReader) error {
 
 // streams reads where the packed bytes are and how they are unpacked.
 func (z *seven) streams(r *sevenReader) error {
-	for {
+	for last := uint64(0); ; { // each is there once, in their order: what is read again grows with the square
+		id := r.number()
+		if r.err == nil && id != 0 && id <= last {
+			return fmt.Errorf("%w: a field %d of its streams stands behind %d", errSeven, id, last)
+		}
+		last = id
 		var err error
-		switch id := r.number(); {
+		switch {
 		case r.err != nil:
 			return r.err
 		case id == 0:
@@ -59,11 +69,17 @@ func (z *seven) streams(r *sevenReader) error {
 func (z *seven) packInfo(r *sevenReader) error {
 	at := int64(r.number()) + 32
 	n := r.count()
+	if err := z.few(n, "streams"); err != nil {
+		return err
+	}
 	for r.err == nil {
 		switch r.number() {
 		case 0:
 			return r.err
 		case 9:
+			if len(z.packed) > 0 {
+				return errSeven
+			}
 			for range n {
 				size := r.number()
 				if size > 1<<59 || at > 1<<59 || at < 0 {
@@ -86,6 +102,9 @@ func (z *seven) folderInfo(r *sevenReader) error {
 		return errSeven
 	}
 	n := r.count()
+	if err := z.few(n, "folders"); err != nil {
+		return err
+	}
 	if r.byte() != 0 {
 		return methodError("of a header elsewhere")
 	}
@@ -119,6 +138,15 @@ func (z *seven) folderInfo(r *sevenReader) error {
 		}
 	}
 	return r.err
+}
+
+// few refuses more of something than a scan looks at: what is kept of each is far larger than what says that it is
+// there.
+func (z *seven) few(n uint64, what string) error {
+	if most := z.s.o.Limits.Members; n > uint64(most) {
+		return fmt.Errorf("%w: it claims %d %s, and %d are the most", errSeven, n, what, most)
+	}
+	return nil
 }
 
 // size returns how many bytes the members of a folder have together.
@@ -185,8 +213,11 @@ func (z *seven) memberInfo(r *sevenReader) error {
 // files reads the names. Members without bytes have none in the streams.
 func (z *seven) files(r *sevenReader) error {
 	n := r.count()
+	if err := z.few(n, "members"); err != nil {
+		return err
+	}
 	var names []string
-	empty := map[int]bool{}
+	empty := make([]bool, n)
 	for r.err == nil {
 		kind := r.number()
 		if kind == 0 {
@@ -200,8 +231,8 @@ func (z *seven) files(r *sevenReader) error {
 		r.at += int(size)
 		switch kind {
 		case 0x0e:
-			for i := range int(n) {
-				if i/8 < len(in.b) && in.b[i/8]&(0x80>>(i%8)) != 0 {
+			for i := range min(len(empty), 8*len(in.b)) {
+				if in.b[i/8]&(0x80>>(i%8)) != 0 {
 					empty[i] = true
 				}
 			}
@@ -209,7 +240,7 @@ func (z *seven) files(r *sevenReader) error {
 			if in.byte() != 0 {
 				continue
 			}
-			names = in.names()
+			names = in.names(n)
 		}
 	}
 	for i, name := range names {
@@ -299,10 +330,10 @@ func (r *sevenReader) digests(n uint64) []bool {
 	return defined
 }
 
-func (r *sevenReader) names() []string {
+func (r *sevenReader) names(most uint64) []string {
 	var names []string
 	var units []uint16
-	for r.at+1 < len(r.b) {
+	for r.at+1 < len(r.b) && uint64(len(names)) < most {
 		u := binary.LittleEndian.Uint16(r.b[r.at:])
 		r.at += 2
 		if u == 0 {

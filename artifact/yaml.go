@@ -22,8 +22,8 @@ func yamlFormat() format {
 	return format{
 		name: "yaml",
 		sniff: func(head []byte, p *part) bool {
-			return printable(head) && (named(p, ".yaml", ".yml") || yamlTelling.Match(head)) &&
-				!strings.HasPrefix(strings.TrimLeft(string(head), " \t\r\n"), "{\"") && !sniffPython(head, p)
+			return printable(head) && !strings.HasPrefix(strings.TrimLeft(string(head), " \t\r\n"), "{\"") &&
+				(named(p, ".yaml", ".yml") || yamlTelling.Match(head) && !sniffPython(head, p))
 		},
 		scan: scanYAML,
 	}
@@ -64,7 +64,8 @@ func scanYAML(s *scan, p *part) {
 	}
 }
 
-// yamlConfig judges YAML, node by node. Aliases are not followed: what they stand for is judged where it stands.
+// yamlConfig judges YAML, node by node. Aliases of lists and mappings are not followed: what they stand for is judged
+// where it stands. A scalar says another thing under another key.
 type yamlConfig struct {
 	s     *scan
 	p     *part
@@ -92,7 +93,7 @@ func (y *yamlConfig) node(key string, n *yaml.Node, deep int) {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			y.tag(n.Content[i])
-			name := n.Content[i].Value
+			name := meant(n.Content[i]).Value
 			if key == "auto_map" {
 				name = key
 			}
@@ -104,7 +105,19 @@ func (y *yamlConfig) node(key string, n *yaml.Node, deep int) {
 		}
 	case yaml.ScalarNode:
 		y.scalar(key, n)
+	case yaml.AliasNode:
+		if to := meant(n); to.Kind == yaml.ScalarNode || key == "auto_map" {
+			y.scalar(key, to)
+		}
 	}
+}
+
+// meant returns what an alias stands for.
+func meant(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		return n.Alias
+	}
+	return n
 }
 
 func (y *yamlConfig) scalar(key string, n *yaml.Node) {

@@ -98,8 +98,8 @@ func (a *archive) ends(d directory) {
 			n++
 		}
 	}
-	if n > 1 {
-		a.tell("zip-ends", Suspicious, d.end, "", "", "It has %d end records: readers may choose different ones.", n)
+	if n > 1 || len(d.ends) == endsMost { // those behind so many were not looked at
+		a.tell("zip-ends", Suspicious, d.end, "", "", "It has %d end records: readers may choose different ones.", max(n, 2))
 	}
 }
 

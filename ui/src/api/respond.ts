@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { get, post, put } from './client';
-import type { Page, Plan, Playbook, PlaybookInfo, Run, RunRecord, Simulation } from './types';
+import type { Incident, Page, Plan, Playbook, PlaybookInfo, Run, RunRecord, Simulation } from './types';
 
 const at = encodeURIComponent;
 
@@ -16,8 +16,12 @@ export const usePlan = (playbook: string, incident: string, enabled: boolean) =>
   queryFn: () => post<Plan>(`playbooks/${at(playbook)}/plan`, { incident }),
 });
 
+/** useSimulate asks what a playbook would have done about so many of the latest incidents. */
 export const useSimulate = (playbook: string) => useMutation({
-  mutationFn: (incidents: string[]) => post<Simulation>(`playbooks/${at(playbook)}/simulate`, { incidents }),
+  mutationFn: async (most: number) => {
+    const { items } = await get<Page<Incident>>('incidents', { limit: most });
+    return post<Simulation>(`playbooks/${at(playbook)}/simulate`, { incidents: items.map((i) => i.id) });
+  },
 });
 
 export const useRuns = (incident: string) => useQuery({

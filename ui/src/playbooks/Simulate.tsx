@@ -1,8 +1,6 @@
 import { Button } from '@mantine/core';
 import { Link } from 'react-router';
-import { get } from '../api/client';
 import { useSimulate } from '../api/respond';
-import type { Incident, Page } from '../api/types';
 import { Failure } from '../shared/States';
 import { Value } from '../shared/Value';
 import { plain } from '../shared/visible';
@@ -14,15 +12,11 @@ const counts = (acts: Record<string, number>) => Object.entries(acts).sort().map
 /** Simulate says what a playbook would have done about the latest incidents. No agent is asked. */
 export function Simulate({ playbook }: { playbook: string }) {
   const sim = useSimulate(playbook);
-  const begin = async () => {
-    const list = await get<Page<Incident>>('incidents', { limit: most });
-    sim.mutate(list.items.map((i) => i.id));
-  };
   const s = sim.data;
   return (
     <>
       <p className="quiet">What it would have done about the latest {most} incidents, over all its branches. No agent is asked and nothing is done.</p>
-      <Button size="xs" variant="default" loading={sim.isPending} onClick={() => void begin()}>Simulate</Button>
+      <Button size="xs" variant="default" loading={sim.isPending} onClick={() => sim.mutate(most)}>Simulate</Button>
       {sim.isError && <Failure what="The simulation" error={sim.error} />}
       {s && (
         <div data-testid="simulation" role="status">
