@@ -401,7 +401,9 @@ func good(i *item) bool {
 	case action.Done, action.Undone:
 		return true
 	case action.Gone:
-		return slices.Contains([]action.Kind{action.Freeze, action.Kill, action.Isolate, action.Cut}, i.Request.Kind)
+		return slices.Contains([]action.Kind{
+			action.Freeze, action.Kill, action.Isolate, action.Cut, action.IsolatePod, action.Evict, action.DeletePod, action.CancelJob, action.HoldJob,
+		}, i.Request.Kind)
 	}
 	return false
 }
