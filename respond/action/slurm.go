@@ -303,11 +303,17 @@ func (a *slurmJob) Do(ctx context.Context, r *Request) (*Result, error) {
 	return &Result{State: Done, Detail: fmt.Sprintf("%s: %s", pin, slurmEffects[a.kind][0])}, nil
 }
 
+// anew reports whether a pinned job was submitted anew, which is what Slurm makes of one that is requeued.
+func (a *slurmJob) anew(ctx context.Context, r *Request) bool {
+	j, err := a.s.job(ctx, r.Target.Object.Name)
+	return err == nil && strings.HasSuffix(r.Target.Object.UID, " of user "+j.UID)
+}
+
 // Verify looks at the job.
 func (a *slurmJob) Verify(ctx context.Context, r *Request) (bool, string, error) {
 	pin, j, err := a.find(ctx, r)
 	if errors.Is(err, ErrGone) {
-		return a.kind == CancelJob, err.Error(), nil
+		return a.kind == CancelJob || a.kind == RequeueJob && a.anew(ctx, r), err.Error(), nil
 	}
 	if err != nil {
 		return false, "", err
