@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 
 	"picket/api"
 	"picket/respond"
+	"picket/respond/action"
 	"picket/store/state"
 )
 
@@ -137,10 +139,16 @@ func (j auditing) Save(ctx context.Context, fence uint64, k respond.Kept, record
 		if who == "" {
 			who = "time"
 		}
-		e := api.AuditEntry{Time: r.Time, Who: who, What: "run." + r.What, Object: k.ID, OK: true, Detail: fmt.Sprintf("%s; incident %s", r.Text, k.Incident)}
+		e := api.AuditEntry{Time: r.Time, Who: who, What: "run." + r.What, Object: k.ID, OK: r.What != "undo" || undone(r), Detail: fmt.Sprintf("%s; incident %s", r.Text, k.Incident)}
 		if err := j.audit.Record(ctx, e); err != nil {
 			j.audit.log.Error("the audit log was not written", "what", e.What, "run", k.ID, "error", err)
 		}
 	}
 	return nil
+}
+
+// undone reports whether an act was taken back: where it was not, its request is noted in place of a result.
+func undone(r respond.Record) bool {
+	var res action.Result
+	return json.Unmarshal(r.Data, &res) == nil && res.State != ""
 }

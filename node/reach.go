@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"picket/respond/action"
 )
@@ -156,6 +157,19 @@ func (x executor) Verify(ctx context.Context, r *action.Request) (bool, string, 
 // Undo takes an act back.
 func (x executor) Undo(ctx context.Context, r *action.Request) (*action.Result, error) {
 	return x.of(r.Kind).Undo(ctx, r)
+}
+
+// Extend lets an act hold for a time from now.
+func (x executor) Extend(ctx context.Context, r *action.Request, ttl time.Duration, by string) (*action.Result, error) {
+	switch on := x.of(r.Kind).(type) {
+	case *action.Local:
+		return on.Extend(ctx, r.ID, ttl, by)
+	case interface {
+		Extend(ctx context.Context, r *action.Request, ttl time.Duration, by string) (*action.Result, error)
+	}:
+		return on.Extend(ctx, r, ttl, by)
+	}
+	return nil, fmt.Errorf("%w: who carries %s out lets no act hold for longer", action.ErrInvalid, r.Kind)
 }
 
 // openReach makes the server's own acts, each of which is done once, also over a crash: their journal

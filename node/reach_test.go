@@ -293,6 +293,13 @@ func TestAPlaybookSwitchesAModelBack(t *testing.T) {
 	if to, _ := os.Readlink(link); run.State != respond.Succeeded || to != "v2" || len(run.Holds) != 1 {
 		t.Fatalf("it leads to %s: %s", to, kept)
 	}
+	var x interface { // as the engine asks for it
+		Extend(ctx context.Context, r *action.Request, ttl time.Duration, by string) (*action.Result, error)
+	} = executor{agents: a.local}
+	res, err := x.Extend(t.Context(), &run.Holds[0].Request, 24*time.Hour, "ada")
+	if err != nil || time.Until(res.Until) < 23*time.Hour {
+		t.Errorf("it does not hold for longer: %+v %v", res, err)
+	}
 	if res, err := a.local.Undo(t.Context(), &run.Holds[0].Request); err != nil || res.State != action.Undone {
 		t.Fatal(res, err)
 	}

@@ -24,6 +24,7 @@ type live struct {
 	kept    State          // as the journal has it
 	saved   time.Time      // when it was last kept
 	opening *message       // that it came to be with
+	owed    time.Time      // when a run that has its id already is due
 
 	in      chan message
 	results chan outcome
@@ -140,7 +141,7 @@ func (e *Engine) admit(r *Run, opening *message) (*live, error) {
 			return nil, err
 		}
 	}
-	e.live[r.ID] = l
+	e.live[r.ID], l.owed = l, e.due[r.ID]
 	delete(e.due, r.ID)
 	e.wait.Go(l.loop)
 	return l, nil
@@ -261,8 +262,8 @@ func (l *live) leave() {
 	delete(l.e.live, l.run.ID)
 	due := l.run.due()
 	switch {
-	case l.kept == "": // the journal has nothing of it
-		due = time.Time{}
+	case l.kept == "": // the journal has nothing of it, or another that was there before
+		due = l.owed
 	case len(l.records) > 0: // what changed was not kept: look at what was
 		due = l.e.o.Now().Add(time.Minute)
 	}

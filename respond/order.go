@@ -45,7 +45,8 @@ func Pairs() map[string][]string {
 }
 
 // Order makes a run of a command: a playbook of one step, which is planned, approved, kept and taken
-// back as any other. A command that was given before returns its run.
+// back as any other. A command that was given before returns its run. Where signatures are required,
+// none is taken.
 func (e *Engine) Order(ctx context.Context, o Order) (Run, error) {
 	canon, err := jcs.Transform(o.Command)
 	if err != nil {
@@ -62,6 +63,11 @@ func (e *Engine) Order(ctx context.Context, o Order) (Run, error) {
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return Run{}, err
+	}
+	// Nobody signs a command, so that no key says how much harm it may do: taken without one, it would be
+	// the way around the signatures for whoever holds a token.
+	if e.o.Config.Signatures.Mode == SignaturesRequire {
+		return Run{}, fmt.Errorf("%w: respond.signatures is require, and nobody signs a command: ask for a signed playbook instead", ErrInvalid)
 	}
 	inc := event.Incident{Title: "a command from outside"}
 	switch {

@@ -167,3 +167,22 @@ func TestACommandForAnotherConsumer(t *testing.T) {
 		t.Errorf("%s as %s", got, kind)
 	}
 }
+
+// Where playbooks must be signed, a command is no way around that.
+func TestACommandWhereSignaturesAreRequired(t *testing.T) {
+	for mode, taken := range map[SignatureMode]bool{SignaturesOff: true, SignaturesWarn: true, SignaturesRequire: false} {
+		r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("stop", "process", "")), func(o *Options) { o.Config.Signatures.Mode = mode })
+		run, err := r.Order(ctx, commanded("c1", "token:soar", freezeIt))
+		if taken {
+			if err != nil {
+				t.Errorf("%s: %v", mode, err)
+				continue
+			}
+			r.ends(t, run.ID, Succeeded)
+			continue
+		}
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "signed playbook") || len(r.acts.list()) > 0 {
+			t.Errorf("%s: %+v %v; acts: %v", mode, run, err, r.acts.list())
+		}
+	}
+}

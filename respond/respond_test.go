@@ -58,7 +58,7 @@ func (m *memory) Save(_ context.Context, fence uint64, k Kept, records []Record)
 	}
 	for _, r := range records {
 		if n := len(m.records[k.ID]); r.Seq != int64(n+1) {
-			return fmt.Errorf("record %d after %d", r.Seq, n)
+			return fmt.Errorf("record %d after %d: %w", r.Seq, n, ErrConflict)
 		}
 		m.records[k.ID] = append(m.records[k.ID], r)
 	}

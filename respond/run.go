@@ -395,13 +395,16 @@ func (l *live) conclude(task string, w *work, o outcome) {
 	l.end(task, cacao.Outcome{Failed: strings.Join(bad, "; "), Vars: l.assigns(task, o)})
 }
 
-// good reports whether an act came out as it was wanted: what is gone need not be contained any more.
+// good reports whether an act came out as it was wanted: what is gone need not be contained any more. A
+// job of Slurm is not among it: one that its user requeues is another one to Slurm, and runs on.
 func good(i *item) bool {
 	switch i.Result.State {
 	case action.Done, action.Undone:
 		return true
 	case action.Gone:
-		return slices.Contains([]action.Kind{action.Freeze, action.Kill, action.Isolate, action.Cut}, i.Request.Kind)
+		return slices.Contains([]action.Kind{
+			action.Freeze, action.Kill, action.Isolate, action.Cut, action.IsolatePod, action.Evict, action.DeletePod,
+		}, i.Request.Kind)
 	}
 	return false
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,10 +17,13 @@ import (
 // Checkpoint asks a training job to write down where it stands, before it is held or ended.
 const Checkpoint Kind = "checkpoint"
 
-type checkpoint struct{ h Host }
+type checkpoint struct {
+	h     Host
+	stuck *atomic.Int32 // looks under way
+}
 
 // NewCheckpoint returns the act that asks a job for a checkpoint, by a signal that it takes.
-func NewCheckpoint(h Host) Action { return checkpoint{h} }
+func NewCheckpoint(h Host) Action { return checkpoint{h, new(atomic.Int32)} }
 
 func (checkpoint) Kind() Kind   { return Checkpoint }
 func (checkpoint) Class() Class { return Observe }
@@ -34,8 +37,9 @@ const (
 )
 
 // checkpointSignals are those that frameworks and schedulers ask for a checkpoint by. A process that
-// takes none of them would end by it.
-var checkpointSignals = map[string]unix.Signal{"USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2, "HUP": unix.SIGHUP, "CONT": unix.SIGCONT}
+// takes none of them would end by it. HUP is not among them: what is written in Go or Java has a handler
+// for it that its author knows nothing of, and ends by it.
+var checkpointSignals = map[string]unix.Signal{"USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2, "CONT": unix.SIGCONT}
 
 // asking is a request, read.
 type asking struct {
@@ -55,7 +59,7 @@ func readAsking(r *Request) (asking, error) {
 	}
 	var ok bool
 	if a.signal, ok = checkpointSignals[a.word]; !ok {
-		return a, fmt.Errorf("%w: signal %q: want USR1, USR2, HUP or CONT", ErrInvalid, oneLine(a.word, 64))
+		return a, fmt.Errorf("%w: signal %q: want USR1, USR2 or CONT", ErrInvalid, oneLine(a.word, 64))
 	}
 	if w := r.Params["wait"]; w != "" {
 		d, err := time.ParseDuration(w)
@@ -130,8 +134,33 @@ type stamp struct {
 	at   time.Time
 }
 
-// filesBelow lists the files below a directory as a process sees it. Symbolic links are not followed.
-func filesBelow(pid int, dir string) (map[string]stamp, error) {
+// filesBelow lists the files below a directory as a process sees it. Symbolic links below it are not
+// followed. What is looked at is bounded, as whoever is in the container may fill it with names; a
+// file system that does not answer is left behind when ctx ends.
+func (c checkpoint) filesBelow(ctx context.Context, pid int, dir string) (map[string]stamp, error) {
+	if n := c.stuck.Load(); n >= maxStuck {
+		return nil, fmt.Errorf("%d looks at earlier checkpoints hang: no more are begun", n)
+	}
+	type answer struct {
+		files map[string]stamp
+		err   error
+	}
+	came := make(chan answer, 1)
+	c.stuck.Add(1)
+	go func() {
+		defer c.stuck.Add(-1)
+		files, err := listBelow(ctx, pid, dir)
+		came <- answer{files, err}
+	}()
+	select {
+	case a := <-came:
+		return a.files, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("looking at checkpoints: %w", ctx.Err())
+	}
+}
+
+func listBelow(ctx context.Context, pid int, dir string) (map[string]stamp, error) {
 	root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", pid))
 	if err != nil {
 		return nil, fmt.Errorf("process %d has ended: %w", pid, ErrGone)
@@ -142,24 +171,36 @@ func filesBelow(pid int, dir string) (map[string]stamp, error) {
 		rel = "."
 	}
 	out := map[string]stamp{}
-	err = fs.WalkDir(root.FS(), rel, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil && path == rel:
-			return err
-		case err != nil || !d.Type().IsRegular():
-			return nil //nolint:nilerr // what vanishes meanwhile was no checkpoint
-		case len(out) >= checkpointSeen:
-			return fs.SkipAll
+	left := checkpointSeen
+	for todo := []string{rel}; len(todo) > 0 && left > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		// A FIFO may have taken the place of a directory.
+		d, err := root.OpenFile(at, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+		if err != nil && at == rel {
+			return nil, fmt.Errorf("looking at checkpoints: %w", err)
 		}
-		if st, err := d.Info(); err == nil {
-			out[path] = stamp{st.Size(), st.ModTime()}
+		if err != nil {
+			continue // what vanishes meanwhile was no checkpoint
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("looking at checkpoints: %w", err)
+		for left > 0 && ctx.Err() == nil {
+			some, err := d.ReadDir(min(left, 256))
+			left -= len(some)
+			for _, e := range some {
+				name := filepath.Join(at, e.Name())
+				if e.IsDir() {
+					todo = append(todo, name)
+				} else if st, err := root.Lstat(name); err == nil && st.Mode().IsRegular() {
+					out[name] = stamp{st.Size(), st.ModTime()}
+				}
+			}
+			if err != nil || len(some) == 0 {
+				break
+			}
+		}
+		_ = d.Close() // only read from
 	}
-	return out, nil
+	return out, ctx.Err()
 }
 
 // changed returns the files that are new, or are others than before.
@@ -179,9 +220,11 @@ func (c checkpoint) Do(ctx context.Context, r *Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, a.wait)
+	defer cancel()
 	var before map[string]stamp
 	if a.dir != "" {
-		if before, err = filesBelow(all[0].PID, a.dir); err != nil {
+		if before, err = c.filesBelow(ctx, all[0].PID, a.dir); err != nil {
 			return nil, err
 		}
 	}
@@ -195,8 +238,6 @@ func (c checkpoint) Do(ctx context.Context, r *Request) (*Result, error) {
 		return nil, fmt.Errorf("the processes have ended: %w", ErrGone)
 	}
 	said := fmt.Sprintf("SIG%s went to %s", a.word, processes(asked))
-	ctx, cancel := context.WithTimeout(ctx, a.wait)
-	defer cancel()
 	if a.dir == "" {
 		<-ctx.Done()
 		return &Result{State: Done, Detail: said + "; whether a checkpoint was written cannot be told"}, nil
@@ -213,7 +254,7 @@ func (c checkpoint) Do(ctx context.Context, r *Request) (*Result, error) {
 }
 
 // await returns the files of a checkpoint when they stay as they are.
-func (checkpoint) await(ctx context.Context, pid int, dir string, before map[string]stamp) (map[string]stamp, bool) {
+func (c checkpoint) await(ctx context.Context, pid int, dir string, before map[string]stamp) (map[string]stamp, bool) {
 	var last map[string]stamp
 	var since time.Time
 	for {
@@ -222,7 +263,7 @@ func (checkpoint) await(ctx context.Context, pid int, dir string, before map[str
 			return nil, false
 		case <-time.After(checkpointLook):
 		}
-		now, err := filesBelow(pid, dir)
+		now, err := c.filesBelow(ctx, pid, dir)
 		if err != nil {
 			return nil, false
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // plainHost finds processes by their number alone.
@@ -103,5 +105,44 @@ func TestACheckpointIsBoxedInTime(t *testing.T) {
 	gone.Target.Process = &ProcessPin{PID: deaf, Start: 1}
 	if _, err := act.Plan(t.Context(), &gone); !errors.Is(err, ErrGone) {
 		t.Errorf("%v", err)
+	}
+}
+
+// Whoever is in the container may fill the directory of checkpoints, and put into it what blocks.
+func TestALookAtCheckpointsIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "file"), "x")
+	for n := range 40 {
+		if err := os.MkdirAll(filepath.Join(dir, "deep", fmt.Sprint(n)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for m := range 300 {
+			if err := os.Mkdir(filepath.Join(dir, "deep", fmt.Sprint(n), fmt.Sprint(m)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c := NewCheckpoint(plainHost{}).(checkpoint)
+	files, err := c.filesBelow(t.Context(), os.Getpid(), dir)
+	if err != nil || len(files) != 1 {
+		t.Errorf("%v %v", files, err)
+	}
+	if _, err := c.filesBelow(t.Context(), os.Getpid(), filepath.Join(dir, "fifo")); err == nil {
+		t.Error("a FIFO is no directory")
+	}
+	ended, end := context.WithDeadline(t.Context(), time.Now())
+	defer end()
+	if _, err := c.filesBelow(ended, os.Getpid(), dir); err == nil {
+		t.Error("it does not heed its time")
+	}
+	c.stuck.Store(maxStuck)
+	if _, err := c.filesBelow(t.Context(), os.Getpid(), dir); err == nil {
+		t.Error("further looks are begun while others hang")
 	}
 }

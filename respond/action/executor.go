@@ -287,7 +287,8 @@ func (l *Local) undo(ctx context.Context, id, why string) (*Result, error) {
 		return nil, err
 	}
 	defer release()
-	if other := l.heldToo(&rec); other != "" {
+	_, own := act.(interface{ undoesOwn() })
+	if other := l.heldToo(&rec); other != "" && !own {
 		return l.settle(&rec, &Result{State: Undone, Detail: why + "; act " + other + " holds it on"})
 	}
 	res, err := takeBack(ctx, act, &rec.Request)

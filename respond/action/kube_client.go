@@ -243,26 +243,37 @@ func (k *kube) read(resp *http.Response, tried string) (kubeObject, error) {
 	return out, nil
 }
 
-// list returns all objects that a path and a query name, page by page.
+// list returns all objects that a path and a query name. It is for few; each is for those of a cluster.
 func (k *kube) list(ctx context.Context, path string, query url.Values) ([]kubeObject, error) {
+	var out []kubeObject
+	err := k.each(ctx, path, query, func(o kubeObject) bool { out = append(out, o); return true })
+	return out, err
+}
+
+// each hands the objects that a path and a query name to f, page by page, until it returns false. One
+// page is held at a time: the pods of a large cluster take gigabytes.
+func (k *kube) each(ctx context.Context, path string, query url.Values, f func(kubeObject) bool) error {
 	if query == nil {
 		query = url.Values{}
 	}
 	query.Set("limit", fmt.Sprint(kubePage))
-	var out []kubeObject
 	for range kubePages {
 		page, err := k.call(ctx, http.MethodGet, path, query, "", nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out = append(out, page.list("items")...)
+		for _, o := range page.list("items") {
+			if !f(o) {
+				return nil
+			}
+		}
 		next := page.text("metadata", "continue")
 		if next == "" {
-			return out, nil
+			return nil
 		}
 		query.Set("continue", next)
 	}
-	return nil, fmt.Errorf("GET %s: more than %d objects", path, kubePage*kubePages)
+	return fmt.Errorf("GET %s: more than %d objects", path, kubePage*kubePages)
 }
 
 var dryRun = url.Values{"dryRun": {"All"}}
@@ -320,20 +331,22 @@ func (k *kube) byContainer(ctx context.Context, pin *ObjectPin) error {
 	if !containerID.MatchString(pin.Container) || len(pin.Container) < 12 {
 		return fmt.Errorf("%w: container %q: want its id", ErrInvalid, pin.Container)
 	}
-	all, err := k.list(ctx, "/api/v1/pods", nil)
-	if err != nil {
-		return err
-	}
-	for _, p := range all {
+	found := false
+	err := k.each(ctx, "/api/v1/pods", nil, func(p kubeObject) bool {
 		for _, which := range []string{"containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"} {
 			for _, c := range p.list("status", which) {
 				_, id, _ := strings.Cut(c.text("containerID"), "://")
 				if id == pin.Container || shortID.MatchString(pin.Container) && strings.HasPrefix(id, pin.Container) {
 					pin.Namespace, pin.Name, pin.UID = p.text("metadata", "namespace"), p.text("metadata", "name"), p.uid()
-					return nil
+					found = true
+					return false
 				}
 			}
 		}
+		return true
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("no pod has the container %s: %w", pin.Container, ErrGone)
 	}
-	return fmt.Errorf("no pod has the container %s: %w", pin.Container, ErrGone)
+	return err
 }

@@ -309,6 +309,7 @@ func isolatedLabel(r *Request) string {
 
 const actAnnotation = "picket/act"
 
+func (*kubeIsolate) undoesOwn()                {} // each act has a policy and a label of its own
 func (*kubeIsolate) Kind() Kind                { return IsolatePod }
 func (*kubeIsolate) Class() Class              { return Reversible }
 func (*kubeIsolate) DefaultTTL() time.Duration { return time.Hour }
@@ -406,14 +407,18 @@ var plugins = []string{"calico-node", "cilium", "antrea-agent", "weave-net", "ku
 // plugin says whether anything in the cluster is known to enforce NetworkPolicies: the API server takes
 // them in any case.
 func (a *kubeIsolate) plugin(ctx context.Context) string {
-	all, err := a.k.list(ctx, "/apis/apps/v1/daemonsets", nil)
-	if err != nil {
-		return "whether the network plugin enforces NetworkPolicies cannot be told: " + err.Error()
-	}
-	for _, d := range all {
+	found := ""
+	err := a.k.each(ctx, "/apis/apps/v1/daemonsets", nil, func(d kubeObject) bool {
 		if name := d.text("metadata", "name"); slices.Contains(plugins, name) {
-			return name + " runs in the cluster, which enforces NetworkPolicies"
+			found = name
 		}
+		return found == ""
+	})
+	switch {
+	case err != nil:
+		return "whether the network plugin enforces NetworkPolicies cannot be told: " + err.Error()
+	case found != "":
+		return found + " runs in the cluster, which enforces NetworkPolicies"
 	}
 	return "no network plugin that is known to enforce NetworkPolicies runs in the cluster: it may do nothing"
 }

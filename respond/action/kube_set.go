@@ -65,6 +65,15 @@ func (c kubeChange) now(o kubeObject) any {
 	return nil
 }
 
+// where tells the value from others of the object.
+func (c kubeChange) where() string {
+	out := strings.Join(c.path, "\x00")
+	if m, ok := c.want.(map[string]any); ok && c.item != nil {
+		out += fmt.Sprintf("\x00%v\x00%v", m["key"], m["effect"])
+	}
+	return out
+}
+
 // patch returns the merge patch that makes the value v.
 func (c kubeChange) patch(o kubeObject, v any) map[string]any {
 	if c.item != nil {
@@ -92,6 +101,7 @@ func (c kubeChange) patch(o kubeObject, v any) map[string]any {
 type kubeWas struct {
 	Request string     `json:"request"`
 	Object  *ObjectPin `json:"object"`
+	Path    string     `json:"path"` // where the value stands
 	Was     any        `json:"was"`
 	Want    any        `json:"want"`
 	At      time.Time  `json:"at"`
@@ -101,8 +111,10 @@ type kubeWas struct {
 func (k *kube) file(id string) string { return filepath.Join(k.dir, fileID(id)+".json") }
 
 // kept reads what is kept of a request into v; false where nothing is.
-func (k *kube) kept(id string, v any) (bool, error) {
-	b, err := os.ReadFile(k.file(id))
+func (k *kube) kept(id string, v any) (bool, error) { return readKept(k.file(id), v) }
+
+func readKept(file string, v any) (bool, error) {
+	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
@@ -112,11 +124,13 @@ func (k *kube) kept(id string, v any) (bool, error) {
 	dec := json.NewDecoder(strings.NewReader(string(b)))
 	dec.UseNumber()
 	if err := dec.Decode(v); err != nil {
-		return false, fmt.Errorf("reading %s: %w", k.file(id), err)
+		return false, fmt.Errorf("reading %s: %w", file, err)
 	}
 	return true, nil
 }
 
+// undoesOwn says that each act takes back what it did itself, though another like it holds still.
+func (*kubeSet) undoesOwn()   {}
 func (a *kubeSet) Kind() Kind { return a.kind }
 func (*kubeSet) Class() Class { return Reversible }
 
@@ -222,12 +236,16 @@ func (a *kubeSet) set(ctx context.Context, r *Request, do func(o kubeObject, t T
 func (a *kubeSet) Do(ctx context.Context, r *Request) (*Result, error) {
 	said := ""
 	err := a.set(ctx, r, func(o kubeObject, t Target, c kubeChange) (any, error) {
-		w := kubeWas{Request: r.ID, Object: t.Object, Was: c.now(o), Want: c.want, At: time.Now().UTC(), By: r.By}
+		w := kubeWas{Request: r.ID, Object: t.Object, Path: c.where(), Was: c.now(o), Want: c.want, At: time.Now().UTC(), By: r.By}
 		said = fmt.Sprintf("%s of %s is %s, before %s", strings.Join(c.path, "."), t.Object, show(c.want), show(w.Was))
 		return c.want, writeJSON(a.k.file(r.ID), w)
 	})
 	if err != nil {
-		return a.k.failed(err)
+		res, err := a.k.failed(err)
+		if err != nil { // nothing was set: nothing is owed
+			_ = os.Remove(a.k.file(r.ID))
+		}
+		return res, err
 	}
 	return &Result{State: Done, Detail: said}, nil
 }
@@ -257,6 +275,33 @@ func (a *kubeSet) Verify(ctx context.Context, r *Request) (bool, string, error) 
 	return sameValue(is, c.want), fmt.Sprintf("%s of %s is %s", strings.Join(c.path, "."), t.Object, show(is)), nil
 }
 
+// handOver gives what stood there before an act to the act that set the same value after it, which sets
+// it back in its turn. It returns that one's id, "" where none did.
+func (k *kube) handOver(w *kubeWas) (string, error) {
+	files, err := filepath.Glob(filepath.Join(k.dir, "*.json"))
+	if err != nil {
+		return "", err
+	}
+	var next *kubeWas
+	for _, file := range files {
+		var o kubeWas
+		if there, err := readKept(file, &o); err != nil || !there {
+			continue // what is broken is told when its own act is taken back
+		}
+		if o.Object == nil || w.Object == nil || o.Request == w.Request || o.Object.UID != w.Object.UID || o.Path != w.Path {
+			continue
+		}
+		if o.At.After(w.At) && sameValue(o.Was, w.Want) && (next == nil || o.At.Before(next.At)) {
+			next = &o
+		}
+	}
+	if next == nil {
+		return "", nil
+	}
+	next.Was = w.Was
+	return next.Request, writeJSON(k.file(next.Request), next)
+}
+
 // Undo sets back what stood there.
 func (a *kubeSet) Undo(ctx context.Context, r *Request) (*Result, error) {
 	var w kubeWas
@@ -266,6 +311,16 @@ func (a *kubeSet) Undo(ctx context.Context, r *Request) (*Result, error) {
 	}
 	if !there {
 		return &Result{State: Undone, Detail: "nothing was changed"}, nil
+	}
+	next, err := a.k.handOver(&w)
+	if err == nil && next != "" {
+		err = os.Remove(a.k.file(r.ID))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if next != "" {
+		return &Result{State: Undone, Detail: "act " + next + " set it after, and sets it back"}, nil
 	}
 	errLeft := errors.New("left")
 	said := ""

@@ -258,15 +258,20 @@ func (b *rollback) Undo(_ context.Context, r *Request) (*Result, error) {
 		return outcome(r, err), nil
 	}
 	defer p.close()
+	said := fmt.Sprintf("%s leads to %s again", p, was.From)
 	text, err := linkText(p, p.name)
-	if err == nil && text != was.From {
+	switch {
+	case err != nil || text == was.From:
+	case text != was.To: // tried again and again, each try would put the old link there for a moment
+		said = fmt.Sprintf("%s leads to %s, which somebody else set since: it stays", p, oneLine(text, 256))
+	default:
 		err = swapLink(p, was.To, was.From, was)
 	}
 	if err != nil {
 		return &Result{ID: r.ID, State: Failed, At: time.Now(), Detail: err.Error()}, nil
 	}
 	_ = os.Remove(b.file(r.ID))
-	return &Result{ID: r.ID, State: Undone, At: time.Now(), Detail: fmt.Sprintf("%s leads to %s again", p, was.From)}, nil
+	return &Result{ID: r.ID, State: Undone, At: time.Now(), Detail: said}, nil
 }
 
 func (b *rollback) file(id string) string { return filepath.Join(b.o.Dir, fileID(id)+".json") }

@@ -3,7 +3,6 @@ package action
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -140,6 +139,7 @@ type slurmJob struct {
 	class Class
 }
 
+func (*slurmJob) undoesOwn()     {}
 func (a *slurmJob) Kind() Kind   { return a.kind }
 func (a *slurmJob) Class() Class { return a.class }
 
@@ -222,16 +222,58 @@ func (a *slurmJob) Plan(ctx context.Context, r *Request) (*Plan, error) {
 
 func (s *slurm) file(id string) string { return filepath.Join(s.dir, fileID(id)+".json") }
 
-// kept reads what was written before an act; false where nothing was.
-func (s *slurm) kept(id string, v any) (bool, error) {
-	b, err := os.ReadFile(s.file(id))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
+// slurmWas is what is kept of a job or a node that was changed.
+type slurmWas struct {
+	Request string     `json:"request"`
+	Object  *ObjectPin `json:"object"`
+	Was     bool       `json:"was"`  // held, or draining
+	Want    bool       `json:"want"` // the same, by the act
+	Reason  string     `json:"reason,omitempty"`
+	Mark    string     `json:"mark,omitempty"` // the reason that stands at a node that the act drained
+	At      time.Time  `json:"at"`
+}
+
+// handOver gives what was before an act to the act that did the same after it, which sets it back in
+// its turn. It returns that one's id, "" where none did.
+func (s *slurm) handOver(w *slurmWas) (string, error) {
+	files, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
+	if err != nil {
+		return "", err
 	}
-	if err == nil {
-		err = json.Unmarshal(b, v)
+	var next *slurmWas
+	for _, file := range files {
+		var o slurmWas
+		if there, err := readKept(file, &o); err != nil || !there || o.Object == nil || w.Object == nil || o.Request == w.Request {
+			continue // what is broken is told when its own act is taken back
+		}
+		if o.Object.Kind == w.Object.Kind && o.Object.Name == w.Object.Name && o.Object.UID == w.Object.UID && o.At.After(w.At) && o.Was == w.Want && (next == nil || o.At.Before(next.At)) {
+			next = &o
+		}
 	}
-	return err == nil, err
+	if next == nil {
+		return "", nil
+	}
+	if next.Want == w.Want { // it changed nothing: what stands there is of the one before
+		next.Mark = w.Mark
+	}
+	next.Was, next.Reason = w.Was, w.Reason
+	return next.Request, writeJSON(s.file(next.Request), next)
+}
+
+// takeOver reads what is to be set back after an act; said is why nothing is.
+func (s *slurm) takeOver(id string, w *slurmWas) (said string, err error) {
+	there, err := readKept(s.file(id), w)
+	if err != nil {
+		return "", err
+	}
+	if !there {
+		return "nothing was changed", nil
+	}
+	next, err := s.handOver(w)
+	if err != nil || next == "" {
+		return "", err
+	}
+	return "act " + next + " did it after, and sets it back", os.Remove(s.file(id))
 }
 
 // Do has Slurm do it, to the job that was pinned.
@@ -241,7 +283,7 @@ func (a *slurmJob) Do(ctx context.Context, r *Request) (*Result, error) {
 		err = a.fits(pin, j)
 	}
 	if err == nil && a.class == Reversible {
-		err = writeJSON(a.s.file(r.ID), j)
+		err = writeJSON(a.s.file(r.ID), slurmWas{Request: r.ID, Object: pin, Was: j.held(), Want: a.kind == HoldJob, At: time.Now().UTC()})
 	}
 	if err != nil {
 		return nil, err
@@ -262,11 +304,17 @@ func (a *slurmJob) Do(ctx context.Context, r *Request) (*Result, error) {
 	return &Result{State: Done, Detail: fmt.Sprintf("%s: %s", pin, slurmEffects[a.kind][0])}, nil
 }
 
+// anew reports whether a pinned job was submitted anew, which is what Slurm makes of one that is requeued.
+func (a *slurmJob) anew(ctx context.Context, r *Request) bool {
+	j, err := a.s.job(ctx, r.Target.Object.Name)
+	return err == nil && strings.HasSuffix(r.Target.Object.UID, " of user "+j.UID)
+}
+
 // Verify looks at the job.
 func (a *slurmJob) Verify(ctx context.Context, r *Request) (bool, string, error) {
 	pin, j, err := a.find(ctx, r)
 	if errors.Is(err, ErrGone) {
-		return a.kind == CancelJob, err.Error(), nil
+		return a.kind == CancelJob || a.kind == RequeueJob && a.anew(ctx, r), err.Error(), nil
 	}
 	if err != nil {
 		return false, "", err
@@ -288,25 +336,24 @@ func (a *slurmJob) Undo(ctx context.Context, r *Request) (*Result, error) {
 	if a.class != Reversible {
 		return nil, fmt.Errorf("%w: a job that ended cannot be brought back to where it was", ErrInvalid)
 	}
-	var was jobNow
-	there, err := a.s.kept(r.ID, &was)
+	var was slurmWas
+	said, err := a.s.takeOver(r.ID, &was)
 	if err != nil {
 		return nil, err
 	}
-	if !there {
-		return &Result{State: Undone, Detail: "nothing was changed"}, nil
+	if said != "" {
+		return &Result{State: Undone, Detail: said}, nil
 	}
 	pin, j, err := a.find(ctx, r)
-	said := ""
 	switch {
 	case errors.Is(err, ErrGone):
 		said, err = err.Error(), nil
 	case err != nil:
-	case j.held() == was.held():
+	case j.held() == was.Was:
 		said = pin.String() + " is as it was"
-	case was.held() && j.State != "PENDING":
+	case was.Was && j.State != "PENDING":
 		said = pin.String() + " has started, and goes on"
-	case was.held():
+	case was.Was:
 		_, err = a.s.run(ctx, "scontrol", "hold", pin.Name)
 		said = pin.String() + " is held again"
 	default:
@@ -336,6 +383,7 @@ type slurmNode struct {
 	kind Kind
 }
 
+func (*slurmNode) undoesOwn()   {}
 func (a *slurmNode) Kind() Kind { return a.kind }
 func (*slurmNode) Class() Class { return Reversible }
 
@@ -395,11 +443,15 @@ func (a *slurmNode) Do(ctx context.Context, r *Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (a.kind == DrainNode) == n.drains() {
-		return &Result{State: Done, Detail: fmt.Sprintf("%s was %s already", pin, n.State)}, nil
+	w := slurmWas{Request: r.ID, Object: pin, Was: n.drains(), Want: a.kind == DrainNode, Reason: n.Reason, At: time.Now().UTC()}
+	if w.Want {
+		w.Mark = reasonOf(r)
 	}
-	if err := writeJSON(a.s.file(r.ID), n); err != nil {
+	if err := writeJSON(a.s.file(r.ID), w); err != nil {
 		return nil, err
+	}
+	if w.Want == w.Was {
+		return &Result{State: Done, Detail: fmt.Sprintf("%s was %s already", pin, n.State)}, nil
 	}
 	if a.kind == DrainNode {
 		err = a.drain(ctx, pin.Name, reasonOf(r))
@@ -426,23 +478,22 @@ func (a *slurmNode) Verify(ctx context.Context, r *Request) (bool, string, error
 
 // Undo sets the node back, unless somebody else has changed it since.
 func (a *slurmNode) Undo(ctx context.Context, r *Request) (*Result, error) {
-	var was nodeNow
-	there, err := a.s.kept(r.ID, &was)
+	var was slurmWas
+	said, err := a.s.takeOver(r.ID, &was)
 	if err != nil {
 		return nil, err
 	}
-	if !there {
-		return &Result{State: Undone, Detail: "nothing was changed"}, nil
+	if said != "" {
+		return &Result{State: Undone, Detail: said}, nil
 	}
 	pin, n, err := a.find(ctx, r)
-	said := ""
 	switch {
 	case errors.Is(err, ErrGone):
 		said, err = err.Error(), nil
 	case err != nil:
-	case n.drains() == was.drains():
+	case n.drains() == was.Was:
 		said = fmt.Sprintf("%s is %s, as before", pin, n.State)
-	case a.kind == DrainNode && n.Reason != reasonOf(r):
+	case a.kind == DrainNode && n.Reason != was.Mark:
 		said = fmt.Sprintf("%s is drained by somebody else since (%s): it stays", pin, oneLine(n.Reason, 100))
 	case a.kind == DrainNode:
 		err = a.undrain(ctx, pin.Name)

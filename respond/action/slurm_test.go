@@ -194,6 +194,10 @@ func TestSlurm(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	pin := p.Target.Object.UID
+	until(t, time.Minute, "it waits anew", func() bool { return state(running).State == "PENDING" })
+	if holds, said, err := l.Verify(t.Context(), &Request{ID: "r1"}); !holds || err != nil {
+		t.Errorf("a job that waits anew: %v %s %v", holds, said, err)
+	}
 	c.act("c1", CancelJob, of("job", running), nil)
 	until(t, time.Minute, "it has ended", func() bool { j, err := s.job(t.Context(), running); return err != nil || j.over() })
 
