@@ -67,10 +67,12 @@ type Reader struct {
 	started time.Time
 	sources map[fileID]*source // of Run's goroutine
 	kept    map[fileID]position
+	tooMany int // logs that were found in this round and are not read
 
 	mu     sync.Mutex
 	status []Source
 	total  Source // of logs that are no longer read
+	unread int    // logs beyond the bounds
 }
 
 // New returns a Reader.
@@ -179,6 +181,12 @@ func (r *Reader) String() string {
 	}
 	if t.Lost > 0 {
 		s += fmt.Sprintf(", %d bytes were passed over", t.Lost)
+	}
+	r.mu.Lock()
+	unread := r.unread
+	r.mu.Unlock()
+	if unread > 0 {
+		s += fmt.Sprintf(", %d logs more than may be read are not", unread)
 	}
 	if t.Lag > 0 {
 		s += fmt.Sprintf(", %d bytes wait", t.Lag)

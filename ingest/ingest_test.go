@@ -107,6 +107,35 @@ func TestALogIsReadOverItsRotation(t *testing.T) {
 	}
 }
 
+// What a client had a server write cannot be read as a line of its own, wherever reading begins and
+// however a container's runtime cuts it.
+func TestTheRestOfALineIsNoLine(t *testing.T) {
+	forged := line("/forged")
+	docker := func(stream, text string) string {
+		return fmt.Sprintf("{\"log\":%q,\"stream\":%q,\"time\":\"t\"}\n", text, stream)
+	}
+	cri := func(stream, tag, text string) string {
+		return "2026-01-02T15:04:05.123456789Z " + stream + " " + tag + " " + strings.TrimSuffix(text, "\n") + "\n"
+	}
+	piece := strings.Repeat("p", 16<<10)
+	for name, c := range map[string][2]string{
+		"begun in the middle": {"prompt: ", forged + line("/real")},
+		"too many pieces":     {"", strings.Repeat(docker("stdout", piece), 5) + docker("stdout", forged) + docker("stdout", line("/real"))},
+		"far too many pieces": {"", strings.Repeat(docker("stdout", piece), 9) + docker("stdout", forged) + docker("stdout", line("/real"))},
+		"two streams":         {"", cri("stderr", "P", "prompt: ") + cri("stdout", "F", line("/real")) + cri("stderr", "F", forged)},
+	} {
+		file := filepath.Join(t.TempDir(), "a.log")
+		write(t, file, 0, c[0])
+		l := reader(t, Options{Logs: []Logs{{Paths: []string{file}, Engine: "vllm"}}})
+		l.started = time.Now()
+		l.step(0)
+		write(t, file, os.O_APPEND, c[1])
+		if got := l.step(0); got != "vllm GET /real" {
+			t.Errorf("%s: told of %q", name, got)
+		}
+	}
+}
+
 func TestMoreOfTheSameIsToldTogether(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "a.log")
@@ -192,6 +221,34 @@ func TestALogIsFoundByItsProcess(t *testing.T) {
 	}
 	if got != "ollama GET /api/tags" {
 		t.Errorf("told of %q", got)
+	}
+
+	again := *p // the service began anew, and writes to the same file
+	again.StartBoot = 2
+	p = &again
+	l.step(time.Second)
+	for _, s := range l.sources {
+		if s.process.StartBoot != 2 {
+			t.Errorf("%s is still that of the process which ended", s.Name)
+		}
+	}
+}
+
+func TestOneWorkloadCannotTakeThePlacesOfAll(t *testing.T) {
+	dir := t.TempDir()
+	l := reader(t, Options{})
+	p := &event.Process{PID: 1, Workload: &event.Workload{ID: "w"}}
+	for i := range maxLogsOfOne + 3 {
+		name := filepath.Join(dir, fmt.Sprint(i))
+		write(t, name, 0, "")
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.follow(f, p, "vllm", l.now)
+	}
+	if len(l.sources) != maxLogsOfOne || l.tooMany != 3 {
+		t.Errorf("%d are read, %d are not", len(l.sources), l.tooMany)
 	}
 }
 
