@@ -158,7 +158,8 @@ func (w *Watch) close(now time.Time) {
 	w.users.recount(func(r *ranked[user]) bool {
 		u := &r.of
 		u.habit.learn(&u.hour, empty)
-		u.hour, u.told, u.took, r.count = hour{}, [verdicts]int64{}, 0, 0
+		u.hour, u.told, u.took = hour{}, [verdicts]int64{}, 0
+		r.count /= 2 // not 0: many new names in the first minute would have all others forgotten
 		return now.Sub(u.last) < forget
 	})
 	w.forms.recount(func(r *ranked[form]) bool { return now.Sub(r.of.first) < forget })

@@ -320,6 +320,20 @@ func TestRequestsToldTogetherAreAllCounted(t *testing.T) {
 	}
 }
 
+func TestManyNewNamesDoNotHaveOneForgottenWhoAsksMuch(t *testing.T) {
+	a := &asked{w: New(), now: start}
+	for range 200 {
+		a.see(time.Second, event.Request{Principal: "anna"})
+	}
+	a.now = start.Add(time.Hour)
+	for i := range 3 * maxUsers {
+		a.see(time.Millisecond, event.Request{Principal: fmt.Sprint(i)})
+	}
+	if r := a.w.users.at[hash("key", "anna")]; r == nil || r.of.habit.hours != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestSketches(t *testing.T) {
 	for _, n := range []int{0, 1, 10, 1000, 50_000} {
 		var a, b, both sketch
