@@ -328,6 +328,11 @@ func (r *Reader) load() {
 	}
 }
 
+// position is where the first line begins that was not read.
+func (s *source) position(id fileID) position {
+	return position{id.dev, id.ino, id.born, s.off - int64(len(s.buf))}
+}
+
 // save writes down how far logs were read.
 func (r *Reader) save() {
 	if r.opts.State == "" {
@@ -336,7 +341,7 @@ func (r *Reader) save() {
 	list := slices.Collect(maps.Values(r.kept)) // of logs that were not found yet
 	list = list[:min(len(list), maxKept)]
 	for id, s := range r.sources {
-		list = append(list, position{id.dev, id.ino, id.born, s.off - int64(len(s.buf))})
+		list = append(list, s.position(id))
 	}
 	b, err := json.Marshal(list)
 	if err == nil {

@@ -129,6 +129,7 @@ func (r *Reader) read(now time.Time) {
 			s.fold.flush(now.Add(time.Hour), s.tell(r.opts.Told))
 			s.file.Close() //nolint:errcheck // it was only read
 			delete(r.sources, id)
+			r.keep(id, s)
 			r.mu.Lock()
 			r.total.add(&s.Source)
 			r.mu.Unlock()
@@ -140,6 +141,17 @@ func (r *Reader) read(now time.Time) {
 	r.mu.Lock()
 	r.status = status
 	r.mu.Unlock()
+}
+
+// keep remembers how far a log was read that may come back. Of too many one is forgotten.
+func (r *Reader) keep(id fileID, s *source) {
+	for other := range r.kept {
+		if len(r.kept) < maxKept {
+			break
+		}
+		delete(r.kept, other)
+	}
+	r.kept[id] = s.position(id)
 }
 
 func (r *Reader) close() {

@@ -234,6 +234,46 @@ func TestALogIsFoundByItsProcess(t *testing.T) {
 	}
 }
 
+func TestALogThatComesBackIsReadFromWhereItWasLeft(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "a.log")
+	l := reader(t, Options{Logs: []Logs{{Paths: []string{name}}}})
+	l.started = l.started.Add(-time.Hour) // the log is made while it runs
+	write(t, name, 0, line("/a"))
+	if got := l.step(0); got != " GET /a" {
+		t.Fatalf("told of %q", got)
+	}
+	if err := os.Rename(name, name+".away"); err != nil {
+		t.Fatal(err)
+	}
+	l.step(2 * forget)
+	write(t, name+".away", os.O_APPEND, line("/b"))
+	if err := os.Rename(name+".away", name); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.step(time.Second); got != " GET /b" {
+		t.Errorf("told of %q", got)
+	}
+	for i := range 2 * maxKept {
+		l.keep(fileID{ino: uint64(i)}, &source{})
+	}
+	if len(l.kept) > maxKept {
+		t.Errorf("%d are kept", len(l.kept))
+	}
+}
+
+func TestEqualRequestsWithTokensAreTwoEvents(t *testing.T) {
+	ids := map[string]bool{}
+	s := &source{}
+	one := []byte(`{"method":"POST","path":"/v1/x","status":200,"remote_addr":"10.0.0.5","prompt_tokens":5}`)
+	for range 3 {
+		s.line(time.Unix(1e9, 0), one, func(e *event.Event) { ids[e.ID()] = true })
+	}
+	if len(ids) != 3 {
+		t.Errorf("%d events of 3 requests", len(ids))
+	}
+}
+
 func TestOneWorkloadCannotTakeThePlacesOfAll(t *testing.T) {
 	dir := t.TempDir()
 	l := reader(t, Options{})

@@ -18,6 +18,7 @@ type source struct {
 	found   time.Time // when it was last there
 	off     int64     // how far it was read
 	buf     []byte    // the beginning of a line
+	told    time.Time // the time of the last event: no two have the same, so that equal requests are two
 	skip    bool      // the rest of a line that is too long, or whose beginning was not read
 	cut     [2]pieces // of lines that the container's runtime cut, by stream: they come in between one another
 	fold    fold
@@ -131,6 +132,10 @@ func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
 // tell makes an event of a request.
 func (s *source) tell(told func(*event.Event)) func(time.Time, event.Request, uint32) {
 	return func(at time.Time, r event.Request, count uint32) {
+		if !at.After(s.told) {
+			at = s.told.Add(1)
+		}
+		s.told = at
 		e := &event.Event{Kind: event.ServiceRequest, Time: at, Request: &r}
 		if count > 1 {
 			e.Count = count
