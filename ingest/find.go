@@ -67,6 +67,7 @@ func (r *Reader) find(now time.Time) {
 	for _, l := range r.opts.Logs {
 		for _, pattern := range l.Paths {
 			list, _ := filepath.Glob(pattern) // patterns are checked with the configuration
+			r.tooMany += max(0, len(list)-maxGlobbed)
 			for _, name := range list[:min(len(list), maxGlobbed)] {
 				if f, err := openRegular(name); err == nil {
 					r.follow(f, nil, l.Engine, now)
