@@ -36,8 +36,8 @@ func Parse(line []byte) (event.Request, Verdict) {
 	if i := strings.Index(s[:min(len(s), 64)], "log_server_r:"); i >= 0 && !strings.Contains(s[:i], `"`) {
 		return parseLlama(s[i+len("log_server_r:"):])
 	}
-	if i := strings.Index(s[:min(len(s), 120)], "] HTTP request: "); i > 0 && s[0] == 'I' {
-		return parseTriton(s[i+len("] HTTP request: "):])
+	if head, rest, ok := strings.Cut(s, "] HTTP request: "); ok && ofTriton(head) {
+		return parseTriton(rest)
 	}
 	if i := strings.Index(s[:min(len(s), 80)], "] "); i > 0 && s[0] == '[' {
 		if r, v := parseTornado(s[i+2:]); v != Other {
@@ -61,7 +61,7 @@ func method(s string) bool {
 
 // ask makes a request of its parts.
 func ask(verb, raw, status string, client netip.AddrPort) (event.Request, Verdict) {
-	r := event.Request{Source: event.FromLog, Method: verb, Client: client}
+	r := event.Request{Source: event.FromLog, Method: strings.Clone(verb), Client: client}
 	n, err := strconv.ParseUint(status, 10, 16)
 	if !method(verb) || raw == "" || status != "" && (err != nil || n < 100 || n > 999) {
 		return event.Request{}, Broken
@@ -148,7 +148,10 @@ func parseCombined(s string) (event.Request, Verdict) {
 		s = s[i+4:]
 	}
 	at := strings.IndexAny(s, `"'`)
-	if at < 8 || at > 256 {
+	if at > 0 && s[at] == '\'' && strings.Contains(s[:at], " - ") { // in the name of a user, which a client chose: servers escape " alone there
+		at = strings.IndexByte(s, '"')
+	}
+	if at < 8 || at > 512 {
 		return event.Request{}, Other
 	}
 	from, rest, _ := strings.Cut(s[:at], " ")
@@ -225,6 +228,12 @@ func parseLlama(s string) (event.Request, Verdict) {
 		return ask(verb, rest[:i], status, client)
 	}
 	return event.Request{}, Other
+}
+
+// ofTriton reports whether a line begins as Triton's do: I0102 15:04:05.000000 1 http_server.cc:4522.
+func ofTriton(head string) bool {
+	f := strings.Fields(head)
+	return len(f) == 4 && len(head) < 120 && len(f[0]) == 5 && f[0][0] == 'I' && strings.HasPrefix(f[3], "http_server.cc:")
 }
 
 // parseTriton reads 2 /v2/models/x/infer: the method is a number of libevhtp. Who asked is not said.

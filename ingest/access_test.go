@@ -53,6 +53,8 @@ func TestLinesOfServersAreRead(t *testing.T) {
 		{`INFO:     10.0.0.5:51234 - "WebSocket /ws" [accepted]`, `broken`},
 		// what a prompt says that a server writes into its log
 		{`INFO 01-02 15:04:05 [logger.py:43] Received request x: prompt: 'INFO:     6.6.6.6:1 - "GET /x HTTP/1.1" 200 OK'`, `other`},
+		{`INFO 01-02 15:04:05 [logger.py:43] Received request x] HTTP request: 2 /v2/repository/models/x/load`, `other`},
+		{`10.0.0.5 - a] 'POST /forged HTTP/1.1' 200 [01/Jan/2026:00:00:00 +0000] "GET /x HTTP/1.1" 200 9 "-" "u"`, `GET /x =200 by 10.0.0.5:0 as a] with u`},
 		{`prompt [GIN] 2026/01/02 - 15:04:05 | 200 | 1s | 6.6.6.6 | GET "/x"`, `other`},
 		// gunicorn, nginx, aiohttp, TorchServe
 		{`10.0.0.5 - - [01/Jan/2026:00:00:00 +0000] "GET /api/2.0/mlflow/experiments/search HTTP/1.1" 200 123 "-" "curl/8.5"`, `GET /api/2.0/mlflow/experiments/search =200 by 10.0.0.5:0 with curl/8.5`},
@@ -119,6 +121,9 @@ func TestTricksInPathsAreNamed(t *testing.T) {
 	if _, _, query, _ := Target("/x?key=v&a;b=1&key=w&" + strings.Repeat("n&", 40)); query != "key;a_b;n;" {
 		t.Errorf("%q", query)
 	}
+	if _, _, query, _ := Target("/x?sk-0123456789abcdef0123456789abc"); query != "***;" {
+		t.Errorf("a secret was kept: %q", query)
+	}
 	if path, route, _, _ := Target("/" + strings.Repeat("é", 4000)); len(path) > maxPath || len(route) > maxPath || !utf8.ValidString(path) {
 		t.Errorf("%d and %d bytes were kept", len(path), len(route))
 	}
@@ -126,15 +131,15 @@ func TestTricksInPathsAreNamed(t *testing.T) {
 
 func TestWhatARuntimeWroteAroundALineIsTakenOff(t *testing.T) {
 	for line, want := range map[string]string{
-		`2026-01-02T15:04:05.123456789Z stdout F INFO: x`:      "INFO: x false",
-		`2026-01-02T15:04:05.123456789+02:00 stderr P begin`:   "begin true",
-		`{"log":"INFO: \"x\"\n","stream":"stdout","time":"t"}`: `INFO: "x" false`,
-		`{"log":"begin","stream":"stdout","time":"t"}`:         "begin true",
-		`2026-01-02T15:04:05,000 [INFO ] x y z`:                "2026-01-02T15:04:05,000 [INFO ] x y z false",
-		`{"log":"broken`:                                       `{"log":"broken false`,
+		`2026-01-02T15:04:05.123456789Z stdout F INFO: x`:      "INFO: x 0 false",
+		`2026-01-02T15:04:05.123456789+02:00 stderr P begin`:   "begin 1 true",
+		`{"log":"INFO: \"x\"\n","stream":"stdout","time":"t"}`: `INFO: "x" 0 false`,
+		`{"log":"begin","stream":"stderr","time":"t"}`:         "begin 1 true",
+		`2026-01-02T15:04:05,000 [INFO ] x y z`:                "2026-01-02T15:04:05,000 [INFO ] x y z 0 false",
+		`{"log":"broken`:                                       `{"log":"broken 0 false`,
 	} {
-		text, part := unwrap([]byte(line))
-		if got := fmt.Sprint(string(text), " ", part); got != want {
+		text, stream, part := unwrap([]byte(line))
+		if got := fmt.Sprint(string(text), " ", stream, " ", part); got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
 		}
 	}
@@ -149,7 +154,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		text, _ := unwrap(line)
+		text, _, _ := unwrap(line)
 		r, v := Parse(text)
 		if v != Request {
 			if r.Path != "" || r.Client.IsValid() {

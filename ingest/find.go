@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 const (
 	maxDescriptors = 256 // of a process that are looked at
 	maxLogsOf      = 8   // of a process
+	maxLogsOfOne   = 16  // of a workload: one cannot take the places of all others
+	maxLooked      = 64  // processes of a workload that are looked at
 	maxGlobbed     = 64  // files of one pattern
 	maxKept        = 256 // logs that were read once and are not there
 )
@@ -43,14 +46,28 @@ type position struct {
 // find looks for logs: where AI workloads write to, where their containers' runtimes put that, and
 // those that the configuration names.
 func (r *Reader) find(now time.Time) {
+	r.tooMany = 0
+	looked := map[string]int{}
 	for _, p := range r.opts.Processes() {
+		if p.Workload == nil {
+			continue
+		}
+		if looked[p.Workload.ID]++; looked[p.Workload.ID] > maxLooked {
+			continue
+		}
 		for _, f := range OpenLogs(p) {
 			r.follow(f, p, p.Workload.Engine, now)
 		}
 	}
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.unread = r.tooMany
+	}()
 	for _, l := range r.opts.Logs {
 		for _, pattern := range l.Paths {
 			list, _ := filepath.Glob(pattern) // patterns are checked with the configuration
+			r.tooMany += max(0, len(list)-maxGlobbed)
 			for _, name := range list[:min(len(list), maxGlobbed)] {
 				if f, err := openRegular(name); err == nil {
 					r.follow(f, nil, l.Engine, now)
@@ -64,12 +81,17 @@ func (r *Reader) find(now time.Time) {
 // read from its beginning, and one that was read before from there.
 func (r *Reader) follow(f *os.File, p *event.Process, engine string, now time.Time) {
 	id, size, err := identify(f)
-	if s := r.sources[id]; s != nil || err != nil || len(r.sources) >= maxSources {
+	if s := r.sources[id]; s != nil || err != nil || r.full(p) {
 		if s != nil {
+			if p != nil && !s.found.Equal(now) { // the first that is found: a service may have begun anew
+				s.process, s.PID, s.Engine = p, p.PID, engine
+			}
 			s.found = now
 			if p == nil && engine != "" {
 				s.Engine = engine // somebody said it
 			}
+		} else if err == nil {
+			r.tooMany++
 		}
 		f.Close() //nolint:errcheck // it was only read
 		return
@@ -84,9 +106,33 @@ func (r *Reader) follow(f *os.File, p *event.Process, engine string, now time.Ti
 	case id.born >= r.started.UnixNano():
 		s.off = 0
 	}
+	s.skip = !beginsLine(f, s.off)
 	r.sources[id] = s
 	delete(r.kept, id)
 	r.opts.Log.Info("an access log is read", "log", s.Name, "engine", engine, "pid", s.PID, "from", s.off)
+}
+
+// full reports whether no other log is read, or no other one of a process's workload.
+func (r *Reader) full(p *event.Process) bool {
+	n := 0
+	for _, s := range r.sources {
+		if p != nil && s.process != nil && s.process.Workload.ID == p.Workload.ID {
+			n++
+		}
+	}
+	return n >= maxLogsOfOne || len(r.sources) >= maxSources
+}
+
+// beginsLine reports whether a line begins at off. The rest of one, which a client may have written, could
+// look like another.
+func beginsLine(f *os.File, off int64) bool {
+	var before [1]byte
+	if off > 0 {
+		if n, _ := f.ReadAt(before[:], off-1); n == 1 { // what cannot be read was cut off just now
+			return before[0] == '\n'
+		}
+	}
+	return true
 }
 
 // identify says which file f is, and how long.
@@ -161,7 +207,9 @@ func descriptors(pid uint32) (out []string) {
 	}
 	defer d.Close() //nolint:errcheck // it was only read
 	all, _ := d.Readdirnames(maxDescriptors)
-	slices.Sort(all)
+	slices.SortFunc(all, func(a, b string) int { // 1 and 2 first, as only so many are taken
+		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	})
 	for _, n := range all {
 		to, err := os.Readlink(dir + "/" + n)
 		if err != nil || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "/dev/") {
@@ -181,19 +229,8 @@ func openDescriptor(pid uint32, n string) *os.File {
 	if err != nil {
 		return nil
 	}
-	var mount string
-	writes := false
-	for line := range bytes.Lines(info) {
-		key, value, _ := bytes.Cut(line, []byte(":"))
-		switch v := string(bytes.TrimSpace(value)); string(key) {
-		case "mnt_id":
-			mount = v
-		case "flags":
-			flags, _ := strconv.ParseUint(v, 8, 32)
-			writes = flags&unix.O_ACCMODE != unix.O_RDONLY
-		}
-	}
-	if !writes || !local(mount, fmt.Sprintf("/proc/%d/mountinfo", pid), "/proc/self/mountinfo") {
+	flags, err := strconv.ParseUint(infoOf(info, "flags"), 8, 32)
+	if err != nil || flags&unix.O_ACCMODE == unix.O_RDONLY {
 		return nil
 	}
 	link := fmt.Sprintf("/proc/%d/fd/%s", pid, n)
@@ -205,11 +242,27 @@ func openDescriptor(pid uint32, n string) *os.File {
 	if err != nil {
 		return nil
 	}
+	// What is asked is where the file lies that was opened: the process may have put another one in its place.
+	info, err = os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil || !local(infoOf(info, "mnt_id"), fmt.Sprintf("/proc/%d/mountinfo", pid), "/proc/self/mountinfo") {
+		unix.Close(fd) //nolint:errcheck // nothing was written
+		return nil
+	}
 	f, err := reopen(fd, name)
 	if err != nil {
 		return nil
 	}
 	return f
+}
+
+// infoOf returns what a file of /proc says of key.
+func infoOf(info []byte, key string) string {
+	for line := range bytes.Lines(info) {
+		if k, value, _ := bytes.Cut(line, []byte(":")); string(k) == key {
+			return string(bytes.TrimSpace(value))
+		}
+	}
+	return ""
 }
 
 // local reports whether a mount is of a file system of this host. Another one, or one that a process
@@ -276,6 +329,11 @@ func (r *Reader) load() {
 	}
 }
 
+// position is where the first line begins that was not read.
+func (s *source) position(id fileID) position {
+	return position{id.dev, id.ino, id.born, s.off - int64(len(s.buf))}
+}
+
 // save writes down how far logs were read.
 func (r *Reader) save() {
 	if r.opts.State == "" {
@@ -284,7 +342,7 @@ func (r *Reader) save() {
 	list := slices.Collect(maps.Values(r.kept)) // of logs that were not found yet
 	list = list[:min(len(list), maxKept)]
 	for id, s := range r.sources {
-		list = append(list, position{id.dev, id.ino, id.born, s.off - int64(len(s.buf))})
+		list = append(list, s.position(id))
 	}
 	b, err := json.Marshal(list)
 	if err == nil {

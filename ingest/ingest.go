@@ -67,10 +67,12 @@ type Reader struct {
 	started time.Time
 	sources map[fileID]*source // of Run's goroutine
 	kept    map[fileID]position
+	tooMany int // logs that were found in this round and are not read
 
 	mu     sync.Mutex
 	status []Source
 	total  Source // of logs that are no longer read
+	unread int    // logs beyond the bounds
 }
 
 // New returns a Reader.
@@ -127,6 +129,7 @@ func (r *Reader) read(now time.Time) {
 			s.fold.flush(now.Add(time.Hour), s.tell(r.opts.Told))
 			s.file.Close() //nolint:errcheck // it was only read
 			delete(r.sources, id)
+			r.keep(id, s)
 			r.mu.Lock()
 			r.total.add(&s.Source)
 			r.mu.Unlock()
@@ -138,6 +141,17 @@ func (r *Reader) read(now time.Time) {
 	r.mu.Lock()
 	r.status = status
 	r.mu.Unlock()
+}
+
+// keep remembers how far a log was read that may come back. Of too many one is forgotten.
+func (r *Reader) keep(id fileID, s *source) {
+	for other := range r.kept {
+		if len(r.kept) < maxKept {
+			break
+		}
+		delete(r.kept, other)
+	}
+	r.kept[id] = s.position(id)
 }
 
 func (r *Reader) close() {
@@ -179,6 +193,12 @@ func (r *Reader) String() string {
 	}
 	if t.Lost > 0 {
 		s += fmt.Sprintf(", %d bytes were passed over", t.Lost)
+	}
+	r.mu.Lock()
+	unread := r.unread
+	r.mu.Unlock()
+	if unread > 0 {
+		s += fmt.Sprintf(", %d logs more than may be read are not", unread)
 	}
 	if t.Lag > 0 {
 		s += fmt.Sprintf(", %d bytes wait", t.Lag)

@@ -107,6 +107,35 @@ func TestALogIsReadOverItsRotation(t *testing.T) {
 	}
 }
 
+// What a client had a server write cannot be read as a line of its own, wherever reading begins and
+// however a container's runtime cuts it.
+func TestTheRestOfALineIsNoLine(t *testing.T) {
+	forged := line("/forged")
+	docker := func(stream, text string) string {
+		return fmt.Sprintf("{\"log\":%q,\"stream\":%q,\"time\":\"t\"}\n", text, stream)
+	}
+	cri := func(stream, tag, text string) string {
+		return "2026-01-02T15:04:05.123456789Z " + stream + " " + tag + " " + strings.TrimSuffix(text, "\n") + "\n"
+	}
+	piece := strings.Repeat("p", 16<<10)
+	for name, c := range map[string][2]string{
+		"begun in the middle": {"prompt: ", forged + line("/real")},
+		"too many pieces":     {"", strings.Repeat(docker("stdout", piece), 5) + docker("stdout", forged) + docker("stdout", line("/real"))},
+		"far too many pieces": {"", strings.Repeat(docker("stdout", piece), 9) + docker("stdout", forged) + docker("stdout", line("/real"))},
+		"two streams":         {"", cri("stderr", "P", "prompt: ") + cri("stdout", "F", line("/real")) + cri("stderr", "F", forged)},
+	} {
+		file := filepath.Join(t.TempDir(), "a.log")
+		write(t, file, 0, c[0])
+		l := reader(t, Options{Logs: []Logs{{Paths: []string{file}, Engine: "vllm"}}})
+		l.started = time.Now()
+		l.step(0)
+		write(t, file, os.O_APPEND, c[1])
+		if got := l.step(0); got != "vllm GET /real" {
+			t.Errorf("%s: told of %q", name, got)
+		}
+	}
+}
+
 func TestMoreOfTheSameIsToldTogether(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "a.log")
@@ -192,6 +221,74 @@ func TestALogIsFoundByItsProcess(t *testing.T) {
 	}
 	if got != "ollama GET /api/tags" {
 		t.Errorf("told of %q", got)
+	}
+
+	again := *p // the service began anew, and writes to the same file
+	again.StartBoot = 2
+	p = &again
+	l.step(time.Second)
+	for _, s := range l.sources {
+		if s.process.StartBoot != 2 {
+			t.Errorf("%s is still that of the process which ended", s.Name)
+		}
+	}
+}
+
+func TestALogThatComesBackIsReadFromWhereItWasLeft(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "a.log")
+	l := reader(t, Options{Logs: []Logs{{Paths: []string{name}}}})
+	l.started = l.started.Add(-time.Hour) // the log is made while it runs
+	write(t, name, 0, line("/a"))
+	if got := l.step(0); got != " GET /a" {
+		t.Fatalf("told of %q", got)
+	}
+	if err := os.Rename(name, name+".away"); err != nil {
+		t.Fatal(err)
+	}
+	l.step(2 * forget)
+	write(t, name+".away", os.O_APPEND, line("/b"))
+	if err := os.Rename(name+".away", name); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.step(time.Second); got != " GET /b" {
+		t.Errorf("told of %q", got)
+	}
+	for i := range 2 * maxKept {
+		l.keep(fileID{ino: uint64(i)}, &source{})
+	}
+	if len(l.kept) > maxKept {
+		t.Errorf("%d are kept", len(l.kept))
+	}
+}
+
+func TestEqualRequestsWithTokensAreTwoEvents(t *testing.T) {
+	ids := map[string]bool{}
+	s := &source{}
+	one := []byte(`{"method":"POST","path":"/v1/x","status":200,"remote_addr":"10.0.0.5","prompt_tokens":5}`)
+	for range 3 {
+		s.line(time.Unix(1e9, 0), one, func(e *event.Event) { ids[e.ID()] = true })
+	}
+	if len(ids) != 3 {
+		t.Errorf("%d events of 3 requests", len(ids))
+	}
+}
+
+func TestOneWorkloadCannotTakeThePlacesOfAll(t *testing.T) {
+	dir := t.TempDir()
+	l := reader(t, Options{})
+	p := &event.Process{PID: 1, Workload: &event.Workload{ID: "w"}}
+	for i := range maxLogsOfOne + 3 {
+		name := filepath.Join(dir, fmt.Sprint(i))
+		write(t, name, 0, "")
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.follow(f, p, "vllm", l.now)
+	}
+	if len(l.sources) != maxLogsOfOne || l.tooMany != 3 {
+		t.Errorf("%d are read, %d are not", len(l.sources), l.tooMany)
 	}
 }
 

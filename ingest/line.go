@@ -19,28 +19,38 @@ const (
 )
 
 // unwrap takes off what a container's runtime wrote around a line: CRI's time, stream and tag, or
-// Docker's JSON. part is true where the line goes on in the next.
-func unwrap(line []byte) (text []byte, part bool) {
+// Docker's JSON. part is true where the line goes on in the next of the same stream, standard output or
+// error.
+func unwrap(line []byte) (text []byte, stream int, part bool) {
 	switch {
 	case len(line) > 1 && line[0] == '{' && bytes.HasPrefix(line, []byte(`{"log":"`)):
 		var d struct {
-			Log string `json:"log"`
+			Log    string `json:"log"`
+			Stream string `json:"stream"`
 		}
 		if json.Unmarshal(line, &d) != nil {
-			return line, false
+			return line, 0, false
 		}
 		rest, whole := strings.CutSuffix(d.Log, "\n")
-		return []byte(rest), !whole
+		return []byte(rest), streamOf(d.Stream), !whole
 	case len(line) > 20 && line[4] == '-' && line[10] == 'T':
 		when, rest, _ := bytes.Cut(line, []byte(" "))
 		stream, rest, _ := bytes.Cut(rest, []byte(" "))
 		tag, rest, ok := bytes.Cut(rest, []byte(" "))
 		if !ok || len(when) > 40 || string(stream) != "stdout" && string(stream) != "stderr" || len(tag) == 0 || tag[0] != 'F' && tag[0] != 'P' {
-			return line, false
+			return line, 0, false
 		}
-		return rest, tag[0] == 'P'
+		return rest, streamOf(string(stream)), tag[0] == 'P'
 	}
-	return line, false
+	return line, 0, false
+}
+
+// streamOf is the place of what a runtime keeps of a stream.
+func streamOf(name string) int {
+	if name == "stderr" {
+		return 1
+	}
+	return 0
 }
 
 // plainText takes out the colours that servers give their lines.

@@ -26,6 +26,7 @@ const (
 	askFor     = 3 * time.Second
 	maxAnswer  = 4 << 20
 	maxAsked   = 64 // services
+	maxAtOnce  = 8  // that are asked, so that one which does not answer keeps no other one waiting
 	maxPorts   = 4  // of one that are tried
 	maxModels  = 8  // of one that are told of
 	maxSamples = 20_000
@@ -46,7 +47,7 @@ type Asker struct {
 	services func() []Service
 	told     func(*event.Event)
 	now      func() time.Time
-	before   map[string]reading // by process and model
+	before   map[string]reading // by process and model; of one goroutine at a time
 
 	mu     sync.Mutex
 	asking Asking
@@ -96,29 +97,49 @@ func (a *Asker) count(do func(*Asking)) {
 func (a *Asker) round(ctx context.Context) {
 	living := map[string]bool{}
 	list := a.services()
+	var all sync.WaitGroup
+	var taking sync.Mutex
+	slots := make(chan struct{}, maxAtOnce)
 	for _, s := range list[:min(len(list), maxAsked)] {
 		if prefixes[s.Engine] == nil {
 			continue
 		}
-		for _, at := range s.Listens[:min(len(s.Listens), maxPorts)] {
-			if ctx.Err() != nil {
-				return
-			}
-			text, err := a.ask(ctx, s.Process.PID, at)
-			a.count(func(c *Asking) {
-				c.Asked++
-				if err != nil {
-					c.Failed++
-				}
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			a.visit(ctx, s, func(at, text string) bool {
+				taking.Lock()
+				defer taking.Unlock()
+				return a.take(s, at, text, living)
 			})
-			if err == nil && a.take(s, at, text, living) {
-				break
-			}
-		}
+		})
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return
 	}
 	for key := range a.before {
 		if !living[key] {
 			delete(a.before, key)
+		}
+	}
+}
+
+// visit asks a service at its ports until it tells something.
+func (a *Asker) visit(ctx context.Context, s Service, take func(at, text string) bool) {
+	for _, at := range s.Listens[:min(len(s.Listens), maxPorts)] {
+		if ctx.Err() != nil {
+			return
+		}
+		text, err := a.ask(ctx, s.Process.PID, at)
+		a.count(func(c *Asking) {
+			c.Asked++
+			if err != nil {
+				c.Failed++
+			}
+		})
+		if err == nil && take(at, text) {
+			return
 		}
 	}
 }
@@ -271,6 +292,16 @@ func gauge(m func(*said) *event.Measure, unit float64) meaning {
 	}
 }
 
+// fullest is a gauge of which the largest says it: a share is told for each engine, and by vLLM under two
+// names.
+func fullest(m func(*said) *event.Measure, unit float64) meaning {
+	return func(s *said, v float64) {
+		if v *= unit; v >= 0 && v < math.MaxInt32 {
+			*m(s) = event.Measured(max(m(s).N, int64(v)))
+		}
+	}
+}
+
 func counter(m func(*said) (*float64, *bool)) meaning {
 	return func(s *said, v float64) {
 		if v >= 0 {
@@ -283,7 +314,7 @@ func counter(m func(*said) (*float64, *bool)) meaning {
 var (
 	running   = gauge(func(s *said) *event.Measure { return &s.running }, 1)
 	waiting   = gauge(func(s *said) *event.Measure { return &s.waiting }, 1)
-	cache     = gauge(func(s *said) *event.Measure { return &s.cache }, 100)
+	cache     = fullest(func(s *said) *event.Measure { return &s.cache }, 100)
 	tokensIn  = counter(func(s *said) (*float64, *bool) { return &s.in, &s.hasIn })
 	tokensOut = counter(func(s *said) (*float64, *bool) { return &s.out, &s.hasOut })
 	preempted = counter(func(s *said) (*float64, *bool) { return &s.preempted, &s.hasPreempted })

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -72,6 +73,8 @@ func TestWhatAServiceSaysIsTold(t *testing.T) {
 		`vllm:num_requests_running{engine="0",model_name="m"} 2.0
 vllm:num_requests_waiting{engine="0",model_name="m"} 5.0
 vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.99
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.5
+vllm:gpu_cache_usage_perc{engine="0",model_name="m"} 0.99
 vllm:prompt_tokens_total{engine="0",model_name="m"} 100
 vllm:generation_tokens_total{engine="0",model_name="m"} 1000
 vllm:num_preemptions_total{engine="0",model_name="m"} 0
@@ -136,6 +139,17 @@ func TestAServiceThatLiesIsCountedAndHarmsNobody(t *testing.T) {
 	})
 	if got := ask(); len(got) != maxModels || got[0].Waiting.Known {
 		t.Errorf("%d models are told of", len(got))
+	}
+}
+
+func TestOneThatDoesNotAnswerKeepsNoOtherWaiting(t *testing.T) {
+	_, a := asker(t, "vllm", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	silent := a.services()[0]
+	a.services = func() []Service { return slices.Repeat([]Service{silent}, maxAtOnce) }
+	begun := time.Now()
+	a.round(t.Context())
+	if took := time.Since(begun); took > 2*askFor {
+		t.Errorf("a round took %s", took)
 	}
 }
 

@@ -54,7 +54,7 @@ func targetOf(s string) (t target) {
 	for part := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(part, "=")
 		if name != "" {
-			keys.add(printable(decode(name, nil), maxName))
+			keys.add(hideSecrets(printable(decode(name, nil), maxName))) // ?sk-… has a key for a name
 		}
 		if climbs(decode(decode(value, nil), nil)) {
 			tricks.add(Traversal)
@@ -170,7 +170,8 @@ func digit(c byte) int {
 	return -1
 }
 
-// printable cuts s to at most limit bytes and replaces what is not text.
+// printable cuts s to at most limit bytes and replaces what is not text. It returns a copy, as a request
+// is kept for longer than the line of which it is a small part.
 func printable(s string, limit int) string {
 	if len(s) > limit {
 		for limit > 0 && !utf8.RuneStart(s[limit]) {
@@ -178,12 +179,12 @@ func printable(s string, limit int) string {
 		}
 		s = s[:limit]
 	}
-	return strings.Map(func(r rune) rune {
+	return strings.Clone(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return utf8.RuneError
 		}
 		return r
-	}, s)
+	}, s))
 }
 
 // beginnings of keys and tokens, which some clients put into a path.

@@ -18,9 +18,16 @@ type source struct {
 	found   time.Time // when it was last there
 	off     int64     // how far it was read
 	buf     []byte    // the beginning of a line
-	part    []byte    // of a line that its container's runtime cut in pieces
-	skip    bool      // the rest of a line that is too long
+	told    time.Time // the time of the last event: no two have the same, so that equal requests are two
+	skip    bool      // the rest of a line that is too long, or whose beginning was not read
+	cut     [2]pieces // of lines that the container's runtime cut, by stream: they come in between one another
 	fold    fold
+}
+
+// pieces are those of a line that were read.
+type pieces struct {
+	text []byte
+	skip bool // the others: they are too many
 }
 
 // poll reads what the log has grown by, at most maxPoll, and tells of the requests in it.
@@ -32,11 +39,11 @@ func (s *source) poll(now time.Time, told func(*event.Event)) {
 	}
 	size := st.Size()
 	if size < s.off { // cut and begun anew
-		s.off, s.buf, s.part, s.skip = 0, s.buf[:0], nil, false
+		s.off, s.buf, s.cut, s.skip = 0, s.buf[:0], [2]pieces{}, false
 	}
 	if behind := size - s.off; behind > maxBehind {
 		s.Lost += uint64(behind - maxPoll)
-		s.off, s.buf, s.part, s.skip = size-maxPoll, s.buf[:0], nil, true // in the middle of a line
+		s.off, s.buf, s.cut, s.skip = size-maxPoll, s.buf[:0], [2]pieces{}, true // in the middle of a line
 	}
 	s.Lag = size - s.off
 	if s.Lag == 0 {
@@ -82,19 +89,25 @@ func (s *source) take(now time.Time, b []byte, told func(*event.Event)) {
 
 // line reads one line.
 func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
-	text, goesOn := unwrap(line)
-	if goesOn || len(s.part) > 0 {
-		if len(s.part)+len(text) > maxLine {
-			s.part = nil
+	text, stream, goesOn := unwrap(line)
+	if p := &s.cut[stream]; goesOn || len(p.text) > 0 || p.skip {
+		if !p.skip && len(p.text)+len(text) > maxLine {
 			s.Lines++
 			s.Refused++
-			return
+			p.skip, p.text = true, nil
 		}
-		s.part = append(s.part, text...)
+		if !p.skip {
+			p.text = append(p.text, text...)
+		}
 		if goesOn {
 			return
 		}
-		text, s.part = s.part, nil
+		whole := *p
+		*p = pieces{}
+		if whole.skip {
+			return
+		}
+		text = whole.text
 	}
 	s.Lines++
 	r, v := Parse(text)
@@ -119,6 +132,10 @@ func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
 // tell makes an event of a request.
 func (s *source) tell(told func(*event.Event)) func(time.Time, event.Request, uint32) {
 	return func(at time.Time, r event.Request, count uint32) {
+		if !at.After(s.told) {
+			at = s.told.Add(1)
+		}
+		s.told = at
 		e := &event.Event{Kind: event.ServiceRequest, Time: at, Request: &r}
 		if count > 1 {
 			e.Count = count

@@ -94,9 +94,13 @@ func (a *agent) startReceiver(ctx context.Context, events chan struct{}) (<-chan
 		defer close(done)
 		defer func() { _ = errors.Join(l.Close(), port.Close()) }() // they were only listened at
 		for wait := time.Second; ; wait = min(2*wait, receiverAgain) {
+			begun := time.Now()
 			err := a.receive(ctx, events, port, secrets)
 			if ctx.Err() != nil {
 				return
+			}
+			if time.Since(begun) > receiverAgain { // it had come up
+				wait = time.Second
 			}
 			a.asking.log.Error("the receiver of traces ended; it is started again", "error", err, "in", wait)
 			select {

@@ -109,6 +109,10 @@ func TestTracesLeadToFindings(t *testing.T) {
 		if strings.Contains(string(status), "Uid:\t0") {
 			t.Error("it runs as root")
 		}
+		var st syscall.Stat_t
+		if err := syscall.Stat(fmt.Sprintf("/proc/%d/fd", pids[0]), &st); err != nil || st.Uid != 0 {
+			t.Errorf("others of its user can look into it: %d, %v", st.Uid, err)
+		}
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pids[0]))
 		if err != nil || bytes.Contains(line, []byte(token)) {
 			t.Errorf("its command line: %q, %v", line, err)

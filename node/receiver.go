@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"picket/detect/prompt"
 	"picket/event"
 	"picket/ingest/otlp"
@@ -37,6 +39,10 @@ type secretsOfReceiver struct {
 // Descriptor 4 holds what it must know. The agent runs it without privilege.
 func RunReceiver(ctx context.Context, out io.Writer) error {
 	debug.SetMemoryLimit(receiverMemory)
+	// Readers of other things run as the same user: one that was taken over could look into this one.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("keeping others of this user out: %w", err)
+	}
 	secrets, err := readSecrets(os.NewFile(4, "secrets"))
 	if err != nil {
 		return err

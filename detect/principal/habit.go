@@ -9,7 +9,7 @@ import (
 const (
 	settled    = time.Hour // for which one is known before where it comes from says anything
 	memory     = 0.15      // how much the last hour counts
-	manyHours  = 6         // in which it asked, before its habit says anything
+	manyHours  = 6         // since it first asked, before its habit says anything
 	manyPeers  = 8
 	fewTokens  = 100_000 // in an hour: less is never called dear
 	deviations = 6

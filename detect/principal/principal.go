@@ -115,9 +115,9 @@ func (w *Watch) See(e *event.Event) (news []*event.Event) {
 			u.hour.moved = e.Time
 		}
 	}
-	urgent := u.hour.add(e.Time, r)
+	urgent := u.hour.add(e.Time, r, max(1, int64(e.Count)))
 	shared := w.share(e.Time, one.key, u, r)
-	if urgent || u.hour.requests%judgeEach == 0 {
+	if urgent {
 		if p := w.judge(e.Time, u); u.rose(p) {
 			news = append(news, w.event(e, u, p))
 		}
@@ -158,7 +158,8 @@ func (w *Watch) close(now time.Time) {
 	w.users.recount(func(r *ranked[user]) bool {
 		u := &r.of
 		u.habit.learn(&u.hour, empty)
-		u.hour, u.told, u.took, r.count = hour{}, [verdicts]int64{}, 0, 0
+		u.hour, u.told, u.took = hour{}, [verdicts]int64{}, 0
+		r.count /= 2 // not 0: many new names in the first minute would have all others forgotten
 		return now.Sub(u.last) < forget
 	})
 	w.forms.recount(func(r *ranked[form]) bool { return now.Sub(r.of.first) < forget })
@@ -184,9 +185,11 @@ func (u *user) rose(p *event.Principal) (rose bool) {
 	return rose
 }
 
-// add counts a request. It reports whether it may be the one that a verdict waits for.
-func (h *hour) add(now time.Time, r *event.Request) (urgent bool) {
-	h.requests++
+// add counts a request, or as many like it as were told together. It reports whether it may be the one
+// that a verdict waits for.
+func (h *hour) add(now time.Time, r *event.Request, times int64) (urgent bool) {
+	before := h.requests
+	h.requests += times
 	h.tokensIn += bounded(r.TokensIn)
 	h.tokensOut += bounded(r.TokensOut)
 	h.minutes |= 1 << (now.Minute() % 64)
@@ -196,9 +199,9 @@ func (h *hour) add(now time.Time, r *event.Request) (urgent bool) {
 		h.listed = true
 	}
 	if r.Status.N >= 400 {
-		h.errors++
+		h.errors += times
 		if r.Status.N == 400 || r.Status.N == 404 || r.Status.N == 422 {
-			h.invalid++
+			h.invalid += times
 		}
 	}
 	if r.PromptHash != "" {
@@ -218,7 +221,7 @@ func (h *hour) add(now time.Time, r *event.Request) (urgent bool) {
 	if r.Operation == "execute_tool" && r.PromptHash != "" {
 		urgent = h.call(hash(r.Conversation, r.PromptHash))
 	}
-	return h.refuse(now, r) || urgent
+	return h.refuse(now, r) || urgent || h.requests/judgeEach > before/judgeEach
 }
 
 // refuse counts refusals, and notes a long answer after five of them within ten minutes.

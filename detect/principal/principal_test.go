@@ -309,6 +309,31 @@ func TestNoRequestIsLostFromTheSums(t *testing.T) {
 	}
 }
 
+func TestRequestsToldTogetherAreAllCounted(t *testing.T) {
+	w := New()
+	r := event.Request{Principal: "10.0.0.5", PrincipalKind: "client", Route: "/x", Status: event.Measured(404)}
+	w.See(&event.Event{Kind: event.ServiceRequest, Time: start, Request: &r})
+	w.See(&event.Event{Kind: event.ServiceRequest, Time: start.Add(5 * time.Second), Request: &r, Count: 29})
+	news := w.Advance(start.Add(time.Hour))
+	if len(news) != 1 || news[0].Principal.Requests != 30 || news[0].Principal.Errors != 30 {
+		t.Errorf("%+v", news)
+	}
+}
+
+func TestManyNewNamesDoNotHaveOneForgottenWhoAsksMuch(t *testing.T) {
+	a := &asked{w: New(), now: start}
+	for range 200 {
+		a.see(time.Second, event.Request{Principal: "anna"})
+	}
+	a.now = start.Add(time.Hour)
+	for i := range 3 * maxUsers {
+		a.see(time.Millisecond, event.Request{Principal: fmt.Sprint(i)})
+	}
+	if r := a.w.users.at[hash("key", "anna")]; r == nil || r.of.habit.hours != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestSketches(t *testing.T) {
 	for _, n := range []int{0, 1, 10, 1000, 50_000} {
 		var a, b, both sketch

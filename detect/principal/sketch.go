@@ -1,16 +1,12 @@
 package principal
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
 )
 
 // sketchBits is how many bits of a hash choose a register: 2^10 of them tell numbers to within 3 %.
 const sketchBits = 10
-
-// sketchVersion begins a sketch that is written down. Another one cannot be merged with ours.
-const sketchVersion = 1
 
 // sketch counts different things in little memory (HyperLogLog). Two of them can be merged: the
 // result is that of one that had seen what both did.
@@ -44,25 +40,6 @@ func (s *sketch) count() int64 {
 		n = m * math.Log(m/empty)
 	}
 	return int64(math.Round(n))
-}
-
-// append writes the sketch down: version, bits, registers.
-func (s *sketch) append(b []byte) []byte {
-	return append(append(b, sketchVersion, sketchBits), s.register[:]...)
-}
-
-// parse reads what append wrote.
-func (s *sketch) parse(b []byte) error {
-	if len(b) != 2+len(s.register) || b[0] != sketchVersion || b[1] != sketchBits {
-		return fmt.Errorf("sketch of %d bytes, want version %d with %d registers", len(b), sketchVersion, len(s.register))
-	}
-	for _, r := range b[2:] {
-		if r > 64-sketchBits+1 {
-			return fmt.Errorf("sketch with a register of %d", r)
-		}
-	}
-	copy(s.register[:], b[2:])
-	return nil
 }
 
 // hash is FNV-1a with its bits spread. What is counted by it was hashed under a key before, or is of

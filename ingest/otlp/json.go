@@ -72,10 +72,11 @@ func jsonSpanOf(raw []byte) (*span, error) {
 	}
 	code := string(bytes.Trim(j.Status.Code, `"`))
 	s := &span{start: jsonNumber(j.Start), end: jsonNumber(j.End), failed: code == "2" || code == "STATUS_CODE_ERROR", attributes: map[string]value{}}
-	jsonAttributes(s.attributes, j.Attributes)
+	left := maxValues
+	jsonAttributes(s.attributes, j.Attributes, &left)
 	for _, e := range j.Events[:min(len(j.Events), maxEvents)] {
 		one := spanEvent{name: e.Name, attributes: map[string]value{}}
-		jsonAttributes(one.attributes, e.Attributes)
+		jsonAttributes(one.attributes, e.Attributes, &left)
 		s.events = append(s.events, one)
 	}
 	return s, nil
@@ -87,11 +88,10 @@ func jsonNumber(raw []byte) uint64 {
 	return n
 }
 
-func jsonAttributes(to map[string]value, from []jsonAttribute) {
+func jsonAttributes(to map[string]value, from []jsonAttribute, left *int) {
 	for _, a := range from {
 		if len(to) < maxAttributes && len(a.Key) <= 128 && wanted(a.Key) {
-			left := maxValues
-			to[a.Key] = jsonValue(a.Value, 0, &left)
+			to[a.Key] = jsonValue(a.Value, 0, left)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	protocols.SetUnencryptedHTTP2(true) // gRPC
 	h := &http.Server{
 		Handler: s, Protocols: protocols, MaxHeaderBytes: 16 << 10,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxAtOnce},
 		ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
 	}
@@ -112,6 +112,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !s.admits(r) {
+		w.Header().Set("Connection", "close") // it would take the place of one who may send
 		s.refuse(to, http.StatusUnauthorized, "want the header Authorization: Bearer, with the token of ingest.token")
 		return
 	}

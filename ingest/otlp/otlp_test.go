@@ -244,6 +244,62 @@ const inJSON = `{"resourceSpans":[{"resource":{"attributes":[]},"scopeSpans":[{"
 	"status":{"code":2}},
 	{"name":"GET /","attributes":[{"key":"http.route","value":{"stringValue":"/"}}]}]}]}]}`
 
+func TestWhatASpanHoldsIsBounded(t *testing.T) {
+	empty := bytes.Repeat([]byte{1<<3 | 2, 0}, 1<<20) // values of nothing
+	one := field(field(nil, 1, []byte("gen_ai.x")), 2, field(nil, 5, empty[:len(empty)/64]))
+	var b []byte
+	for range 64 {
+		b = field(b, 9, one)
+	}
+	s, err := spanOf(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.attributes["gen_ai.x"].list); n > maxValues {
+		t.Errorf("%d values", n)
+	}
+	b = b[:0]
+	for i := range 64 {
+		b = field(b, 9, field(field(nil, 1, fmt.Append(nil, "gen_ai.", i)), 2, field(nil, 5, empty[:len(empty)/64])))
+	}
+	if s, err = spanOf(b); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, v := range s.attributes {
+		n += len(v.list)
+	}
+	if n > maxValues || n < maxValues/2 {
+		t.Errorf("%d values in a span, want %d at most", n, maxValues)
+	}
+	if n := len(unwrapped(value{is: aText, text: "[" + strings.Repeat("0,", 400_000) + "0]"}).list); n > maxValues {
+		t.Errorf("%d values of JSON", n)
+	}
+}
+
+func TestWhatAPathHoldsIsNotKept(t *testing.T) {
+	r := serve(t, Options{})
+	long := strings.Repeat("k", maxField)
+	if status, _ := r.post(t, tracesPath, export(
+		sent{attributes: map[string]any{"gen_ai.request.model": "m", "url.path": "/x/%2e%2e/sk-0123456789abcdef0123456789", "http.request.header.authorization": "Bearer " + long + "1"}},
+		sent{attributes: map[string]any{"gen_ai.request.model": "m", "http.target": "/v1/models?key=secret", "http.request.header.authorization": "Bearer " + long + "2"}},
+	)); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a, b := r.requests[0].Request, r.requests[1].Request
+	if a.Path != "/x/%2e%2e/***" || a.Route != "/***" || a.Attacks != "encoded-dot;dot-segments;" {
+		t.Errorf("%q, %q, %q", a.Path, a.Route, a.Attacks)
+	}
+	if b.Path != "/v1/models" || b.Query != "key;" {
+		t.Errorf("%q, %q", b.Path, b.Query)
+	}
+	if r.contents[0].Key == r.contents[1].Key {
+		t.Error("two keys that begin alike are one")
+	}
+}
+
 func TestEachWayIn(t *testing.T) {
 	r := serve(t, Options{})
 	one := export(sent{attributes: map[string]any{"gen_ai.request.model": "m"}}, sent{attributes: map[string]any{"http.route": "/"}})

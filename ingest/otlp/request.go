@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"picket/event"
+	"picket/ingest"
 )
 
 // Content is what people and models wrote. It is judged, and then forgotten.
@@ -22,9 +23,10 @@ type Content struct {
 }
 
 const (
-	maxField = 256     // bytes of a text that is kept
-	maxText  = 1 << 20 // of content
-	lateFor  = 10 * time.Minute
+	maxField  = 256 // bytes of a text that is kept
+	maxTarget = 8 << 10
+	maxText   = 1 << 20 // of content
+	lateFor   = 10 * time.Minute
 )
 
 // names says which attributes hold a thing, the newest first: the semantic conventions of
@@ -62,12 +64,16 @@ func requestOf(s *span, now time.Time, judge func(Content, *event.Request)) *eve
 	}
 	r := &event.Request{
 		Engine: engine(text(a, names.engine)), Source: event.FromSpan, Operation: text(a, names.operation), Model: text(a, names.model),
-		Method: text(a, names.method), Path: pathOf(text(a, names.path)), Route: text(a, names.route), UserAgent: text(a, names.agent), Conversation: text(a, names.conversation),
+		Method: text(a, names.method), UserAgent: text(a, names.agent), Conversation: text(a, names.conversation),
 		Status: number(a, names.status, 1), TokensIn: number(a, names.in, 1), TokensOut: number(a, names.out, 1), MaxTokens: number(a, names.most, 1),
 		Temperature: number(a, names.temperature, 1000), Choices: number(a, names.choices, 1), LogProbs: number(a, names.probs, 1), Finish: finish(a),
 	}
-	if r.Route == "" {
-		r.Route = r.Path
+	tricks := ""
+	if target := long(a, names.path); target != "" {
+		r.Path, r.Route, r.Query, tricks = ingest.Target(target[:min(len(target), maxTarget)])
+	}
+	if route := text(a, names.route); route != "" {
+		r.Route = route
 	}
 	if !r.Status.Known && s.failed {
 		r.Status = event.Measured(500)
@@ -88,6 +94,7 @@ func requestOf(s *span, now time.Time, judge func(Content, *event.Request)) *eve
 		r.Finish = choice(s)
 	}
 	judge(c, r)
+	r.Attacks = tricks + r.Attacks
 	if r.Principal == "" { // the judge names one by its key
 		r.Principal, r.PrincipalKind = principal(a, r)
 	}
@@ -118,12 +125,6 @@ func engine(s string) string {
 	return s
 }
 
-func pathOf(target string) string {
-	path, _, _ := strings.Cut(target, "?")
-	path, _, _ = strings.Cut(path, "#")
-	return path
-}
-
 func finish(a map[string]value) string {
 	v := first(a, names.finish)
 	if v.is == aList && len(v.list) > 0 {
@@ -151,7 +152,10 @@ func first(a map[string]value, keys []string) value {
 	return value{}
 }
 
-func text(a map[string]value, keys []string) string {
+func text(a map[string]value, keys []string) string { return clean(long(a, keys)) }
+
+// long is a text at its whole length, which is not kept.
+func long(a map[string]value, keys []string) string {
 	v := first(a, keys)
 	if v.is == aList && len(v.list) == 1 { // headers are lists
 		v = v.list[0]
@@ -159,7 +163,7 @@ func text(a map[string]value, keys []string) string {
 	if v.is == aNumber {
 		return strconv.FormatFloat(v.num, 'f', -1, 64)
 	}
-	return clean(v.text)
+	return v.text
 }
 
 // number reads a number, which some write as a text. What is none, or no sensible one, is not known.
@@ -204,7 +208,7 @@ func contentOf(s *span) (c Content) {
 	if name := text(a, []string{"gen_ai.tool.name"}); name != "" {
 		c.Tool = name + " " + words(a["gen_ai.tool.call.arguments"])
 	}
-	if c.Key = text(a, names.key); c.Key != "" {
+	if c.Key = long(a, names.key); c.Key != "" { // two tokens of one issuer may begin alike
 		c.Key = strings.TrimPrefix(c.Key, "Bearer ")
 	}
 	return c
@@ -343,6 +347,9 @@ func plain(j any, depth int, left *int) (v value) {
 	case []any:
 		v.is = aList
 		for _, one := range j {
+			if *left <= 0 {
+				break
+			}
 			v.list = append(v.list, plain(one, depth+1, left))
 		}
 	case map[string]any:
@@ -351,6 +358,7 @@ func plain(j any, depth int, left *int) (v value) {
 			v.keys = append(v.keys, key)
 		}
 		slices.Sort(v.keys)
+		v.keys = v.keys[:min(len(v.keys), max(*left, 0))]
 		for _, key := range v.keys {
 			v.list = append(v.list, plain(j[key], depth+1, left))
 		}

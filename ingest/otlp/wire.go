@@ -46,7 +46,7 @@ const (
 	maxDepth      = 8
 	maxAttributes = 256 // of a span or event, that are taken
 	maxEvents     = 256
-	maxValues     = 4096 // within one attribute
+	maxValues     = 16 << 10 // within all of a span's: two bytes can be one, which takes a hundred
 )
 
 var errWire = errors.New("not an export request of OTLP traces")
@@ -123,6 +123,7 @@ func spansOf(body []byte, do func(*span) error) error {
 
 func spanOf(b []byte) (*span, error) {
 	s := &span{attributes: map[string]value{}}
+	left := maxValues
 	err := each(b, func(num protowire.Number, b []byte, bits uint64) error {
 		switch num {
 		case 7:
@@ -130,7 +131,7 @@ func spanOf(b []byte) (*span, error) {
 		case 8:
 			s.end = bits
 		case 9:
-			return attribute(s.attributes, b)
+			return attribute(s.attributes, b, &left)
 		case 11:
 			if len(s.events) >= maxEvents {
 				return nil
@@ -141,7 +142,7 @@ func spanOf(b []byte) (*span, error) {
 				case 2:
 					e.name = string(b)
 				case 3:
-					return attribute(e.attributes, b)
+					return attribute(e.attributes, b, &left)
 				}
 				return nil
 			})
@@ -163,7 +164,7 @@ func spanOf(b []byte) (*span, error) {
 }
 
 // attribute adds a KeyValue where it is wanted.
-func attribute(to map[string]value, b []byte) error {
+func attribute(to map[string]value, b []byte, left *int) error {
 	var key string
 	var raw []byte
 	err := each(b, func(num protowire.Number, b []byte, _ uint64) error {
@@ -180,8 +181,7 @@ func attribute(to map[string]value, b []byte) error {
 	if err != nil || !wanted(key) || len(to) >= maxAttributes {
 		return err
 	}
-	left := maxValues
-	v, err := valueOf(raw, 0, &left)
+	v, err := valueOf(raw, 0, left)
 	to[key] = v
 	return err
 }
