@@ -24,7 +24,7 @@ func TestWhatLiesBehindAMapping(t *testing.T) {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skip("needs a file system of its own: ", err)
 	}
-	defer unix.Unmount(dir, unix.MNT_DETACH) //nolint:errcheck // it goes with the machine
+	defer unix.Unmount(dir, unix.MNT_DETACH)
 	name := filepath.Join(dir, "f")
 	if err := os.WriteFile(name, make([]byte, 1<<14), 0o600); err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestWhatLiesBehindAMapping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Munmap(b) //nolint:errcheck // likewise
+	defer unix.Munmap(b)
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		t.Fatal(err)
