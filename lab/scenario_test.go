@@ -70,8 +70,12 @@ func TestShippedAttacksHaveTheirEffect(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
-			if _, err := Parse(file, src); err != nil {
+			s, err := Parse(file, src)
+			if err != nil {
 				t.Fatal(err)
+			}
+			if s.Sandbox.Policy != "" {
+				t.Skip("it plays against a policy, which nobody holds here: tools/e2e.sh plays it")
 			}
 			report, err := Attack(t.Context(), options(t, string(src)))
 			if err == nil {

@@ -140,7 +140,10 @@ func TestAModelThatLeavesIsToldByItsVolume(t *testing.T) {
 	p.start()
 	volume := func() (list []event.Finding) {
 		list, _ = p.findings("weights_volume_left") // asked again
-		return slices.DeleteFunc(list, func(f event.Finding) bool { return !strings.Contains(f.Summary, "203.0.113.66") })
+		// This test itself hands out the download, and what it starts reads the model: of it the same is said.
+		return slices.DeleteFunc(list, func(f event.Finding) bool {
+			return !strings.Contains(f.Summary, "203.0.113.66") || strings.Contains(f.Summary, "node.test")
+		})
 	}
 	known := len(volume())
 	for _, theft := range []struct{ name, script string }{

@@ -160,7 +160,7 @@ func (e *Engine) Close() error {
 
 // watch lets time pass for runs that are not live: requests that nobody answered, acts whose time is over.
 func (e *Engine) watch() {
-	for {
+	for e.ctx.Err() == nil { // what is due at the end is done by the next start
 		now := e.o.Now()
 		next := now.Add(time.Minute)
 		var over []string

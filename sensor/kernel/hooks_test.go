@@ -10,8 +10,8 @@ func TestEveryKindOfEventHasAHook(t *testing.T) {
 	for k := range event.Kinds {
 		switch k {
 		case event.SensorHealth, event.PolicyViolation, event.ActionDone, event.GPUSample, event.GPUFault, event.ModelSeen,
-			event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.CUDACall, event.PythonAudit:
-			continue // made by sensor/enforce, sensor/gpu, sensor/cuda, sensor/python, the inventory, ingest and Picket's own acts
+			event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation, event.CUDACall, event.PythonAudit:
+			continue // made by sensor/enforce, sensor/gpu, sensor/cuda, sensor/python, the inventory, ingest, what is learned and Picket's own acts
 		}
 		if len(Hooks(k)) == 0 {
 			t.Errorf("no hook makes %s", k)
