@@ -132,7 +132,7 @@ export async function walkPages({ page, step, check, wait }) {
     const choose = (name) => page.getByRole('search').getByText(name, { exact: true }).click();
     await choose('Dark');
     await page.waitForURL(/coverage=dark/);
-    assert.equal(await page.locator('.grid tbody tr').count(), dark, total);
+    await page.waitForFunction((n) => document.querySelectorAll('.grid tbody tr').length === n, dark); // the address changes first
     await choose('ATLAS');
     await page.locator('.counts button').first().click();
     await page.waitForURL(/key=AML/);
