@@ -176,7 +176,10 @@ export async function walkFakeAnswers({ page, origin, step, check, incidents, se
     incidents.find((i) => i.id === 'inc-steal').version++;
     await page.getByRole('button', { name: 'Ask for approval' }).click();
     await page.getByText('The plan is another one now').waitFor();
-    assert.notEqual(await page.getByTestId('hash').innerText(), shown);
+    await page.waitForFunction((was) => {
+      const hash = document.querySelector('[data-testid=hash]');
+      return hash && hash.innerText !== was;
+    }, shown);
     await page.goto(origin + '/runs/run-kill');
     await page.getByText('A plan made now would be another one').waitFor();
     await check('plan-changed');
