@@ -138,6 +138,8 @@ func TestAModelThatLeavesIsToldByItsVolume(t *testing.T) {
 	}
 	d := newDrop(t)
 	p.start()
+	p.until(30*time.Second, "the model is known", func() bool { b := p.heartbeat(); return b != nil && len(b.Models) > 0 })
+	time.Sleep(12 * time.Second) // what is asked of the sensor follows what is known at the next heartbeat
 	volume := func() (list []event.Finding) {
 		list, _ = p.findings("weights_volume_left") // asked again
 		// This test itself hands out the download, and what it starts reads the model: of it the same is said.
