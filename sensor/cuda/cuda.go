@@ -20,16 +20,14 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 
 	"picket/event"
 	"picket/sensor/uprobe"
 )
 
-const (
-	hold       = 30 * time.Millisecond // the start of a process comes over another ring and is to be told first
-	drainEvery = 5 * time.Second
-)
+const drainEvery = 5 * time.Second
+
+var _ [unsafe.Sizeof(uprobe.Who{})]byte = [unsafe.Sizeof(cudaCall{}.Who)]byte{} // they are the same
 
 // Options sets up a Sensor. The zero value finds libraries, and knows no memory of processes.
 type Options struct {
@@ -152,29 +150,10 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	defer all.Wait()
 	all.Go(func() { s.set.Run(ctx) })
 	all.Go(func() { s.count(ctx, handle) })
-	defer context.AfterFunc(ctx, func() { _ = s.ring.Flush() })() // a deadline would wait for the read
-	var rec ringbuf.Record
-	for {
-		err := s.ring.ReadInto(&rec)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, ringbuf.ErrFlushed) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read the ring of calls of libcuda: %w", err)
-		}
-		e := s.decode(rec.RawSample)
-		if e == nil {
-			s.odd.Add(1)
-			continue
-		}
-		if young := hold - time.Since(e.Time); young > 0 {
-			time.Sleep(min(young, hold))
-		}
-		handle(e)
+	if err := uprobe.Follow(ctx, s.ring, s.decode, &s.odd, handle); err != nil {
+		return fmt.Errorf("read the ring of calls of libcuda: %w", err)
 	}
+	return nil
 }
 
 // count reads the counts again and again, and tells of libraries.
@@ -213,24 +192,16 @@ func (s *Sensor) decode(raw []byte) *event.Event {
 	if name == "" || int(c.Len) > len(c.Data) {
 		return nil
 	}
-	offset := time.Now().UnixNano() - int64(bootNow())
-	wall := func(boot uint64) time.Time { return time.Unix(0, offset+int64(boot)) }
 	l := s.libraryOf(c.File)
-	w := &c.Who
-	e := &event.Event{
-		Kind: event.CUDACall, Time: wall(w.Time), Host: s.opt.Host,
-		Process: &event.Process{
-			PID: w.Tgid, TID: w.Tid, PPID: w.Ppid, StartBoot: w.Start, PStart: w.ParentStart, Start: wall(w.Start),
-			CgroupID: w.Cgroup, Comm: text(w.Comm[:]), LoginUID: ^uint32(0),
-		},
-		CUDA: &event.CUDA{Call: name, Library: l.path, Private: l.private},
-	}
+	w := (*uprobe.Who)(unsafe.Pointer(&c.Who))
+	e := w.Event(event.CUDACall, s.opt.Host)
+	e.CUDA = &event.CUDA{Call: name, Library: l.path, Private: l.private}
 	data := c.Data[:c.Len]
 	switch who := (caller{w.Tgid, w.Start}); c.What {
 	case module:
 		e.CUDA.Module = s.modules.look(who, e.Time, c.Address, data)
 	case moduleFile:
-		e.CUDA.Module = event.CUDAModule{Format: "file", File: plainText(data)}
+		e.CUDA.Module = event.CUDAModule{Format: "file", File: uprobe.Plain(data)}
 		s.modules.seen(who, e.Time, &e.CUDA.Module, "file "+e.CUDA.Module.File)
 	case export:
 		s.handles.given(data, who)
@@ -244,15 +215,8 @@ func (s *Sensor) decode(raw []byte) *event.Event {
 
 // Missed is what was not seen or told of: records that had no room, processes that were not counted,
 // libraries that could not be attached to, and modules of which nothing more is remembered.
-func (s *Sensor) Missed() (n uint64) {
-	for i := range uint32(2) { // RING and TABLE
-		var per []uint64
-		_ = s.coll.Maps["lost"].Lookup(i, &per) // it is an array
-		for _, x := range per {
-			n += x
-		}
-	}
-	return n + s.set.Missed() + s.untold.Load() + s.odd.Load() + s.modules.missed.Load()
+func (s *Sensor) Missed() uint64 {
+	return uprobe.Lost(s.coll) + s.set.Missed() + s.untold.Load() + s.odd.Load() + s.modules.missed.Load()
 }
 
 // Capabilities says what is watched.
@@ -270,29 +234,6 @@ func (s *Sensor) Capabilities() []event.Capability {
 
 // Held returns the libraries that are watched.
 func (s *Sensor) Held() []uprobe.Held { return s.set.Held() }
-
-// bootNow is the time since boot.
-func bootNow() time.Duration {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
-	return time.Duration(t.Nano())
-}
-
-func text(c []int8) string {
-	return unix.ByteSliceToString(unsafe.Slice((*byte)(unsafe.Pointer(&c[0])), len(c)))
-}
-
-// plainText makes what a process wrote fit for people to read.
-func plainText(b []byte) string {
-	out := []rune{}
-	for _, r := range string(b) {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
-			r = '?'
-		}
-		out = append(out, r)
-	}
-	return string(out)
-}
 
 // running reports whether a process is there.
 func running(pid uint32) bool {

@@ -13,19 +13,16 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 
 	"picket/event"
 	"picket/sensor/uprobe"
 )
 
-// hold is how old an event is before it is told: the start of its process comes over another ring.
-const hold = 30 * time.Millisecond
+var _ [unsafe.Sizeof(uprobe.Who{})]byte = [unsafe.Sizeof(pythonAudit{}.Who)]byte{} // they are the same
 
 // Options sets up a Sensor. The zero value finds interpreters.
 type Options struct {
@@ -135,29 +132,10 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { s.set.Run(ctx) })
-	defer context.AfterFunc(ctx, func() { _ = s.ring.Flush() })() // a deadline would wait for the read
-	var rec ringbuf.Record
-	for {
-		err := s.ring.ReadInto(&rec)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, ringbuf.ErrFlushed) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read the ring of audit events: %w", err)
-		}
-		e := s.decode(rec.RawSample)
-		if e == nil {
-			s.odd.Add(1)
-			continue
-		}
-		if young := hold - time.Since(e.Time); young > 0 {
-			time.Sleep(min(young, hold))
-		}
-		handle(e)
+	if err := uprobe.Follow(ctx, s.ring, s.decode, &s.odd, handle); err != nil {
+		return fmt.Errorf("read the ring of audit events: %w", err)
 	}
+	return nil
 }
 
 // decode reads a record; nil for one that cannot be.
@@ -170,17 +148,9 @@ func (s *Sensor) decode(raw []byte) *event.Event {
 	if int(a.Event) >= len(events) {
 		return nil
 	}
-	offset := time.Now().UnixNano() - int64(bootNow())
-	wall := func(boot uint64) time.Time { return time.Unix(0, offset+int64(boot)) }
-	w := &a.Who
-	e := &event.Event{
-		Kind: event.PythonAudit, Time: wall(w.Time), Host: s.opt.Host, Count: w.Count,
-		Process: &event.Process{
-			PID: w.Tgid, TID: w.Tid, PPID: w.Ppid, StartBoot: w.Start, PStart: w.ParentStart, Start: wall(w.Start),
-			CgroupID: w.Cgroup, Comm: unix.ByteSliceToString(chars(w.Comm[:])), LoginUID: ^uint32(0),
-		},
-		Python: &event.Python{Event: events[a.Event].name},
-	}
+	w := (*uprobe.Who)(unsafe.Pointer(&a.Who))
+	e := w.Event(event.PythonAudit, s.opt.Host)
+	e.Count, e.Python = w.Count, &event.Python{Event: events[a.Event].name}
 	first, cut := textIn(a.Text[0][:], a.Len[0])
 	second, also := textIn(a.Text[1][:], a.Len[1])
 	e.Truncated = cut || also
@@ -195,31 +165,14 @@ func (s *Sensor) decode(raw []byte) *event.Event {
 
 // textIn returns what a process wrote, fit for people to read, and whether it may have been cut.
 func textIn(c []int8, n uint16) (string, bool) {
-	b := chars(c)[:min(int(n), len(c))]
-	out := []rune(string(b))
-	for i, r := range out {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
-			out[i] = '?'
-		}
-	}
-	return string(out), int(n) >= len(c)-1
-}
-
-func chars(c []int8) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), len(c))
+	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), len(c))
+	return uprobe.Plain(b[:min(int(n), len(c))]), int(n) >= len(c)-1
 }
 
 // Missed is what was not seen or told of: records that had no room, events past what is told of a
 // process in a second, and interpreters that could not be attached to.
-func (s *Sensor) Missed() (n uint64) {
-	for i := range uint32(2) { // RING and TABLE
-		var per []uint64
-		_ = s.coll.Maps["lost"].Lookup(i, &per) // it is an array
-		for _, x := range per {
-			n += x
-		}
-	}
-	return n + s.set.Missed() + s.odd.Load()
+func (s *Sensor) Missed() uint64 {
+	return uprobe.Lost(s.coll) + s.set.Missed() + s.odd.Load()
 }
 
 // Capabilities says what is heard.
@@ -237,10 +190,3 @@ func (s *Sensor) Capabilities() []event.Capability {
 
 // Held returns the interpreters that are heard.
 func (s *Sensor) Held() []uprobe.Held { return s.set.Held() }
-
-// bootNow is the time since boot.
-func bootNow() time.Duration {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
-	return time.Duration(t.Nano())
-}
