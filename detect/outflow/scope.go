@@ -18,20 +18,16 @@ type scope struct {
 // account is what was read of models and what was sent.
 type account struct {
 	read, sent, staged tally
-	models             []taken
-	peers              []peer
+	models             []part[*event.Model]
+	peers              []part[netip.AddrPort]
 	last               *event.Process // that sent
 	told               [2]uint64      // the volume from which on more is told: of the window, of the day
 	toldStaged         uint64
 }
 
-type taken struct {
-	model *event.Model
-	bytes uint64
-}
-
-type peer struct {
-	addr  netip.AddrPort
+// part is how much of what an account counts was about one thing.
+type part[T any] struct {
+	of    T
 	bytes uint64
 }
 
@@ -88,58 +84,50 @@ func (s *scope) call(to netip.AddrPort) {
 	s.called[to] = true
 }
 
-// note adds what was read to a model's part. Where there are too many the least goes.
+// note adds what was read to a model's part.
 func (a *account) note(m *event.Model, bytes uint64) {
-	least := 0
-	for i := range a.models {
-		if a.models[i].model.Path == m.Path {
-			a.models[i].bytes += bytes
-			return
-		}
-		if a.models[i].bytes < a.models[least].bytes {
-			least = i
-		}
-	}
-	if len(a.models) < maxModels {
-		a.models = append(a.models, taken{m, bytes})
-	} else if a.models[least].bytes < bytes {
-		a.models[least] = taken{m, bytes}
-	}
+	a.models = add(a.models, maxModels, m, bytes, func(o *event.Model) bool { return o.Path == m.Path })
 }
 
-// to adds what was sent to a peer's part, likewise.
+// to adds what was sent to a peer's part.
 func (a *account) to(addr netip.AddrPort, bytes uint64) {
+	a.peers = add(a.peers, maxPeers, addr, bytes, func(o netip.AddrPort) bool { return o == addr })
+}
+
+// add adds to the part of a thing. Where there are too many the least goes.
+func add[T any](parts []part[T], most int, of T, bytes uint64, same func(T) bool) []part[T] {
 	least := 0
-	for i := range a.peers {
-		if a.peers[i].addr == addr {
-			a.peers[i].bytes += bytes
-			return
+	for i := range parts {
+		if same(parts[i].of) {
+			parts[i].bytes += bytes
+			return parts
 		}
-		if a.peers[i].bytes < a.peers[least].bytes {
+		if parts[i].bytes < parts[least].bytes {
 			least = i
 		}
 	}
-	if len(a.peers) < maxPeers {
-		a.peers = append(a.peers, peer{addr, bytes})
-	} else if a.peers[least].bytes < bytes {
-		a.peers[least] = peer{addr, bytes}
+	if len(parts) < most {
+		return append(parts, part[T]{of, bytes})
 	}
+	if parts[least].bytes < bytes {
+		parts[least] = part[T]{of, bytes}
+	}
+	return parts
 }
 
 // most returns the peer that got most and the model of which most was read.
 func (a *account) most() (to netip.AddrPort, m *event.Model) {
-	var sent, read uint64
-	for _, p := range a.peers {
-		if p.bytes >= sent {
-			to, sent = p.addr, p.bytes
+	return greatest(a.peers), greatest(a.models)
+}
+
+func greatest[T any](parts []part[T]) (of T) {
+	var most uint64
+	for _, p := range parts {
+		if p.bytes >= most {
+			of, most = p.of, p.bytes
 		}
 	}
-	for _, t := range a.models {
-		if t.bytes >= read {
-			m, read = t.model, t.bytes
-		}
-	}
-	return to, m
+	return of
 }
 
 const (

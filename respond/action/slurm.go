@@ -260,20 +260,31 @@ func (s *slurm) handOver(w *slurmWas) (string, error) {
 	return next.Request, writeJSON(s.file(next.Request), next)
 }
 
-// takeOver reads what is to be set back after an act; said is why nothing is.
-func (s *slurm) takeOver(id string, w *slurmWas) (said string, err error) {
-	there, err := readKept(s.file(id), w)
+// undo sets back what an act changed, by what set does with what was there before, and forgets it. Where
+// nothing was changed, or a later act sets it back, set is not called; a thing that is gone is as good.
+func (s *slurm) undo(id string, set func(was *slurmWas) (said string, err error)) (*Result, error) {
+	var was slurmWas
+	there, err := readKept(s.file(id), &was)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if !there {
-		return "nothing was changed", nil
+		return &Result{State: Undone, Detail: "nothing was changed"}, nil
 	}
-	next, err := s.handOver(w)
-	if err != nil || next == "" {
-		return "", err
+	next, err := s.handOver(&was)
+	said := "act " + next + " did it after, and sets it back"
+	if err == nil && next == "" {
+		if said, err = set(&was); errors.Is(err, ErrGone) {
+			said, err = err.Error(), nil
+		}
 	}
-	return "act " + next + " did it after, and sets it back", os.Remove(s.file(id))
+	if err == nil {
+		err = os.Remove(s.file(id))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Result{State: Undone, Detail: said}, nil
 }
 
 // Do has Slurm do it, to the job that was pinned.
@@ -336,37 +347,25 @@ func (a *slurmJob) Undo(ctx context.Context, r *Request) (*Result, error) {
 	if a.class != Reversible {
 		return nil, fmt.Errorf("%w: a job that ended cannot be brought back to where it was", ErrInvalid)
 	}
-	var was slurmWas
-	said, err := a.s.takeOver(r.ID, &was)
-	if err != nil {
-		return nil, err
-	}
-	if said != "" {
-		return &Result{State: Undone, Detail: said}, nil
-	}
-	pin, j, err := a.find(ctx, r)
-	switch {
-	case errors.Is(err, ErrGone):
-		said, err = err.Error(), nil
-	case err != nil:
-	case j.held() == was.Was:
-		said = pin.String() + " is as it was"
-	case was.Was && j.State != "PENDING":
-		said = pin.String() + " has started, and goes on"
-	case was.Was:
-		_, err = a.s.run(ctx, "scontrol", "hold", pin.Name)
-		said = pin.String() + " is held again"
-	default:
-		_, err = a.s.run(ctx, "scontrol", "release", pin.Name)
-		said = pin.String() + " may start again"
-	}
-	if err == nil {
-		err = os.Remove(a.s.file(r.ID))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Result{State: Undone, Detail: said}, nil
+	return a.s.undo(r.ID, func(was *slurmWas) (said string, err error) {
+		pin, j, err := a.find(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case j.held() == was.Was:
+			said = pin.String() + " is as it was"
+		case was.Was && j.State != "PENDING":
+			said = pin.String() + " has started, and goes on"
+		case was.Was:
+			_, err = a.s.run(ctx, "scontrol", "hold", pin.Name)
+			said = pin.String() + " is held again"
+		default:
+			_, err = a.s.run(ctx, "scontrol", "release", pin.Name)
+			said = pin.String() + " may start again"
+		}
+		return said, err
+	})
 }
 
 // nodeNow is a node as sinfo has it.
@@ -478,35 +477,23 @@ func (a *slurmNode) Verify(ctx context.Context, r *Request) (bool, string, error
 
 // Undo sets the node back, unless somebody else has changed it since.
 func (a *slurmNode) Undo(ctx context.Context, r *Request) (*Result, error) {
-	var was slurmWas
-	said, err := a.s.takeOver(r.ID, &was)
-	if err != nil {
-		return nil, err
-	}
-	if said != "" {
-		return &Result{State: Undone, Detail: said}, nil
-	}
-	pin, n, err := a.find(ctx, r)
-	switch {
-	case errors.Is(err, ErrGone):
-		said, err = err.Error(), nil
-	case err != nil:
-	case n.drains() == was.Was:
-		said = fmt.Sprintf("%s is %s, as before", pin, n.State)
-	case a.kind == DrainNode && n.Reason != was.Mark:
-		said = fmt.Sprintf("%s is drained by somebody else since (%s): it stays", pin, oneLine(n.Reason, 100))
-	case a.kind == DrainNode:
-		err = a.undrain(ctx, pin.Name)
-		said = pin.String() + " takes jobs again"
-	default:
-		err = a.drain(ctx, pin.Name, was.Reason)
-		said = pin.String() + " is drained again"
-	}
-	if err == nil {
-		err = os.Remove(a.s.file(r.ID))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Result{State: Undone, Detail: said}, nil
+	return a.s.undo(r.ID, func(was *slurmWas) (said string, err error) {
+		pin, n, err := a.find(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case n.drains() == was.Was:
+			said = fmt.Sprintf("%s is %s, as before", pin, n.State)
+		case a.kind == DrainNode && n.Reason != was.Mark:
+			said = fmt.Sprintf("%s is drained by somebody else since (%s): it stays", pin, oneLine(n.Reason, 100))
+		case a.kind == DrainNode:
+			err = a.undrain(ctx, pin.Name)
+			said = pin.String() + " takes jobs again"
+		default:
+			err = a.drain(ctx, pin.Name, was.Reason)
+			said = pin.String() + " is drained again"
+		}
+		return said, err
+	})
 }
