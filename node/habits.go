@@ -71,6 +71,9 @@ func (h *habits) see(e *event.Event) []*event.Event {
 // devices once there is a workload. Nobody pays for it before.
 func (a *agent) followHabits() {
 	h := &a.habits
+	if h.counting && h.mapped {
+		return // each second: what is known is not listed for nothing
+	}
 	models, workloads := len(a.tracker.Models()) > 0, len(a.tracker.Workloads()) > 0
 	if (h.counting || !models) && (h.mapped || !workloads) {
 		return
