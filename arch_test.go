@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"go/parser"
 	"go/token"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -119,6 +121,34 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 		}
 		if len(p.GoFiles) > 0 && said != 1 {
 			t.Errorf("%s has %d package comments, want 1", p.ImportPath, said)
+		}
+	}
+}
+
+// A program that was built belongs to who built it. Only what the kernel loads is kept here, as clang is not
+// everywhere, and a test holds it to its source.
+func TestNoBuiltProgramIsKept(t *testing.T) {
+	out, err := exec.Command("git", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skip("what is kept cannot be asked: no git, or no clone:", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		info, err := os.Lstat(name)
+		if err != nil || !info.Mode().IsRegular() {
+			continue // taken away in the work tree
+		}
+		if size := info.Size(); size > 1<<20 {
+			t.Errorf("%s has %d bytes: was it built, and added by mistake?", name, size)
+		}
+		if head := make([]byte, 4); !strings.HasSuffix(name, "_bpfel.o") {
+			f, err := os.Open(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(f, head); err == nil && string(head) == "\x7fELF" {
+				t.Errorf("%s is a program: was it added by mistake?", name)
+			}
+			_ = f.Close()
 		}
 	}
 }
