@@ -31,6 +31,7 @@ const (
 	advanceEvery   = time.Second
 	agentProcesses = 8 << 10  // remembered after their end; those that run come on top
 	agentMemory    = 24 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
+	trimEvery      = time.Minute
 )
 
 // agent is the agent role: sensor → workload → detect → stream.
@@ -69,6 +70,7 @@ type agent struct {
 	last      time.Time     // of the newest event since the last tick
 	mute      bool          // the alive file could not be written, and that was said
 	saved     time.Time     // when half-seen sequences were last kept
+	trimmed   time.Time     // when pages of the program were last given back
 }
 
 // RunAgent runs the agent role until ctx ends.
@@ -174,6 +176,7 @@ func (a *agent) unwatch(dir string) {
 // hellos of TLS, which travel where a rule is about them.
 func (a *agent) demand() kernel.Demand {
 	kinds := a.engine.Demand()
+	once := !kinds[event.FileMap] // who is not a rule asks for libraries by workload, or by file
 	for k := range event.Kinds {
 		if travels(&event.Event{Kind: k}) && k != event.NetTLS || k == event.ProcessFork || k == event.FileRead {
 			kinds[k] = true
@@ -187,7 +190,7 @@ func (a *agent) demand() kernel.Demand {
 			kinds[k] = true
 		}
 	}
-	d := kernel.Demand{Kinds: kinds, Paths: a.engine.Places().Paths, Sockets: a.engine.Sockets()}
+	d := kernel.Demand{Kinds: kinds, Paths: a.engine.Places().Paths, Sockets: a.engine.Sockets(), MapOnce: once}
 	if len(d.Paths) > 0 { // what becomes of models travels, whatever the rules are
 		d.Paths = slices.Concat(d.Paths, models, a.cfg.Workload.Models, a.cfg.Workload.Datasets)
 	}
@@ -284,6 +287,10 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			a.watchSelf(time.Now(), found, is)
 			events <- struct{}{}
 			a.heartbeat()
+			if now := time.Now(); now.Sub(a.trimmed) > trimEvery {
+				a.trimmed = now
+				trim()
+			}
 		case <-ctx.Done():
 			return <-sensed
 		}

@@ -23,6 +23,7 @@ const (
 	onlyOneOf = iota + 1
 	onlyBits
 	onlyFirst
+	onlySocket
 )
 
 const (

@@ -9,6 +9,17 @@ var traceRequests = map[uint64]string{
 	0x4205: "PTRACE_SETREGSET", 0x4206: "PTRACE_SEIZE",
 }
 
+var socketFamilies = map[uint64]string{
+	2: "AF_INET", 3: "AF_AX25", 4: "AF_IPX", 5: "AF_APPLETALK", 6: "AF_NETROM", 9: "AF_X25", 10: "AF_INET6", 11: "AF_ROSE", 15: "AF_KEY", 17: "AF_PACKET",
+	21: "AF_RDS", 23: "AF_IRDA", 24: "AF_PPPOX", 26: "AF_LLC", 27: "AF_IB", 28: "AF_MPLS", 29: "AF_CAN", 30: "AF_TIPC", 31: "AF_BLUETOOTH", 33: "AF_RXRPC",
+	35: "AF_PHONET", 36: "AF_IEEE802154", 37: "AF_CAIF", 38: "AF_ALG", 39: "AF_NFC", 40: "AF_VSOCK", 41: "AF_KCM", 42: "AF_QIPCRTR", 43: "AF_SMC", 44: "AF_XDP",
+	45: "AF_MCTP",
+}
+
+var socketKinds = map[uint64]string{
+	1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 4: "SOCK_RDM", 5: "SOCK_SEQPACKET", 6: "SOCK_DCCP", 10: "SOCK_PACKET",
+}
+
 var cloneFlags = []flagName{
 	{0x80, "CLONE_NEWTIME"},
 	{0x20000, "CLONE_NEWNS"},

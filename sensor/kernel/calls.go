@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"picket/event"
 )
 
@@ -97,6 +99,7 @@ var namedCalls = []namedCall{
 		name: "kexec_file_load", kind: event.HostKernel, amd64: 320, arm64: 294, arm32: 401, path: 1,
 		say: func(c *event.Call, r *reported) { c.Object = r.path },
 	},
+	{name: "socket", kind: event.HostKernel, amd64: 41, i386: 359, arm64: 198, arm32: 281, only: onlySocket, onlyArg: 1, mask: 1<<64 - 1 - everydaySockets, say: saySocket},
 	{name: "iopl", kind: event.HostKernel, amd64: 172, i386: 110, say: func(c *event.Call, r *reported) { c.Object = fmt.Sprint("level ", uint32(r.arg[0])) }},
 	{name: "ioperm", kind: event.HostKernel, amd64: 173, i386: 101, say: func(c *event.Call, r *reported) { c.Object = fmt.Sprintf("port %#x", r.arg[0]) }},
 	{
@@ -127,6 +130,15 @@ func sayIDs(n int) func(*event.Call, *reported) {
 func sayCaps(c *event.Call, r *reported) {
 	low, high := binary.NativeEndian.Uint32(r.memory[:]), binary.NativeEndian.Uint32(r.memory[12:])
 	c.Flags = strings.Join(event.Capabilities(uint64(low)|uint64(high)<<32), "|")
+}
+
+// everydaySockets are the families that programs open all the time: of the host, of IP, of the kernel.
+const everydaySockets = 1<<unix.AF_UNSPEC | 1<<unix.AF_UNIX | 1<<unix.AF_INET | 1<<unix.AF_INET6 | 1<<unix.AF_NETLINK
+
+// saySocket tells the family as the request, and the kind of socket as a flag.
+func saySocket(c *event.Call, r *reported) {
+	c.Request, c.Flags = oneOf(socketFamilies, r.arg[0]), oneOf(socketKinds, r.arg[1]&0xf)
+	c.Object = fmt.Sprintf("protocol %d", uint32(r.arg[2]))
 }
 
 // signals are those up to 31. Signal 0 only asks whether a process is there.

@@ -3,10 +3,12 @@ package kernel
 import (
 	"bytes"
 	"encoding/binary"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"picket/event"
 )
@@ -48,7 +50,6 @@ func TestCompatCalls(t *testing.T) {
 // compatProgram is an ELF file that makes a call with a path, 0x41 and 0600 (open creates it), and
 // exits with 0, or with 1 if that failed.
 func compatProgram(number uint32, path string) []byte {
-	const base, head = 0x400000, 64 + 56
 	code := []byte{
 		0xb8, 0, 0, 0, 0, // mov eax, number
 		0xbb, 0, 0, 0, 0, // mov ebx, path
@@ -60,20 +61,100 @@ func compatProgram(number uint32, path string) []byte {
 		0xb8, 1, 0, 0, 0, // mov eax, exit
 		0xcd, 0x80,
 	}
-	size := uint64(head + len(code) + len(path) + 1)
 	binary.LittleEndian.PutUint32(code[1:], number)
-	binary.LittleEndian.PutUint32(code[6:], uint32(base+head+len(code)))
+	binary.LittleEndian.PutUint32(code[6:], dataAfter(code))
+	return elfProgram(code, append([]byte(path), 0))
+}
+
+const elfBase, elfHead = 0x400000, 64 + 56
+
+// dataAfter is the address of what follows the code of an elfProgram.
+func dataAfter(code []byte) uint32 { return elfBase + elfHead + uint32(len(code)) }
+
+// elfProgram is an ELF file of one segment, which begins with the code.
+func elfProgram(code, data []byte) []byte {
+	size := uint64(elfHead + len(code) + len(data))
 	var b bytes.Buffer
 	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	for _, v := range []any{
-		uint16(2), uint16(62), uint32(1), uint64(base + head), uint64(64), uint64(0), uint32(0), // executable, x86-64
+		uint16(2), uint16(62), uint32(1), uint64(elfBase + elfHead), uint64(64), uint64(0), uint32(0), // executable, x86-64
 		uint16(64), uint16(56), uint16(1), uint16(0), uint16(0), uint16(0),
-		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(4096), // one segment
+		uint32(1), uint32(5), uint64(0), uint64(elfBase), uint64(elfBase), size, size, uint64(4096), // one segment
 	} {
 		_ = binary.Write(&b, binary.LittleEndian, v)
 	}
 	b.Write(code)
-	b.WriteString(path)
-	b.WriteByte(0)
+	b.Write(data)
 	return b.Bytes()
+}
+
+// TestSocketcall binds, listens and accepts by socketcall(2), which 64-bit programs reach by int 0x80.
+func TestSocketcall(t *testing.T) {
+	r := newRecording(t, only(event.NetBind, event.NetListen, event.NetAccept))
+	free, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := free.Addr().(*net.TCPAddr).AddrPort()
+	_ = free.Close()
+	program := filepath.Join(realTempDir(t), "p")
+	if err := os.WriteFile(program, socketcallProgram(where.Port()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.Dial("tcp4", where.String())
+		if err == nil {
+			_ = c.Close()
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Skip("this kernel runs no 32-bit system calls:", err)
+		default:
+		}
+		if time.Since(start) > 10*time.Second*slow() {
+			_ = cmd.Process.Kill()
+			t.Fatal("nothing listens:", err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []event.Kind{event.NetBind, event.NetListen, event.NetAccept} {
+		e := r.find(t, k, func(e *event.Event) bool { return int(e.Process.PID) == cmd.ProcessState.Pid() })
+		if e.Net.Local != where || e.Net.Protocol != "tcp" {
+			t.Errorf("%v: %+v, want %v", k, e.Net, where)
+		}
+	}
+}
+
+// socketcallProgram makes a socket, which is descriptor 3, binds it to a port of 127.0.0.1, listens,
+// accepts one connection and ends.
+func socketcallProgram(port uint16) []byte {
+	var code []byte
+	for range 4 {
+		code = append(code,
+			0xb8, 102, 0, 0, 0, // mov eax, socketcall
+			0xbb, 0, 0, 0, 0, // mov ebx, which
+			0xb9, 0, 0, 0, 0, // mov ecx, arguments
+			0xcd, 0x80) // int 0x80
+	}
+	each := len(code) / 4
+	code = append(code, 0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80) // exit(0)
+	at := dataAfter(code)
+	data := []byte{2, 0, byte(port >> 8), byte(port), 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}
+	for i, call := range [][]uint32{{1, 2, 1, 0}, {2, 3, at, 16}, {4, 3, 8, 0}, {5, 3, 0, 0}} {
+		binary.LittleEndian.PutUint32(code[i*each+6:], call[0])
+		binary.LittleEndian.PutUint32(code[i*each+11:], at+uint32(len(data)))
+		for _, arg := range call[1:] {
+			data = binary.LittleEndian.AppendUint32(data, arg)
+		}
+	}
+	return elfProgram(code, data)
 }

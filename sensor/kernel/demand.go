@@ -29,7 +29,7 @@ func (s *Sensor) Follow(d Demand) error {
 	if err := s.setSockets(d.Sockets); err != nil {
 		return err
 	}
-	if err := s.configure(func(c *typedSettings) { c.Kinds = d.bits() }); err != nil {
+	if err := s.configure(func(c *typedSettings) { c.Kinds, c.MapOnce = d.bits(), d.mapOnce() }); err != nil {
 		return err
 	}
 	for _, c := range s.caps {
@@ -42,7 +42,7 @@ func (s *Sensor) Follow(d Demand) error {
 
 // Equal reports whether both ask for the same.
 func (d Demand) Equal(o Demand) bool {
-	return d.bits() == o.bits() && slices.Equal(d.Paths, o.Paths) && slices.Equal(d.Sockets, o.Sockets)
+	return d.bits() == o.bits() && slices.Equal(d.Paths, o.Paths) && slices.Equal(d.Sockets, o.Sockets) && d.MapOnce == o.MapOnce
 }
 
 // bits has one bit for each kind that is wanted.
@@ -54,6 +54,13 @@ func (d Demand) bits() uint64 {
 		}
 	}
 	return bits
+}
+
+func (d Demand) mapOnce() uint32 {
+	if d.MapOnce {
+		return 1
+	}
+	return 0
 }
 
 // setPaths makes the creation and writing of files be reported below paths only; of none, all of

@@ -95,6 +95,42 @@ func TestKernelCalls(t *testing.T) {
 	}
 }
 
+// TestSockets opens sockets that few programs have a use for, and some that all have.
+func TestSockets(t *testing.T) {
+	r := newRecording(t, only(event.HostKernel))
+	opened := func(family, kind, protocol int, flags string) map[string]string {
+		want := map[string]string{"call.flags": flags, "call.object": fmt.Sprint("protocol ", protocol)}
+		fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
+		if err == nil {
+			_ = unix.Close(fd)
+			return want
+		}
+		want["event.errno"] = fmt.Sprint(int(err.(syscall.Errno))) //nolint:errorlint // it is what the call returned
+		return want
+	}
+	for _, everyday := range [][2]int{
+		{unix.AF_UNIX, unix.SOCK_DGRAM}, {unix.AF_NETLINK, unix.SOCK_RAW}, {unix.AF_INET, unix.SOCK_STREAM}, {unix.AF_INET6, unix.SOCK_DGRAM},
+	} {
+		_ = opened(everyday[0], everyday[1], 0, "")
+	}
+	wants := map[string]map[string]string{
+		"AF_PACKET": opened(unix.AF_PACKET, unix.SOCK_RAW, 3<<8, "SOCK_RAW"),
+		"AF_INET":   opened(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP, "SOCK_RAW"),
+		"AF_VSOCK":  opened(unix.AF_VSOCK, unix.SOCK_STREAM, 0, "SOCK_STREAM"),
+		"AF_ALG":    opened(unix.AF_ALG, unix.SOCK_SEQPACKET, 0, "SOCK_SEQPACKET"),
+	}
+	for family, want := range wants {
+		expect(t, r.byCall(t, event.HostKernel, os.Getpid(), "socket", func(e *event.Event) bool { return e.Call.Request == family }), want, "event.errno")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if _, ok := wants[e.Call.Request]; e.Process.PID == uint32(os.Getpid()) && e.Call.Name == "socket" && !ok {
+			t.Errorf("a socket as all open them is told of: %+v", e.Call)
+		}
+	}
+}
+
 func TestSignal(t *testing.T) {
 	r := newRecording(t, only(event.ProcessSignal))
 	victim := sleeper(t)

@@ -54,6 +54,8 @@ type Demand struct {
 	// Sockets are beginnings of the paths of sockets of the host, and of names with @ before them, to
 	// which connections are reported. Those to event.RuntimeSockets are in any case; "" means all.
 	Sockets []string
+	// MapOnce tells of a file that is mapped to be run once a second for each control group.
+	MapOnce bool
 }
 
 func (d Demand) wants(k event.Kind) bool { return d.Kinds == nil || d.Kinds[k] }
@@ -108,7 +110,7 @@ func Open(opts Options) (*Sensor, error) {
 		opts.SelfPID = os.Getpid()
 	}
 	s := &Sensor{log: opts.Log, host: opts.Host, known: map[event.Key]bool{}, running: map[string]bool{}}
-	s.settings = typedSettings{Self: uint32(opts.SelfPID), Kinds: opts.Demand.bits()}
+	s.settings = typedSettings{Self: uint32(opts.SelfPID), Kinds: opts.Demand.bits(), MapOnce: opts.Demand.mapOnce()}
 	io := opts.IO.orDefault()
 	s.settings.IoMin, s.settings.IoStep = io.MinSize, uint64(io.Step)
 	if err := s.open(opts); err != nil {

@@ -220,12 +220,15 @@ var features = []feature{
 	},
 	{
 		"bind",
-		[]part{{"on_listen", handleListen, []event.Kind{event.NetListen, event.NetBind}}},
+		[]part{
+			{"on_listen", handleListen, []event.Kind{event.NetListen, event.NetBind}},
+			{"on_socketcall", handleSocketcall, []event.Kind{event.NetListen, event.NetBind}},
+		},
 		"sys_exit of listen and bind", "servers that open a port, and ports that are bound, are not seen",
 	},
 	{
 		"accept",
-		[]part{{"on_accept", handleAccept, []event.Kind{event.NetAccept}}},
+		[]part{{"on_accept", handleAccept, []event.Kind{event.NetAccept}}, {"on_socketcall", handleSocketcall, []event.Kind{event.NetAccept}}},
 		"sys_exit of accept, accept4", "incoming connections are not seen",
 	},
 	{

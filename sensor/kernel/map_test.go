@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -65,5 +66,49 @@ func TestMappings(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestMappedOnce maps one library again and again: it is told of once a second, and the rest is counted.
+func TestMappedOnce(t *testing.T) {
+	d := only(event.FileMap)
+	d.MapOnce = true
+	r := newRecording(t, d)
+	lib, other := filepath.Join(realTempDir(t), "lib.so"), filepath.Join(realTempDir(t), "other.so")
+	for _, name := range []string{lib, other} {
+		if err := os.WriteFile(name, make([]byte, 4096), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const times = 50
+	f := openAt(t, lib, unix.O_RDONLY)
+	start := time.Now()
+	for range times {
+		b, err := unix.Mmap(f, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = unix.Munmap(b)
+	}
+	windows := 2 + int(time.Since(start)/time.Second)
+	b, err := unix.Mmap(openAt(t, other, unix.O_RDONLY), 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(b) //nolint:errcheck // the test ends
+	r.find(t, event.FileMap, func(e *event.Event) bool { return e.File.Path == other })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := 0
+	for _, e := range r.events {
+		if e.File.Path == lib {
+			told++
+		}
+	}
+	if told < 1 || told > windows {
+		t.Errorf("told of %d times, want once in each of at most %d seconds", told, windows)
+	}
+	if n := r.Stats().Collapsed[event.FileMap]; n < uint64(times-told) {
+		t.Errorf("%d were counted, want %d", n, times-told)
 	}
 }

@@ -29,6 +29,7 @@ const (
 	portableMapFlows          = "flows"
 	portableMapHandlers       = "handlers"
 	portableMapIoTotals       = "io_totals"
+	portableMapMapped         = "mapped"
 	portableMapPathScratch    = "path_scratch"
 	portableMapPrefixes       = "prefixes"
 	portableMapPriority       = "priority"
@@ -78,6 +79,7 @@ const (
 	portableProgOnSendmsg4    = "on_sendmsg4"
 	portableProgOnSendmsg6    = "on_sendmsg6"
 	portableProgOnSignal      = "on_signal"
+	portableProgOnSocketcall  = "on_socketcall"
 	portableProgOnSysctl      = "on_sysctl"
 	portableProgOnTls         = "on_tls"
 	portableProgOnTruncate    = "on_truncate"
@@ -174,6 +176,7 @@ type portableProgramSpecs struct {
 	OnSendmsg4    *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
 	OnSendmsg6    *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
+	OnSocketcall  *ebpf.ProgramSpec `ebpf:"on_socketcall"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTls         *ebpf.ProgramSpec `ebpf:"on_tls"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
@@ -201,6 +204,7 @@ type portableMapSpecs struct {
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
 	IoTotals     *ebpf.MapSpec `ebpf:"io_totals"`
+	Mapped       *ebpf.MapSpec `ebpf:"mapped"`
 	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority     *ebpf.MapSpec `ebpf:"priority"`
@@ -267,6 +271,7 @@ type portableMaps struct {
 	Flows        *ebpf.Map `ebpf:"flows"`
 	Handlers     *ebpf.Map `ebpf:"handlers"`
 	IoTotals     *ebpf.Map `ebpf:"io_totals"`
+	Mapped       *ebpf.Map `ebpf:"mapped"`
 	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes     *ebpf.Map `ebpf:"prefixes"`
 	Priority     *ebpf.Map `ebpf:"priority"`
@@ -299,6 +304,7 @@ func (m *portableMaps) Close() error {
 		m.Flows,
 		m.Handlers,
 		m.IoTotals,
+		m.Mapped,
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
@@ -371,6 +377,7 @@ type portablePrograms struct {
 	OnSendmsg4    *ebpf.Program `ebpf:"on_sendmsg4"`
 	OnSendmsg6    *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
+	OnSocketcall  *ebpf.Program `ebpf:"on_socketcall"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTls         *ebpf.Program `ebpf:"on_tls"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
@@ -417,6 +424,7 @@ func (p *portablePrograms) Close() error {
 		p.OnSendmsg4,
 		p.OnSendmsg6,
 		p.OnSignal,
+		p.OnSocketcall,
 		p.OnSysctl,
 		p.OnTls,
 		p.OnTruncate,

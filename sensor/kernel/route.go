@@ -23,6 +23,7 @@ const (
 	handleMap
 	handleIO
 	handleProtect
+	handleSocketcall
 )
 
 // Slots from 20 on are those of calls that get at other processes, at the host or at more rights.

@@ -60,7 +60,7 @@ var calls = []call{
 	{16, handleControl, 0},
 }
 
-// calls32 are the numbers of 32-bit programs. Sockets through socketcall(2) are not among them.
+// calls32 are the numbers of 32-bit programs.
 var calls32 = []call{
 	{5, handleOpen, 0},
 	{8, handleOpen, 0},
@@ -81,6 +81,7 @@ var calls32 = []call{
 	{363, handleListen, 0},
 	{361, handleListen, 1},
 	{364, handleAccept, 0},
+	{102, handleSocketcall, 0},
 	{9, handleLink, 0},
 	{303, handleLink, 1},
 	{83, handleLink, 2},

@@ -199,6 +199,8 @@ type typedSettings struct {
 	Duty     uint32
 	IoStep   uint64
 	IoMin    int64
+	MapOnce  uint32
+	Pad      uint32
 	Lease    uint64
 }
 
@@ -271,6 +273,7 @@ const (
 	typedMapFlows          = "flows"
 	typedMapHandlers       = "handlers"
 	typedMapIoTotals       = "io_totals"
+	typedMapMapped         = "mapped"
 	typedMapPathScratch    = "path_scratch"
 	typedMapPrefixes       = "prefixes"
 	typedMapPriority       = "priority"
@@ -321,6 +324,7 @@ const (
 	typedProgOnSendmsg4    = "on_sendmsg4"
 	typedProgOnSendmsg6    = "on_sendmsg6"
 	typedProgOnSignal      = "on_signal"
+	typedProgOnSocketcall  = "on_socketcall"
 	typedProgOnSysctl      = "on_sysctl"
 	typedProgOnTls         = "on_tls"
 	typedProgOnTruncate    = "on_truncate"
@@ -418,6 +422,7 @@ type typedProgramSpecs struct {
 	OnSendmsg4    *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
 	OnSendmsg6    *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.ProgramSpec `ebpf:"on_signal"`
+	OnSocketcall  *ebpf.ProgramSpec `ebpf:"on_socketcall"`
 	OnSysctl      *ebpf.ProgramSpec `ebpf:"on_sysctl"`
 	OnTls         *ebpf.ProgramSpec `ebpf:"on_tls"`
 	OnTruncate    *ebpf.ProgramSpec `ebpf:"on_truncate"`
@@ -445,6 +450,7 @@ type typedMapSpecs struct {
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
 	IoTotals     *ebpf.MapSpec `ebpf:"io_totals"`
+	Mapped       *ebpf.MapSpec `ebpf:"mapped"`
 	PathScratch  *ebpf.MapSpec `ebpf:"path_scratch"`
 	Prefixes     *ebpf.MapSpec `ebpf:"prefixes"`
 	Priority     *ebpf.MapSpec `ebpf:"priority"`
@@ -511,6 +517,7 @@ type typedMaps struct {
 	Flows        *ebpf.Map `ebpf:"flows"`
 	Handlers     *ebpf.Map `ebpf:"handlers"`
 	IoTotals     *ebpf.Map `ebpf:"io_totals"`
+	Mapped       *ebpf.Map `ebpf:"mapped"`
 	PathScratch  *ebpf.Map `ebpf:"path_scratch"`
 	Prefixes     *ebpf.Map `ebpf:"prefixes"`
 	Priority     *ebpf.Map `ebpf:"priority"`
@@ -543,6 +550,7 @@ func (m *typedMaps) Close() error {
 		m.Flows,
 		m.Handlers,
 		m.IoTotals,
+		m.Mapped,
 		m.PathScratch,
 		m.Prefixes,
 		m.Priority,
@@ -616,6 +624,7 @@ type typedPrograms struct {
 	OnSendmsg4    *ebpf.Program `ebpf:"on_sendmsg4"`
 	OnSendmsg6    *ebpf.Program `ebpf:"on_sendmsg6"`
 	OnSignal      *ebpf.Program `ebpf:"on_signal"`
+	OnSocketcall  *ebpf.Program `ebpf:"on_socketcall"`
 	OnSysctl      *ebpf.Program `ebpf:"on_sysctl"`
 	OnTls         *ebpf.Program `ebpf:"on_tls"`
 	OnTruncate    *ebpf.Program `ebpf:"on_truncate"`
@@ -663,6 +672,7 @@ func (p *typedPrograms) Close() error {
 		p.OnSendmsg4,
 		p.OnSendmsg6,
 		p.OnSignal,
+		p.OnSocketcall,
 		p.OnSysctl,
 		p.OnTls,
 		p.OnTruncate,

@@ -5,6 +5,8 @@
 
 #include "target.h"
 
+#define SOCK_RAW 3
+
 enum { SPECS = 128, CALL_DATA = 20480, CALL_PART = 16384, CALL_TEXT = 2048 };
 
 enum { AIM_NONE, AIM_PID, AIM_PIDFD, AIM_SPACE };
@@ -14,6 +16,7 @@ enum {
 	ONLY_ONE_OF, // the argument is one of the numbers whose bit is set, with PTRACE_SETREGSET and on from bit 32
 	ONLY_BITS, // the argument has one of the bits
 	ONLY_FIRST, // what the argument points to begins with a word that has one of the bits
+	ONLY_SOCKET, // of a family whose bit is set, or raw over IP
 };
 
 enum {
@@ -184,6 +187,8 @@ static __always_inline bool call_wanted(u64 *arg, struct call_spec *s, long ret)
 		bpf_probe_read_user(&first, sizeof(first), (void *)a);
 		arg[0] = first;
 		return first & s->mask;
+	case ONLY_SOCKET:
+		return a < 64 && (s->mask & 1ull << (a & 63) || ((a == AF_INET || a == AF_INET6) && (arg[1] & 0xf) == SOCK_RAW));
 	}
 	return true;
 }

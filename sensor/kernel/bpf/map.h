@@ -20,9 +20,40 @@ struct vm_area_struct {
 #define MAP_ANONYMOUS 0x20
 #define MAP_DENYWRITE 0x800 // means nothing, and is how the loader marks its libraries
 
-static __always_inline void tell_map(struct file *f, u32 prot) {
-	struct file_buffer *b = file_begin(FILE_MAP);
+struct mapped_key {
+	u64 cgroup, ino;
+	u32 dev, prot;
+};
 
+// Until when the same file, mapped by whatever else in the control group, is counted only. A shell that
+// runs commands maps the same libraries all day.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct mapped_key);
+	__type(value, u64);
+} mapped SEC(".maps");
+
+static __always_inline bool told_already(struct task_struct *t, struct file *f, u32 prot) {
+	struct inode *i = R1(f, struct file, f_inode);
+	struct mapped_key key = {.cgroup = cgroup_of(t), .ino = R1(i, struct inode, i_ino), .dev = R2(i, struct inode, i_sb, s_dev), .prot = prot & 7};
+	u64 now = bpf_ktime_get_boot_ns(), until = now + REPEAT_NS, *old = bpf_map_lookup_elem(&mapped, &key);
+
+	if (old && now < *old) {
+		count(&collapsed, FILE_MAP);
+		return true;
+	}
+	bpf_map_update_elem(&mapped, &key, &until, BPF_ANY);
+	return false;
+}
+
+static __always_inline void tell_map(struct task_struct *t, struct file *f, u32 prot) {
+	struct settings *s = config();
+	struct file_buffer *b;
+
+	if (s && s->map_once && prot & PROT_EXEC && told_already(t, f, prot))
+		return;
+	b = file_begin(FILE_MAP);
 	if (!b)
 		return;
 	put_file(b, f);
@@ -56,7 +87,7 @@ int BPF_PROG(on_map, struct pt_regs *regs, long ret) {
 		return 0;
 	f = file_of(t, (s32)fifth_arg(regs, is_compat(t)));
 	if (f && (prot & PROT_EXEC || is_watched(f, R1(f, struct file, f_inode))))
-		tell_map(f, prot);
+		tell_map(t, f, prot);
 	return 0;
 }
 
@@ -78,7 +109,7 @@ int BPF_PROG(on_protect, struct pt_regs *regs, long ret) {
 		return 0;
 	bpf_find_vma(t, c.arg[0], take_file, &f, 0);
 	if (f)
-		tell_map(f, c.arg[2]);
+		tell_map(t, f, c.arg[2]);
 	return 0;
 }
 

@@ -5,15 +5,12 @@
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define AF_UNIX 1
-#define AF_INET 2
-#define AF_INET6 10
 #define SOCK_DGRAM 2
 #define EISCONN 106
 #define EALREADY 114
 #define EINPROGRESS 115
 #define BINDPORT_LOCK 8
 #define FIRST_REPORT (64 << 10)
-#define REPEAT_NS 1000000000ULL
 
 static __always_inline struct sock *socket_of(struct task_struct *t, u32 fd) {
 	struct file *f = file_of(t, fd);
@@ -182,44 +179,78 @@ static __always_inline void tell_bind(struct net_record *r, struct task_struct *
 		send_once(r, t, NET_BIND, r->local_port, 0, result);
 }
 
-// Shapes: 0 listen, 1 bind. A datagram socket awaits what comes from its bind on.
-SEC("tp_btf/sys_exit")
-int BPF_PROG(on_listen, struct pt_regs *regs, long ret) {
-	struct task_struct *t = bpf_get_current_task_btf();
+enum { SHAPE_LISTEN, SHAPE_BIND };
+
+// A datagram socket awaits what comes from its bind on.
+static __always_inline void awaiting(struct task_struct *t, u64 fd, u64 address, u32 shape, long ret) {
 	struct net_record r = {};
 	struct sock *sk;
 	struct settings *s = config();
-	struct call c;
 
-	call_of(&c, t, regs);
-	sk = socket_of(t, c.arg[0]);
+	sk = socket_of(t, fd);
 	if (!s || !sk || !fill_socket(&r, sk))
-		return 0;
-	if (c.shape == 1 && s->kinds & 1ULL << NET_BIND) {
-		tell_bind(&r, t, sk, c.arg[1], ret);
+		return;
+	if (shape == SHAPE_BIND && s->kinds & 1ULL << NET_BIND) {
+		tell_bind(&r, t, sk, address, ret);
 		r.count = 0;
 	}
 	if (ret || !r.local_port || !(s->kinds & 1ULL << NET_LISTEN))
-		return 0;
-	if (c.shape == 1 && BPF_CORE_READ(sk, sk_type) != SOCK_DGRAM)
-		return 0;
+		return;
+	if (shape == SHAPE_BIND && BPF_CORE_READ(sk, sk_type) != SOCK_DGRAM)
+		return;
 	fill_header(&r.h, t, NET_LISTEN);
 	send(&priority, 0, &r.h, sizeof(r));
+}
+
+static __always_inline void accepted(struct task_struct *t, long ret) {
+	struct net_record r = {};
+	struct sock *sk;
+
+	if (ret < 0)
+		return;
+	sk = socket_of(t, ret);
+	if (sk && fill_socket(&r, sk))
+		send_once(&r, t, NET_ACCEPT, r.local_port, 0, 0);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_listen, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct call c;
+
+	call_of(&c, t, regs);
+	awaiting(t, c.arg[0], c.arg[1], c.shape, ret);
 	return 0;
 }
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_accept, struct pt_regs *regs, long ret) {
-	struct task_struct *t = bpf_get_current_task_btf();
-	struct net_record r = {};
-	struct sock *sk;
+	accepted(bpf_get_current_task_btf(), ret);
+	return 0;
+}
 
-	if (ret < 0)
+// socketcall(which, arguments) of 32-bit programs. A connect by it is told of by the control group.
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_socketcall, struct pt_regs *regs, long ret) {
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct settings *s = config();
+	u64 kinds = s ? s->kinds : 0;
+	u32 arg[2] = {};
+	struct call c;
+
+	call_args(regs, is_compat(t), c.arg);
+	switch (c.arg[0]) {
+	case 2: // bind
+	case 4: // listen
+		if (!(kinds & (1ULL << NET_LISTEN | 1ULL << NET_BIND)) || bpf_probe_read_user(arg, sizeof(arg), (void *)c.arg[1]))
+			return 0;
+		awaiting(t, arg[0], arg[1], c.arg[0] == 2 ? SHAPE_BIND : SHAPE_LISTEN, ret);
 		return 0;
-	sk = socket_of(t, ret);
-	if (!sk || !fill_socket(&r, sk))
-		return 0;
-	send_once(&r, t, NET_ACCEPT, r.local_port, 0, 0);
+	case 5: // accept
+	case 18: // accept4
+		if (kinds & 1ULL << NET_ACCEPT)
+			accepted(t, ret);
+	}
 	return 0;
 }
 

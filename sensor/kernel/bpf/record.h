@@ -144,6 +144,8 @@ struct settings {
 	u32 duty; // generation of programs that tells, and phase of a handover
 	u64 io_step; // told of when so many bytes were read and written
 	s64 io_min; // size of the files that this is counted for
+	u32 map_once; // a file that is mapped again in a control group is counted only, for a second
+	u32 pad;
 	u64 lease; // monotonic time after which nobody is thought to listen any more
 };
 

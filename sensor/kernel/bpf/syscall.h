@@ -5,6 +5,10 @@
 
 #include "path.h"
 
+#define AF_INET 2
+#define AF_INET6 10
+#define REPEAT_NS 1000000000ULL // for so long what is done again is counted only
+
 enum { ROUTES = 512, HANDLERS = 32 };
 
 // Handlers that those of open and connect pass on to.
