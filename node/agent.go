@@ -29,8 +29,8 @@ import (
 const (
 	heartbeatEvery = 10 * time.Second
 	advanceEvery   = time.Second
-	agentProcesses = 8 << 10  // remembered after their end; those that run come on top
-	agentMemory    = 24 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
+	agentProcesses = 4 << 10  // remembered after their end; those that run come on top
+	agentMemory    = 22 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
 	trimEvery      = time.Minute
 )
 

@@ -69,6 +69,7 @@ type app struct {
 	cli      *CLI
 	out, err io.Writer
 	kong     *kong.Kong
+	stay     func() error // what a command does for good; what read the command line, a megabyte, is let go first
 }
 
 // examples stand below a command's own help, by its path.
@@ -170,7 +171,11 @@ func run(args []string, out, errw io.Writer) (code int) {
 		return node.ExitUsage
 	}
 	a := &app{ctx: ctx, cli: cli, out: out, err: errw, kong: k}
-	if err := parsed.Run(a); err != nil {
+	err = parsed.Run(a)
+	if err == nil && a.stay != nil {
+		err = a.stay()
+	}
+	if err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			return 128 + int(syscall.SIGINT)
 		}

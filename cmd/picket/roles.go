@@ -82,10 +82,14 @@ func (c *agentCmd) Run(a *app) error {
 	if c.Bundle != "" {
 		cfg.Stream.Bundle = c.Bundle
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	return node.RunAgent(a.ctx, cfg, a.logger(cfg).With("role", "agent"), hup)
+	ctx, log := a.ctx, a.logger(cfg).With("role", "agent")
+	a.stay = func() error {
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		return node.RunAgent(ctx, cfg, log, hup)
+	}
+	return nil
 }
 
 type serverCmd struct {
