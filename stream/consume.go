@@ -83,7 +83,11 @@ func (h *Hub) Findings(ctx context.Context, fn func(from string, f event.Finding
 	return h.consume(ctx, streamFindings, 256, func(m jetstream.Msg) {
 		from := strings.TrimPrefix(m.Subject(), subjectFindings)
 		var f event.Finding
-		if err := json.Unmarshal(m.Data(), &f); err != nil {
+		err := json.Unmarshal(m.Data(), &f)
+		if err == nil {
+			err = sound(&f)
+		}
+		if err != nil {
 			h.m.unreadable.Inc()
 			h.o.Log.Error("a finding is dropped: it cannot be read", "agent", from, "error", err)
 			h.settle(m.Term())
@@ -99,6 +103,19 @@ func (h *Hub) Findings(ctx context.Context, fn func(from string, f event.Finding
 		}
 		h.settle(m.Ack())
 	})
+}
+
+// sound refuses a finding that no store could take under its id, which no agent of ours sends. It would
+// be handed over again for ever, and enough of them would keep back those of other hosts.
+func sound(f *event.Finding) error {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' }
+	switch {
+	case f.ID == "" || len(f.ID) > 128 || strings.ContainsFunc(f.ID, odd):
+		return fmt.Errorf("its id has %d bytes, or others than printable ones", len(f.ID))
+	case len(f.Rule.ID) > 1024 || len(f.Rule.Name) > 1024 || len(f.Host) > 1024:
+		return errors.New("its rule or host has a name of more than 1,024 bytes")
+	}
+	return nil
 }
 
 func (h *Hub) settle(err error) {
