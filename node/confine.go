@@ -41,14 +41,31 @@ func harden() error {
 	return nil
 }
 
+// needless are the capabilities of root that an agent has no use for: modules, ports of the machine, its
+// clock, its end, its audit log, device nodes, the security module's rules.
+var needless = []uintptr{
+	unix.CAP_NET_BROADCAST, unix.CAP_IPC_OWNER, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_SYS_PACCT, unix.CAP_SYS_BOOT, unix.CAP_SYS_TIME,
+	unix.CAP_SYS_TTY_CONFIG, unix.CAP_MKNOD, unix.CAP_LEASE, unix.CAP_AUDIT_WRITE, unix.CAP_AUDIT_CONTROL, unix.CAP_AUDIT_READ,
+	unix.CAP_MAC_OVERRIDE, unix.CAP_MAC_ADMIN, unix.CAP_WAKE_ALARM, unix.CAP_BLOCK_SUSPEND,
+}
+
 // confine takes from the calling thread, and so from the programs that it starts, the means to gain
-// privilege by running a program. Those that run as another user can get no capability either.
+// privilege by running a program. Those that run as another user can get no capability either, and root
+// none that is needless.
 // The goroutine must hold its thread and never give it back: nothing undoes this.
 func confine(uid int) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
-	if uid == 0 || os.Geteuid() != 0 {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if uid == 0 {
+		for _, c := range needless {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+				return fmt.Errorf("capability bounding set: %w", err)
+			}
+		}
 		return nil
 	}
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {

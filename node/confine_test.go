@@ -3,12 +3,20 @@ package node
 import (
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // started returns what cat prints of itself when it is started as a role is.
 func started(t *testing.T, file string) string {
+	t.Helper()
+	return startedAs(t, fallbackUID, file)
+}
+
+func startedAs(t *testing.T, uid int, file string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it starts programs as another user")
@@ -20,9 +28,9 @@ func started(t *testing.T, file string) string {
 	ended := make(chan result, 1)
 	go func() {
 		runtime.LockOSThread() // for good: see confine
-		cmd, err := program(&Config{Host: "h", src: []byte("secret: ${HOOK_SECRET}\n")}, fallbackUID)
+		cmd, err := program(&Config{Host: "h", src: []byte("secret: ${HOOK_SECRET}\n")}, uid)
 		if err == nil {
-			err = confine(fallbackUID)
+			err = confine(uid)
 		}
 		if err != nil {
 			ended <- result{nil, err}
@@ -60,6 +68,37 @@ func TestAProgramWithoutPrivilegeCannotGainAny(t *testing.T) {
 	if err != nil || !strings.Contains(string(own), "NoNewPrivs:\t0\n") {
 		t.Errorf("the test itself lost its privilege: %v\n%s", err, own)
 	}
+}
+
+func TestTheAgentRunsWithoutNeedlessCapabilities(t *testing.T) {
+	status := startedAs(t, 0, "/proc/self/status")
+	own, err := os.ReadFile("/proc/thread-self/status") // the first thread may be one that was confined
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := capabilities(t, string(own), "CapBnd")
+	for _, c := range needless {
+		want &^= 1 << c
+	}
+	for _, set := range []string{"CapBnd", "CapPrm", "CapEff"} {
+		if got := capabilities(t, status, set); got != want {
+			t.Errorf("%s %#x, want %#x", set, got, want)
+		}
+	}
+	if want&(1<<unix.CAP_SYS_PTRACE) == 0 || !strings.Contains(status, "NoNewPrivs:\t1\n") {
+		t.Errorf("want ptrace and no_new_privs in\n%s", status)
+	}
+}
+
+func capabilities(t *testing.T, status, set string) uint64 {
+	t.Helper()
+	_, rest, _ := strings.Cut(status, set+":")
+	text, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseUint(strings.TrimSpace(text), 16, 64)
+	if err != nil {
+		t.Fatal(set, err)
+	}
+	return n
 }
 
 func TestAProgramWithoutPrivilegeGetsNoSecretsOfRootsEnvironment(t *testing.T) {
