@@ -54,6 +54,7 @@ type Act struct {
 	Effects  []string          `json:"effects"`         // what follows is for people, and not in the plan's hash
 	Hits     []string          `json:"hits"`            // processes and files
 	Undo     string            `json:"undo,omitempty"`  // how it is taken back
+	Held     string            `json:"held,omitempty"`  // the agent that holds the same by itself already
 	Error    string            `json:"error,omitempty"` // why its agent could not plan it
 }
 
@@ -148,7 +149,7 @@ func (p *Plan) hash() (string, error) {
 	bare.Acts = slices.Clone(p.Acts)
 	for i := range bare.Acts {
 		a := &bare.Acts[i]
-		a.Effects, a.Hits, a.Undo, a.Error = nil, nil, "", ""
+		a.Effects, a.Hits, a.Undo, a.Held, a.Error = nil, nil, "", "", ""
 	}
 	data, err := json.Marshal(bare)
 	if err == nil {
@@ -370,6 +371,9 @@ func (w *planner) pin(ctx context.Context, a *Act) {
 		return
 	}
 	a.Target, a.Effects, a.Hits, a.Undo = p.Target, p.Effects, p.Hits, p.Undo
+	if strings.HasPrefix(p.Held, ByAgent) {
+		a.Held = p.Held
+	}
 	a.Class = worse(a.Class, p.Class)
 	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && program(p.Target.Process.Exe) != program(exe.Exe) {
 		a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf("process %d is %s now, not %s", exe.PID, program(p.Target.Process.Exe), exe.Exe)

@@ -199,7 +199,11 @@ func (e *Engine) follow(ctx context.Context, r *Rule, inc *event.Incident) error
 		return err
 	}
 	state, why := e.stateFor(r, inc, plan)
-	_, err = e.open(ctx, e.newRun(id, plan, bodies, "policy:"+r.Name, why), state)
+	by := "policy:" + r.Name
+	if e.o.Agent != "" {
+		by, why = ByAgent+e.o.Agent, strings.TrimSuffix("rule "+r.Name+": done by the agent while the server was away; "+why, "; ")
+	}
+	_, err = e.open(ctx, e.newRun(id, plan, bodies, by, why), state)
 	return err
 }
 
@@ -222,6 +226,9 @@ func (e *Engine) stateFor(r *Rule, inc *event.Incident, plan *Plan) (s State, wh
 	e.recent[r.Name] = append(e.recent[r.Name], now)
 	if r.Mode != Auto || plan.Class == action.Destructive && !r.Destructive {
 		return Waiting, ""
+	}
+	if agent := heldByAgent(plan); agent != "" {
+		return Suggested, agent + " did it already, while the server was away"
 	}
 	if why := e.overBudget(plan, now); why != "" {
 		e.o.Log.Warn("a rule would go over budget, and only suggests", "rule", r.Name, "incident", inc.ID, "why", why)
