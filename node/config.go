@@ -150,7 +150,7 @@ func Default() *Config {
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
 		},
 		Incident: Incident{Window: Duration(30 * time.Minute)},
-		Respond:  Respond{Playbooks: []string{"/etc/picket/playbooks"}, Approval: Duration(time.Hour), Approvers: 1, Signatures: "warn"},
+		Respond:  Respond{Playbooks: []string{"/etc/picket/playbooks"}, Approval: Duration(time.Hour), Approvers: 1, Signatures: "warn", Local: RespondLocal{After: Duration(time.Minute)}},
 		API:      API{Listen: "127.0.0.1:7420"},
 	}
 }

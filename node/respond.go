@@ -32,6 +32,8 @@ type Respond struct {
 	Budgets     []RespondBudget `yaml:"budgets" doc:"how much rules do without a person, past which they only suggest"`
 	Maintenance []RespondWindow `yaml:"maintenance" doc:"times in which rules only suggest"`
 
+	Local RespondLocal `yaml:"local" doc:"what an agent does by itself while the server is away: docs/local.md"`
+
 	Signatures string       `yaml:"signatures" doc:"off; warn: a plan says that nobody trusted signed its playbook; require: it is neither loaded nor run. Built-in playbooks need none"`
 	Keys       []RespondKey `yaml:"keys" doc:"whose signatures of playbooks count"`
 
@@ -184,6 +186,9 @@ func (c *Respond) validate() (key, msg string) {
 	}
 	if _, at, err := c.signatures(); err != nil {
 		return at, err.Error()
+	}
+	if key, msg := c.validateLocal(); key != "" {
+		return key, msg
 	}
 	return c.validateReach()
 }

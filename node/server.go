@@ -57,6 +57,7 @@ type server struct {
 
 	did         chan stream.Batch  // by the server itself, to be told of
 	runsChanged chan api.RunChange // that pages are to be told of
+	adopting    chan string        // hosts whose agents have runs of their own to hand over
 	answerMu    sync.Mutex
 	answer      map[string]event.Incident // changed, for the rules of respond
 	answers     chan struct{}
@@ -74,7 +75,7 @@ func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
 		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
-		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256),
+		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256), adopting: make(chan string, 64),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
@@ -296,7 +297,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.reach.Run(ctx) })
 	g.Go(func() error { return s.publishRuns(ctx) })
 	g.Go(func() error { return s.tellActs(ctx) })
-	g.Go(func() error { return s.publishRuns(ctx) })
+	g.Go(func() error { return s.adoptRuns(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -484,6 +485,7 @@ func (s *server) heartbeat(ctx context.Context, from string, b event.Heartbeat) 
 		s.log.Info("an agent reports", "host", b.Host, "version", b.Version, "rules", b.Rules)
 	}
 	s.publishAgent(b.Host)
+	s.toAdopt(b.Host, b.Runs)
 }
 
 func (s *server) publishAgent(host string) {
