@@ -49,7 +49,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 	if err == nil {
 		a.host = &containment{boot: bootID(), groups: groups, enforcer: enforcer}
 		kinds := slurmActs(cfg, log)
-		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host))
+		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host), action.NewExcludeGPU(a.host))
 		a.local, err = action.Open(
 			action.Options{Log: log, Dir: cfg.dir("agent"), Host: cfg.Host, BootID: a.host.boot, Told: told},
 			append(kinds, keepers(cfg, log, a.host)...)...,
