@@ -98,7 +98,7 @@ func (e *Engine) Adopt(ctx context.Context, host, incident string, h Handover) (
 		return Run{}, err
 	}
 	if l.run != r {
-		return e.Get(ctx, id)
+		return e.kept(ctx, id)
 	}
 	select {
 	case a := <-m.reply:
