@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	maxAdopted = 500              // runs of one agent, at one time
+	maxAdopted = 2 * maxLocalRuns // runs of one agent in an hour
+	maxLocalID = 128
 	lostAfter  = 10 * time.Minute // that a finding may be behind the run that it led to
 )
 
@@ -32,12 +33,21 @@ func (s *server) toAdopt(host string, runs int) {
 // adoptRuns takes over what agents did by themselves while this server was away.
 func (s *server) adoptRuns(ctx context.Context) error {
 	offered := map[string]time.Time{} // runs whose finding is not here yet, and since when
+	taken, hour := map[string]int{}, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case host := <-s.adopting:
-			for range maxAdopted {
+			if time.Since(hour) > time.Hour {
+				clear(taken)
+				hour = time.Now()
+			}
+			if taken[host] == maxAdopted {
+				s.log.Error("an agent has more runs of its own than it can have kept: the rest is taken over later", "host", host, "most in an hour", maxAdopted)
+				taken[host]++ // said once
+			}
+			for ; taken[host] < maxAdopted; taken[host]++ {
 				more, err := s.adoptRun(ctx, host, offered)
 				if err != nil && ctx.Err() == nil {
 					s.log.Warn("a run that an agent did by itself was not taken over; it is tried again", "host", host, "error", err)
@@ -48,6 +58,18 @@ func (s *server) adoptRuns(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// incidentOf returns the incident that a finding of a host belongs to. Other hosts' are not its own to name.
+func (s *server) incidentOf(ctx context.Context, host, finding string) (string, error) {
+	f, err := s.state.Finding(ctx, finding)
+	if err != nil {
+		return "", err
+	}
+	if f.Host != host {
+		return "", fmt.Errorf("finding %s of host %s: %w", finding, host, state.ErrNotFound)
+	}
+	return s.state.FindingIncident(ctx, finding)
 }
 
 // adoptRun takes the oldest run of an agent over. more is false where there is none that can be.
@@ -65,10 +87,13 @@ func (s *server) adoptRun(ctx context.Context, host string, offered map[string]t
 	if err := json.Unmarshal(said.Run, &h); err != nil {
 		return false, fmt.Errorf("what the agent of %s says of its run is not understood: %w", host, err)
 	}
+	if len(h.Kept.ID) > maxLocalID || len(h.Kept.Incident) > maxLocalID {
+		return false, fmt.Errorf("the run of the agent of %s has an id of more than %d bytes", host, maxLocalID)
+	}
 	key := host + " " + h.Kept.ID
-	incident, err := s.state.FindingIncident(ctx, h.Kept.Incident)
+	incident, err := s.incidentOf(ctx, host, h.Kept.Incident)
 	if errors.Is(err, state.ErrNotFound) {
-		if len(offered) > 10*maxAdopted {
+		if len(offered) > 1000 {
 			clear(offered)
 		}
 		if offered[key].IsZero() {
