@@ -33,6 +33,7 @@ type LocalRule struct {
 	Threats     []string `yaml:"threats" doc:"with a finding of one of these threats; empty takes all"`
 	Rules       []string `yaml:"rules" doc:"with a finding of one of these rules; empty takes all"`
 	Entities    []string `yaml:"entities" doc:"with one of these entities, kind:name, where name may hold * and ?; empty takes all"`
+	Tags        []string `yaml:"tags" doc:"that bear one of these tags of assets; empty takes all"`
 	Limit       int      `yaml:"limit" doc:"runs within an hour, past which nothing is done; 0 is 10"`
 	Destructive bool     `yaml:"destructive" doc:"the playbook may hold acts that cannot be taken back"`
 }
@@ -45,7 +46,7 @@ const (
 
 func (r *LocalRule) rule() respond.Rule {
 	out := respond.Rule{
-		Name: r.Name, Playbook: r.Playbook, Mode: respond.Auto, Threats: r.Threats, Rules: r.Rules, Entities: r.Entities, Limit: r.Limit, Destructive: r.Destructive,
+		Name: r.Name, Playbook: r.Playbook, Mode: respond.Auto, Threats: r.Threats, Rules: r.Rules, Entities: r.Entities, Tags: r.Tags, Limit: r.Limit, Destructive: r.Destructive,
 	}
 	if r.Level != "" {
 		out.Level = event.ParseSeverity(r.Level)
@@ -149,7 +150,7 @@ func newLocal(cfg *Config, log *slog.Logger, reg prometheus.Registerer, acts *ac
 		log.Warn("a playbook has mistakes and cannot be run: picket playbook validate tells them", "error", err)
 	}
 	c := cfg.Respond.config()
-	c.Rules = nil
+	c.Rules, c.Assets = nil, cfg.assets()
 	var names []string
 	for i := range cfg.Respond.Local.Rules {
 		c.Rules, names = append(c.Rules, cfg.Respond.Local.Rules[i].rule()), append(names, cfg.Respond.Local.Rules[i].Playbook)

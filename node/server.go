@@ -51,6 +51,7 @@ type server struct {
 	rules  *ruleList
 
 	respond  *respond.Engine
+	assets   []respond.Asset
 	executor action.Executor // the agents, and reach
 	audit    *audit
 	reach    *action.Local // what the server itself does: tells people, opens cases, revokes tokens
@@ -74,7 +75,7 @@ type server struct {
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
-		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
+		assets: cfg.assets(), changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
 		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256), adopting: make(chan string, 64),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -456,7 +457,7 @@ func (s *server) keepIncident(ctx context.Context, inc event.Incident) error {
 	if err := s.outbox.Incident(inc); err != nil {
 		return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
 	}
-	s.api.PublishIncident(inc)
+	s.api.PublishIncident(s.tagged(inc))
 	s.toAnswer(inc)
 	return nil
 }

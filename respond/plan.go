@@ -32,6 +32,8 @@ type Plan struct {
 	Acts      []Act             `json:"acts"`
 	Questions []Question        `json:"questions"`
 	Warnings  []string          `json:"warnings"`
+	Costs     []Cost            `json:"costs"` // for people, as the tags: neither is in the hash
+	Tags      []string          `json:"tags"`  // that the incident bears
 	Hash      string            `json:"hash"`
 }
 
@@ -130,6 +132,7 @@ func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, give
 		plan.Warnings = append(plan.Warnings, "signatures: "+err.Error())
 	}
 	plan.Acts, plan.Questions, plan.Warnings = all0(plan.Acts), all0(plan.Questions), all0(plan.Warnings)
+	plan.Costs, plan.Tags = all0(e.costs(ctx, inc, plan)), all0(TagsOf(e.o.Config.Assets, inc))
 	plan.Hash, err = plan.hash()
 	return plan, bodies, err
 }
@@ -145,7 +148,7 @@ func all0[T any](list []T) []T {
 // hash is the SHA-256 of the canonical plan without what is only for people.
 func (p *Plan) hash() (string, error) {
 	bare := *p
-	bare.Hash, bare.Warnings = "", nil
+	bare.Hash, bare.Warnings, bare.Costs, bare.Tags = "", nil, nil, nil
 	bare.Acts = slices.Clone(p.Acts)
 	for i := range bare.Acts {
 		a := &bare.Acts[i]

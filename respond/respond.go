@@ -50,6 +50,9 @@ type Options struct {
 	Executor action.Executor
 	Library  *Library
 	Config   Config
+	// Costs says what acts would cost, in words for people; nil says nothing. What it does not know it
+	// says so of.
+	Costs func(ctx context.Context, inc *event.Incident, acts []Act) []Cost
 	// Agent is the host whose agent answers by itself, while its server is away; "" is a server.
 	Agent string
 	// Transport sends the requests of http-api commands; nil is one that refuses what no playbook has
