@@ -32,6 +32,7 @@ type Heartbeat struct {
 	Workloads    []Workload   `json:"workloads,omitempty"`
 	Models       []Model      `json:"models,omitempty"`
 	GPUs         []GPUState   `json:"gpus,omitempty"`
+	Runs         int          `json:"runs,omitempty"` // of playbooks of its own, that wait for the server to take them over
 	// Metrics is the agent's registry in the Prometheus text format.
 	Metrics string `json:"metrics"`
 }

@@ -39,8 +39,9 @@ type Incident struct {
 	Processes  []ProcessNode  `json:"processes"`
 	Findings   []FindingRef   `json:"findings"`
 	FindingN   int            `json:"finding_count"`
-	Log        []Change       `json:"log"`     // who changed what, oldest first
-	Version    int64          `json:"version"` // counts changes
+	Log        []Change       `json:"log"`            // who changed what, oldest first
+	Tags       []string       `json:"tags,omitempty"` // of the assets that it is about, by the configuration
+	Version    int64          `json:"version"`        // counts changes
 }
 
 // Passage is one sentence of an incident's story.

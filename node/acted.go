@@ -84,6 +84,9 @@ func (s *server) noteAct(ctx context.Context, e *event.Event, text string) error
 	note := fmt.Sprintf("%s on %s (act %s, %s)", text, e.Host, a.ID, e.Time.UTC().Format(time.RFC3339Nano))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if of, err := s.incidentOf(ctx, e.Host, a.Incident); err == nil && of != "" {
+		a.Incident = of // an agent that acts by itself knows of findings alone
+	}
 	old, err := s.state.Incident(ctx, a.Incident)
 	switch {
 	case errors.Is(err, state.ErrNotFound) && !s.correlator.Has(a.Incident):

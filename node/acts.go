@@ -37,7 +37,8 @@ type acts struct {
 	log   *slog.Logger
 	local *action.Local
 	host  *containment
-	wrong error // why none are carried out; nil where they are
+	wrong error                                               // why none are carried out; nil where they are
+	runs  func(context.Context, action.Command) action.Answer // of this host's own playbooks; nil: there are none
 }
 
 // openActs makes the acts of this host. What keeps it from that stops nothing else: the agent sees and
@@ -48,7 +49,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 	if err == nil {
 		a.host = &containment{boot: bootID(), groups: groups, enforcer: enforcer}
 		kinds := slurmActs(cfg, log)
-		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host))
+		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host), action.NewExcludeGPU(a.host))
 		a.local, err = action.Open(
 			action.Options{Log: log, Dir: cfg.dir("agent"), Host: cfg.Host, BootID: a.host.boot, Told: told},
 			append(kinds, keepers(cfg, log, a.host)...)...,
@@ -159,6 +160,10 @@ func (a *acts) answer(ctx context.Context, ask []byte) []byte {
 		out.Error, out.Why = "the command is not understood: "+err.Error(), "invalid"
 	case a.wrong != nil:
 		out.Error = a.wrong.Error()
+	case c.Op == action.OpRun || c.Op == action.OpTaken:
+		if a.runs != nil {
+			out = a.runs(ctx, c)
+		}
 	default:
 		out = a.local.Answer(ctx, c)
 	}
@@ -186,7 +191,12 @@ func (a *agent) startActs(ctx context.Context) (<-chan struct{}, error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		var all sync.WaitGroup
+		if a.local != nil {
+			all.Go(func() { a.local.run(ctx) })
+		}
 		a.acts.run(ctx, l)
+		all.Wait()
 	}()
 	return ended, nil
 }

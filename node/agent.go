@@ -54,6 +54,8 @@ type agent struct {
 	turn      chan struct{} // held by who hands an event on
 	policies  *policies
 	acts      *acts
+	local     *local // nil: the agent does nothing by itself
+	unarmed   error  // why it does not, though it should
 	gpus      *gpus
 	habits    habits
 	asking    *asking
@@ -132,6 +134,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.policies.reload(context.Background())
 	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
 	undo.add("acts", a.acts.close)
+	a.openLocal(undo)
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.openHabits()
 	a.asking = newAsking(a.log.With("component", "ingest"), a.reg)
@@ -354,6 +357,9 @@ func (a *agent) publish(f *event.Finding) {
 	if err := a.stream.PublishFinding(*f); err != nil {
 		a.log.Error("a finding could not be kept", "rule", f.Rule.Name, "finding", f.ID, "error", err)
 	}
+	if a.local != nil {
+		a.local.see(*f)
+	}
 }
 
 func (a *agent) send(e *event.Event) {
@@ -397,7 +403,7 @@ func (a *agent) heartbeat() {
 	a.stream.Heartbeat(event.Heartbeat{
 		Host: a.cfg.Host, Time: time.Now(), Version: Version, Kernel: kernelRelease(), Boot: a.boot, Started: a.started,
 		Capabilities: a.capabilities(), GPUs: a.gpus.states(), Rules: a.rules.overview.Loaded, RuleErrors: a.rules.errors, RulesWrong: a.rules.overview.Wrong, RulesResting: a.rules.overview.Inactive,
-		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(),
+		Workloads: a.tracker.Workloads(), Models: a.tracker.Models(), Metrics: metrics.String(), Runs: a.local.waiting(),
 	})
 }
 

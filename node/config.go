@@ -40,6 +40,7 @@ type Config struct {
 	Policy     Policies      `yaml:"policy" doc:"what workloads may do; docs/policy.md says how a policy is written"`
 	Stream     Stream        `yaml:"stream" doc:"the way from agents to the server"`
 	Store      Store         `yaml:"store" doc:"where events and state are kept"`
+	Assets     []AssetTags   `yaml:"assets" doc:"tags of what matters, for incidents, plans and the rules of respond"`
 	Incident   Incident      `yaml:"incident" doc:"how findings become incidents"`
 	Respond    Respond       `yaml:"respond" doc:"what is done about incidents: docs/playbooks.md"`
 	Kubernetes Kubernetes    `yaml:"kubernetes" doc:"the cluster that playbooks may act in: docs/kubernetes.md"`
@@ -150,7 +151,7 @@ func Default() *Config {
 			Retention: Duration(30 * 24 * time.Hour), Disk: 20 << 30, Memory: 256 << 20,
 		},
 		Incident: Incident{Window: Duration(30 * time.Minute)},
-		Respond:  Respond{Playbooks: []string{"/etc/picket/playbooks"}, Approval: Duration(time.Hour), Approvers: 1, Signatures: "warn"},
+		Respond:  Respond{Playbooks: []string{"/etc/picket/playbooks"}, Approval: Duration(time.Hour), Approvers: 1, Signatures: "warn", Local: RespondLocal{After: Duration(time.Minute)}},
 		API:      API{Listen: "127.0.0.1:7420"},
 	}
 }
@@ -305,6 +306,9 @@ func (c *Config) validate() (key, msg string) {
 	}
 	if c.Incident.Window < Duration(time.Minute) {
 		return "incident.window", "want at least 1m"
+	}
+	if key, msg := c.validateAssets(); key != "" {
+		return key, msg
 	}
 	if key, msg := c.Respond.validate(); key != "" {
 		return key, msg

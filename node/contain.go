@@ -30,6 +30,7 @@ var _ interface {
 	action.Killer
 	action.Isolator
 	action.Cutter
+	action.Excluder
 } = (*containment)(nil)
 
 // unlike is an error with a text of its own that counts as another one.
@@ -151,7 +152,7 @@ func (c *containment) Gathered(pid int, start uint64) ([]string, error) {
 	return c.groups.Gathered(pid, start)
 }
 
-// Scatter puts a lineage back, but for what is frozen or cut off.
+// Scatter puts a lineage back, but for what is frozen, cut off or kept from GPUs.
 func (c *containment) Scatter(cgroups []string) error {
 	var all []error
 	for _, g := range cgroups {
@@ -159,7 +160,8 @@ func (c *containment) Scatter(cgroups []string) error {
 		if err != nil {
 			continue // it is gone
 		}
-		if isolated, err := c.Isolated(g); frozen || isolated || err != nil {
+		barred, _ := c.groups.GPUsBarred(g)
+		if isolated, err := c.Isolated(g); frozen || isolated || barred || err != nil {
 			all = append(all, err)
 			continue
 		}
@@ -228,6 +230,21 @@ func (c *containment) Isolated(cgroup string) (bool, error) {
 	e, err := c.enforcer()
 	return err == nil && e.Isolated(id), err
 }
+
+// BarGPUs keeps a cgroup from opening GPUs.
+func (c *containment) BarGPUs(cgroup string) error { return c.known(cgroup, c.groups.BarGPUs(cgroup)) }
+
+// AdmitGPUs lets a cgroup open GPUs again.
+func (c *containment) AdmitGPUs(cgroup string) error { return c.groups.AdmitGPUs(cgroup) }
+
+// GPUsBarred reports whether a cgroup is kept from GPUs.
+func (c *containment) GPUsBarred(cgroup string) (bool, error) {
+	is, err := c.groups.GPUsBarred(cgroup)
+	return is, c.known(cgroup, err)
+}
+
+// OpenGPUs names the GPUs that a process has open.
+func (c *containment) OpenGPUs(pid int) []string { return enforce.OpenGPUs(pid) }
 
 // Connections lists what a cgroup has open, in words.
 func (c *containment) Connections(cgroup string, peer netip.Prefix, port uint16) ([]string, error) {

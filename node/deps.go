@@ -37,12 +37,15 @@ func (i incidents) List(ctx context.Context, q api.IncidentQuery) ([]event.Incid
 	out, err := i.s.state.Incidents(ctx, state.IncidentQuery{
 		Status: q.Status, Severity: q.Severity, Text: q.Text, Limit: q.Limit, Before: state.Cursor(q.Before),
 	})
+	for n := range out {
+		out[n] = i.s.tagged(out[n])
+	}
 	return out, known(err)
 }
 
 func (i incidents) Get(ctx context.Context, id string) (event.Incident, error) {
 	inc, err := i.s.state.Incident(ctx, id)
-	return inc, known(err)
+	return i.s.tagged(inc), known(err)
 }
 
 // Update changes an incident in the correlator, which goes on adding findings to it, and keeps it.
@@ -65,7 +68,7 @@ func (i incidents) Update(ctx context.Context, id, who string, c api.IncidentCha
 		return inc, known(err)
 	}
 	delete(s.changed, inc.ID) // this version holds what was not kept yet
-	return inc, nil
+	return s.tagged(inc), nil
 }
 
 type findings struct{ *state.Store }

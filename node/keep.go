@@ -58,5 +58,9 @@ func (a *agent) capabilities() []event.Capability {
 	if a.unkept != nil {
 		row.OK, row.Detail = false, "what happens while the agent is started anew is not seen: "+a.unkept.Error()
 	}
-	return slices.Concat(a.sensor.Capabilities(), a.gpus.sensor.Capabilities(), a.probes.capabilities(), []event.Capability{row, a.ingestCapability()})
+	own := []event.Capability{row, a.ingestCapability()}
+	if len(a.cfg.Respond.Local.Rules) > 0 {
+		own = append(own, a.localCapability())
+	}
+	return slices.Concat(a.sensor.Capabilities(), a.gpus.sensor.Capabilities(), a.probes.capabilities(), own)
 }

@@ -32,6 +32,8 @@ type Respond struct {
 	Budgets     []RespondBudget `yaml:"budgets" doc:"how much rules do without a person, past which they only suggest"`
 	Maintenance []RespondWindow `yaml:"maintenance" doc:"times in which rules only suggest"`
 
+	Local RespondLocal `yaml:"local" doc:"what an agent does by itself while the server is away: docs/local.md"`
+
 	Signatures string       `yaml:"signatures" doc:"off; warn: a plan says that nobody trusted signed its playbook; require: it is neither loaded nor run. Built-in playbooks need none"`
 	Keys       []RespondKey `yaml:"keys" doc:"whose signatures of playbooks count"`
 
@@ -52,6 +54,7 @@ type RespondRule struct {
 	Threats     []string `yaml:"threats" doc:"incidents with a finding of one of these threats; empty takes all"`
 	Rules       []string `yaml:"rules" doc:"incidents with a finding of one of these rules; empty takes all"`
 	Entities    []string `yaml:"entities" doc:"incidents with one of these entities, kind:name, where name may hold * and ?; empty takes all"`
+	Tags        []string `yaml:"tags" doc:"incidents that bear one of these tags of assets; empty takes all"`
 	Hours       string   `yaml:"hours" doc:"08:00-18:00 of the server's day; outside of them the mode is suggest; empty is always"`
 	Limit       int      `yaml:"limit" doc:"runs within an hour, past which the mode is suggest; 0 is 10"`
 	Destructive bool     `yaml:"destructive" doc:"auto does not ask, even where something cannot be taken back"`
@@ -152,7 +155,7 @@ func (c *Respond) signatures() (s respond.Signatures, at string, err error) {
 
 func (r *RespondRule) rule() respond.Rule {
 	out := respond.Rule{
-		Name: r.Name, Playbook: r.Playbook, Mode: respond.Mode(r.Mode), Risk: r.Risk, Threats: r.Threats, Rules: r.Rules, Entities: r.Entities,
+		Name: r.Name, Playbook: r.Playbook, Mode: respond.Mode(r.Mode), Risk: r.Risk, Threats: r.Threats, Rules: r.Rules, Entities: r.Entities, Tags: r.Tags,
 		Hours: r.Hours, Limit: r.Limit, Destructive: r.Destructive,
 	}
 	if r.Level != "" {
@@ -185,6 +188,9 @@ func (c *Respond) validate() (key, msg string) {
 	if _, at, err := c.signatures(); err != nil {
 		return at, err.Error()
 	}
+	if key, msg := c.validateLocal(); key != "" {
+		return key, msg
+	}
 	return c.validateReach()
 }
 
@@ -216,6 +222,7 @@ func (s *server) openRespond(ctx context.Context) error {
 		s.log.Error("a playbook has mistakes and cannot be run: picket playbook validate tells them", "error", err)
 	}
 	cfg := s.cfg.Respond.config()
+	cfg.Assets = s.assets
 	if err := lib.Sign(cfg.Signatures, time.Now()); err != nil {
 		s.log.Warn("nobody who is trusted signed a playbook", "respond.signatures", cfg.Signatures.Mode, "error", err)
 	}
@@ -224,7 +231,7 @@ func (s *server) openRespond(ctx context.Context) error {
 	}
 	s.respond, err = respond.New(ctx, respond.Options{
 		Log: s.part("respond"), Registerer: s.reg, Journal: auditing{NewJournal(s.state), s.audit}, Incidents: known1{s.state}, Executor: s.executor,
-		Library: lib, Config: cfg, Changed: s.runChanged,
+		Library: lib, Config: cfg, Changed: s.runChanged, Costs: s.costing().costs,
 	})
 	return err
 }

@@ -51,12 +51,14 @@ type server struct {
 	rules  *ruleList
 
 	respond  *respond.Engine
+	assets   []respond.Asset
 	executor action.Executor // the agents, and reach
 	audit    *audit
 	reach    *action.Local // what the server itself does: tells people, opens cases, revokes tokens
 
 	did         chan stream.Batch  // by the server itself, to be told of
 	runsChanged chan api.RunChange // that pages are to be told of
+	adopting    chan string        // hosts whose agents have runs of their own to hand over
 	answerMu    sync.Mutex
 	answer      map[string]event.Incident // changed, for the rules of respond
 	answers     chan struct{}
@@ -73,8 +75,8 @@ type server struct {
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
-		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
-		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256),
+		assets: cfg.assets(), changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
+		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256), adopting: make(chan string, 64),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
@@ -296,7 +298,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.reach.Run(ctx) })
 	g.Go(func() error { return s.publishRuns(ctx) })
 	g.Go(func() error { return s.tellActs(ctx) })
-	g.Go(func() error { return s.publishRuns(ctx) })
+	g.Go(func() error { return s.adoptRuns(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -455,7 +457,7 @@ func (s *server) keepIncident(ctx context.Context, inc event.Incident) error {
 	if err := s.outbox.Incident(inc); err != nil {
 		return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
 	}
-	s.api.PublishIncident(inc)
+	s.api.PublishIncident(s.tagged(inc))
 	s.toAnswer(inc)
 	return nil
 }
@@ -484,6 +486,7 @@ func (s *server) heartbeat(ctx context.Context, from string, b event.Heartbeat) 
 		s.log.Info("an agent reports", "host", b.Host, "version", b.Version, "rules", b.Rules)
 	}
 	s.publishAgent(b.Host)
+	s.toAdopt(b.Host, b.Runs)
 }
 
 func (s *server) publishAgent(host string) {

@@ -51,7 +51,7 @@ type Query struct {
 type Record struct {
 	Seq  int64           `json:"seq"` // from 1, without gaps
 	Time time.Time       `json:"time"`
-	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, stop, end
+	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, adopt, stop, end
 	Task string          `json:"task,omitempty"` // where in the run
 	Step string          `json:"step,omitempty"` // of the playbook, that the task belongs to
 	Who  string          `json:"who,omitempty"`
@@ -78,7 +78,7 @@ type Run struct {
 	ID        string     `json:"id"`
 	Incident  string     `json:"incident"`
 	State     State      `json:"state"`
-	By        string     `json:"by"` // user, or policy:RULE
+	By        string     `json:"by"` // user, policy:RULE or agent:HOST
 	Reason    string     `json:"reason,omitempty"`
 	Plan      *Plan      `json:"plan"`
 	Approvals []Approval `json:"approvals"`

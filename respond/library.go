@@ -110,6 +110,27 @@ func (l *Library) Book(word string) (*Book, error) {
 	return nil, fmt.Errorf("playbook %q: %w: picket playbook list names those there are", word, ErrNotFound)
 }
 
+// Keep takes all out but the playbooks with these names, and those that they call.
+func (l *Library) Keep(words []string) error {
+	var keep []*cacao.Playbook
+	for _, word := range words {
+		b, err := l.Book(word)
+		if err != nil {
+			return err
+		}
+		all, err := l.called(b.Playbook)
+		if err != nil {
+			return fmt.Errorf("playbook %s: %w", word, err)
+		}
+		keep = append(keep, all...)
+	}
+	l.books = slices.DeleteFunc(l.books, func(b *Book) bool { return !slices.Contains(keep, b.Playbook) })
+	for _, b := range l.books {
+		b.Runbook = "" // for people, who read it elsewhere
+	}
+	return nil
+}
+
 // called returns a playbook and those that it calls, as the machine takes them, the first one first.
 func (l *Library) called(p *cacao.Playbook) ([]*cacao.Playbook, error) {
 	all := []*cacao.Playbook{p}

@@ -31,7 +31,7 @@ type openC2Args struct {
 // openC2Acts are the acts that each action may mean; the first is meant where args do not say.
 var openC2Acts = map[string][]action.Kind{
 	"contain": {action.Freeze, action.Isolate, action.Quarantine, action.IsolatePod, action.Cordon, action.Suspend, action.HoldJob, action.DrainNode},
-	"deny":    {action.Isolate, action.Cut},
+	"deny":    {action.Isolate, action.Cut, action.ExcludeGPU},
 	"stop":    {action.Kill, action.Evict, action.DeletePod, action.Drain, action.RequeueJob, action.CancelJob},
 	"set":     {action.Label, action.Annotate, action.Taint, action.Scale, action.Uncordon, action.ReleaseJob, action.ResumeNode},
 	"restore": {Undo},
@@ -41,7 +41,7 @@ var openC2Acts = map[string][]action.Kind{
 
 // actClass is how much harm an act does, before an agent has said so of the very thing.
 var actClass = map[action.Kind]action.Class{
-	action.Freeze: action.Reversible, action.Isolate: action.Reversible, action.Quarantine: action.Reversible, action.RollbackModel: action.Reversible,
+	action.Freeze: action.Reversible, action.Isolate: action.Reversible, action.ExcludeGPU: action.Reversible, action.Quarantine: action.Reversible, action.RollbackModel: action.Reversible,
 	action.Label: action.Reversible, action.Annotate: action.Reversible, action.Cordon: action.Reversible, action.Uncordon: action.Reversible, action.Taint: action.Reversible,
 	action.Scale: action.Reversible, action.Suspend: action.Reversible, action.IsolatePod: action.Reversible,
 	action.HoldJob: action.Reversible, action.ReleaseJob: action.Reversible, action.DrainNode: action.Reversible, action.ResumeNode: action.Reversible,

@@ -89,7 +89,7 @@ func (e *Engine) Order(ctx context.Context, o Order) (Run, error) {
 	r := e.newRun(id, plan, bodies, o.By, o.Reason)
 	run, err := e.open(ctx, r, e.asked(r))
 	if errors.Is(err, ErrConflict) { // the same command came twice at the same time
-		return e.Get(ctx, id)
+		return e.kept(ctx, id)
 	}
 	return run, err
 }

@@ -32,6 +32,8 @@ type Plan struct {
 	Acts      []Act             `json:"acts"`
 	Questions []Question        `json:"questions"`
 	Warnings  []string          `json:"warnings"`
+	Costs     []Cost            `json:"costs"` // for people, as the tags: neither is in the hash
+	Tags      []string          `json:"tags"`  // that the incident bears
 	Hash      string            `json:"hash"`
 }
 
@@ -54,6 +56,7 @@ type Act struct {
 	Effects  []string          `json:"effects"`         // what follows is for people, and not in the plan's hash
 	Hits     []string          `json:"hits"`            // processes and files
 	Undo     string            `json:"undo,omitempty"`  // how it is taken back
+	Held     string            `json:"held,omitempty"`  // the agent that holds the same by itself already
 	Error    string            `json:"error,omitempty"` // why its agent could not plan it
 }
 
@@ -129,6 +132,7 @@ func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, give
 		plan.Warnings = append(plan.Warnings, "signatures: "+err.Error())
 	}
 	plan.Acts, plan.Questions, plan.Warnings = all0(plan.Acts), all0(plan.Questions), all0(plan.Warnings)
+	plan.Costs, plan.Tags = all0(e.costs(ctx, inc, plan)), all0(TagsOf(e.o.Config.Assets, inc))
 	plan.Hash, err = plan.hash()
 	return plan, bodies, err
 }
@@ -144,11 +148,11 @@ func all0[T any](list []T) []T {
 // hash is the SHA-256 of the canonical plan without what is only for people.
 func (p *Plan) hash() (string, error) {
 	bare := *p
-	bare.Hash, bare.Warnings = "", nil
+	bare.Hash, bare.Warnings, bare.Costs, bare.Tags = "", nil, nil, nil
 	bare.Acts = slices.Clone(p.Acts)
 	for i := range bare.Acts {
 		a := &bare.Acts[i]
-		a.Effects, a.Hits, a.Undo, a.Error = nil, nil, "", ""
+		a.Effects, a.Hits, a.Undo, a.Held, a.Error = nil, nil, "", "", ""
 	}
 	data, err := json.Marshal(bare)
 	if err == nil {
@@ -370,6 +374,9 @@ func (w *planner) pin(ctx context.Context, a *Act) {
 		return
 	}
 	a.Target, a.Effects, a.Hits, a.Undo = p.Target, p.Effects, p.Hits, p.Undo
+	if strings.HasPrefix(p.Held, ByAgent) {
+		a.Held = p.Held
+	}
 	a.Class = worse(a.Class, p.Class)
 	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && program(p.Target.Process.Exe) != program(exe.Exe) {
 		a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf("process %d is %s now, not %s", exe.PID, program(p.Target.Process.Exe), exe.Exe)

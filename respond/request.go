@@ -47,7 +47,7 @@ func (e *Engine) Request(ctx context.Context, q Request) (Run, error) {
 	r := e.newRun(id, plan, bodies, q.By, q.Reason)
 	run, err := e.open(ctx, r, e.asked(r))
 	if q.ID != "" && errors.Is(err, ErrConflict) { // the same came twice at the same time
-		return e.Get(ctx, id)
+		return e.kept(ctx, id)
 	}
 	return run, err
 }
@@ -257,6 +257,11 @@ func (e *Engine) UndoIncident(ctx context.Context, incident, by string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// kept returns a run once it is kept, also one that was opened just now.
+func (e *Engine) kept(ctx context.Context, id string) (Run, error) {
+	return e.with(ctx, id, func(*live) error { return nil })
 }
 
 // Get returns a run.

@@ -50,6 +50,11 @@ type Options struct {
 	Executor action.Executor
 	Library  *Library
 	Config   Config
+	// Costs says what acts would cost, in words for people; nil says nothing. What it does not know it
+	// says so of.
+	Costs func(ctx context.Context, inc *event.Incident, acts []Act) []Cost
+	// Agent is the host whose agent answers by itself, while its server is away; "" is a server.
+	Agent string
 	// Transport sends the requests of http-api commands; nil is one that refuses what no playbook has
 	// business with, see [NewTransport].
 	Transport http.RoundTripper
@@ -178,7 +183,7 @@ func (e *Engine) watch() {
 		e.mu.Unlock()
 		slices.Sort(over)
 		for _, id := range over {
-			if _, err := e.with(e.ctx, id, func(l *live) error { l.tick(); return nil }); err != nil && e.ctx.Err() == nil {
+			if _, err := e.with(e.ctx, id, func(l *live) error { l.tick(); return nil }); err != nil && e.ctx.Err() == nil && !errors.Is(err, ErrNotFound) {
 				e.o.Log.Warn("what was due for a run was not done; it is tried again", "run", id, "error", err)
 				e.setDue(id, now.Add(time.Minute))
 			}

@@ -31,6 +31,7 @@ type Config struct {
 	Signatures Signatures
 	Budgets    []Budget
 	Windows    []Window
+	Assets     []Asset // which tags things bear
 }
 
 // Rule says which playbook answers which incidents. Empty conditions fit all.
@@ -43,6 +44,7 @@ type Rule struct {
 	Threats     []string
 	Rules       []string // names of detection rules, one of which must have fired
 	Entities    []string // kind:name, where name may hold * and ?, such as workload:llama-*
+	Tags        []string // one of which the incident bears, see Asset
 	Hours       string   // 08:00-18:00, of the server's day, in which mode counts; outside it is Suggest
 	Limit       int      // of runs in an hour, past which it is Suggest; 10
 	Destructive bool     // auto does not ask, even where something cannot be taken back
@@ -83,6 +85,9 @@ func (c Config) Check(l *Library) error {
 			return fmt.Errorf("respond.maintenance.%d: %w", i, err)
 		}
 	}
+	if i, err := CheckAssets(c.Assets); err != nil {
+		return fmt.Errorf("assets.%d: %w", i, err)
+	}
 	seen := map[string]bool{}
 	for i, r := range c.Rules {
 		if err := r.Check(); err != nil {
@@ -115,6 +120,9 @@ func (r *Rule) Check() error {
 		return fmt.Errorf("risk %d: want 0 to 100", r.Risk)
 	}
 	if err := checkEntities(r.Entities); err != nil {
+		return err
+	}
+	if err := checkTags(r.Tags); err != nil {
 		return err
 	}
 	_, err := r.within(time.Time{})
@@ -158,7 +166,7 @@ func (e *Engine) Respond(ctx context.Context, inc event.Incident, threats []stri
 	var errs []error
 	for i := range e.o.Config.Rules {
 		r := &e.o.Config.Rules[i]
-		if !r.fits(&inc, is) {
+		if !r.fits(&inc, is) || !e.o.Config.bears(&inc, r.Tags) {
 			continue
 		}
 		if err := e.follow(ctx, r, &inc); err != nil {
@@ -199,7 +207,11 @@ func (e *Engine) follow(ctx context.Context, r *Rule, inc *event.Incident) error
 		return err
 	}
 	state, why := e.stateFor(r, inc, plan)
-	_, err = e.open(ctx, e.newRun(id, plan, bodies, "policy:"+r.Name, why), state)
+	by := "policy:" + r.Name
+	if e.o.Agent != "" {
+		by, why = ByAgent+e.o.Agent, strings.TrimSuffix("rule "+r.Name+": done by the agent while the server was away; "+why, "; ")
+	}
+	_, err = e.open(ctx, e.newRun(id, plan, bodies, by, why), state)
 	return err
 }
 
@@ -222,6 +234,9 @@ func (e *Engine) stateFor(r *Rule, inc *event.Incident, plan *Plan) (s State, wh
 	e.recent[r.Name] = append(e.recent[r.Name], now)
 	if r.Mode != Auto || plan.Class == action.Destructive && !r.Destructive {
 		return Waiting, ""
+	}
+	if agent := heldByAgent(plan); agent != "" {
+		return Suggested, agent + " did it already, while the server was away"
 	}
 	if why := e.overBudget(plan, now); why != "" {
 		e.o.Log.Warn("a rule would go over budget, and only suggests", "rule", r.Name, "incident", inc.ID, "why", why)

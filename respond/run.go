@@ -403,7 +403,7 @@ func good(i *item) bool {
 		return true
 	case action.Gone:
 		return slices.Contains([]action.Kind{
-			action.Freeze, action.Kill, action.Isolate, action.Cut, action.IsolatePod, action.Evict, action.DeletePod,
+			action.Freeze, action.Kill, action.Isolate, action.Cut, action.ExcludeGPU, action.IsolatePod, action.Evict, action.DeletePod,
 		}, i.Request.Kind)
 	}
 	return false

@@ -54,7 +54,7 @@ func remedy(a *event.Action) (int, string) {
 		return 3, "Restore"
 	}
 	switch a.Kind {
-	case "freeze", "isolate", "quarantine":
+	case "freeze", "isolate", "quarantine", "exclude-gpu":
 		return 1, "Isolate"
 	case "kill", "cut":
 		return 2, "Evict"

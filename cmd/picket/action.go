@@ -24,6 +24,7 @@ type actionCmd struct {
 	Cut        actionCutCmd        `cmd:"" help:"Reset a workload's open connections."`
 	Capture    actionCaptureCmd    `cmd:"" help:"Put what is known of processes into a sealed archive, as evidence."`
 	Quarantine actionQuarantineCmd `cmd:"" help:"Take a file, or a directory of a model, out of the way."`
+	ExcludeGPU actionExcludeGPUCmd `cmd:"" name:"exclude-gpu" help:"Keep a workload from opening GPUs for a while."`
 	Undo       actionUndoCmd       `cmd:"" help:"Take an act back before its time."`
 	Extend     actionExtendCmd     `cmd:"" help:"Let an act that is held hold longer."`
 	List       actionListCmd       `cmd:"" default:"withargs" help:"List acts, the latest first."`
@@ -231,6 +232,19 @@ type actionIsolateCmd struct {
 
 func (c *actionIsolateCmd) Run(a *app) error {
 	r, err := c.until(c.request(action.Isolate))
+	if err != nil {
+		return err
+	}
+	return c.act(a, r)
+}
+
+type actionExcludeGPUCmd struct {
+	onTarget
+	held
+}
+
+func (c *actionExcludeGPUCmd) Run(a *app) error {
+	r, err := c.until(c.request(action.ExcludeGPU))
 	if err != nil {
 		return err
 	}

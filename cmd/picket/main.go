@@ -126,6 +126,8 @@ var examples = map[string]string{
 	"config check":      "picket config check ./picket.yaml",
 	"findings show":     "picket findings show 9c1e",
 
+	"action exclude-gpu": "picket action exclude-gpu --container 3f2a9c… --for 1h\npicket action exclude-gpu --pid 4711 --lineage --dry-run",
+
 	"rule import": "picket rule import falco /etc/falco/falco_rules.yaml > falco.yml",
 	"rule import falco": "picket rule import falco /etc/falco/falco_rules.yaml > falco.yml\n" +
 		"picket rule import falco falco_rules.yaml falco_rules.local.yaml --out ./falco-rules\n" +

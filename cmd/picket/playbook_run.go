@@ -100,11 +100,29 @@ func (a *app) showRunPlan(p *respond.Plan) {
 			}
 		}
 	}
+	a.showCosts(p)
 	for _, w := range p.Warnings {
 		a.printf("\nwarning: %s\n", printable(w, false))
 	}
 	for _, q := range p.Questions {
 		a.printf("\nIt asks: %s\n", printable(q.Text, false))
+	}
+}
+
+// showCosts prints what a plan would cost, and what is known of whom it would hit.
+func (a *app) showCosts(p *respond.Plan) {
+	if len(p.Tags) > 0 {
+		a.printf("\ntags: %s\n", printable(strings.Join(p.Tags, ", "), false))
+	}
+	for i, c := range p.Costs {
+		if i == 0 {
+			a.printf("\nWhat it would cost:\n")
+		}
+		of := c.Of
+		if of != "" {
+			of = " (" + of + ")"
+		}
+		a.printf("  %-11s %s\n              %s\n", c.What, printable(c.Value+of, false), printable(c.Evidence, false))
 	}
 }
 

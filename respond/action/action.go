@@ -108,7 +108,7 @@ type Request struct {
 	Target   Target            `json:"target"`
 	Params   map[string]string `json:"params,omitempty"`
 	TTL      time.Duration     `json:"ttl,omitempty"` // ns; a reversible act is taken back after it
-	By       string            `json:"by"`            // user or "policy:NAME"
+	By       string            `json:"by"`            // user, policy:NAME or agent:HOST
 	Reason   string            `json:"reason,omitempty"`
 	Incident string            `json:"incident,omitempty"`
 }
@@ -117,9 +117,10 @@ type Request struct {
 type Plan struct {
 	Target  Target   `json:"target"` // pinned
 	Class   Class    `json:"class"`
-	Effects []string `json:"effects"` // sentences for people: what will happen
-	Hits    []string `json:"hits"`    // each process or file that it would reach: "1234 python3 train.py"
-	Undo    string   `json:"undo"`    // how it is taken back; empty: it cannot
+	Effects []string `json:"effects"`        // sentences for people: what will happen
+	Hits    []string `json:"hits"`           // each process or file that it would reach: "1234 python3 train.py"
+	Undo    string   `json:"undo"`           // how it is taken back; empty: it cannot
+	Held    string   `json:"held,omitempty"` // who has the same held already
 }
 
 // State is how an act came out.

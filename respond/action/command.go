@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -21,6 +22,8 @@ const (
 	OpShow   Op = "show"
 	OpStop   Op = "stop"
 	OpResume Op = "resume"
+	OpRun    Op = "run"   // the oldest run of the agent's own that is over
+	OpTaken  Op = "taken" // the server has taken over the run with the id
 )
 
 // Command asks the executor of a host for something, over whatever leads there.
@@ -42,8 +45,10 @@ type Answer struct {
 	Holds   bool     `json:"holds,omitempty"`
 	Detail  string   `json:"detail,omitempty"`
 	Stopped string   `json:"stopped,omitempty"` // list: why all acts are stopped
-	Error   string   `json:"error,omitempty"`
-	Why     string   `json:"why,omitempty"` // the word of the error's kind
+	// Run is what OpRun asks for; nothing where there is none.
+	Run   json.RawMessage `json:"run,omitempty"`
+	Error string          `json:"error,omitempty"`
+	Why   string          `json:"why,omitempty"` // the word of the error's kind
 }
 
 // whys are the words under which kinds of errors travel.

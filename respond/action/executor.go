@@ -117,7 +117,23 @@ func (l *Local) Plan(ctx context.Context, r *Request) (*Plan, error) {
 	if err == nil && p.Undo != "" && c.TTL > 0 {
 		p.Undo += ", by itself after " + c.TTL.String()
 	}
+	if err == nil {
+		l.tellHeld(&c, p)
+	}
 	return p, err
+}
+
+// tellHeld says in a plan that another act holds the same already.
+func (l *Local) tellHeld(r *Request, p *Plan) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, o := range l.journal.records {
+		if id != r.ID && o.held() && o.Request.Kind == r.Kind && o.Request.Target.key() == p.Target.key() {
+			p.Held = o.Request.By
+			p.Effects = append(p.Effects, fmt.Sprintf("act %s of %s holds it already, until %s", id, o.Request.By, o.Result.Until.UTC().Format(time.DateTime)))
+			return
+		}
+	}
 }
 
 // Do carries a request out, or returns how it came out before. An error means that nothing was done

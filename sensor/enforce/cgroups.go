@@ -23,6 +23,8 @@ type Cgroups struct {
 
 	freezing sync.Mutex
 	keepers  map[string]*keeper // of the cgroups that we froze
+
+	bars bars
 }
 
 // OpenCgroups finds where cgroup v2 is mounted.
@@ -145,7 +147,10 @@ func (c *Cgroups) Process(pid int, start uint64) (Process, error) {
 }
 
 // Close lets go of what was frozen.
-func (c *Cgroups) Close() error { return c.thawAll() }
+func (c *Cgroups) Close() error {
+	c.bars.close()
+	return c.thawAll()
+}
 
 // processOf reads what a process is. One that has ended and was not waited for is gone.
 func processOf(pid int) (Process, error) {

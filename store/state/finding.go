@@ -52,6 +52,13 @@ func (s *Store) SetFindingIncident(ctx context.Context, id, incident string) err
 	return changed(r, err, "finding "+id)
 }
 
+// FindingIncident returns the id of the incident that a finding belongs to.
+func (s *Store) FindingIncident(ctx context.Context, id string) (string, error) {
+	var incident string
+	err := s.read.NewSelect().Model((*findingRow)(nil)).Column("incident").Where("id = ?", id).Scan(ctx, &incident)
+	return incident, wrap(err, "finding "+id)
+}
+
 // FindingQuery selects findings.
 type FindingQuery struct {
 	Rule     string         // id or name

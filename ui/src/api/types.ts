@@ -26,7 +26,7 @@ export interface Incident {
   id: string; title: string; status: Status; verdict?: Verdict; severity: Severity; risk: number;
   first_seen: string; last_seen: string; hosts: string[]; summary: string; story: Passage[];
   techniques: Technique[]; entities: Entity[]; processes: ProcessNode[]; findings: FindingRef[];
-  finding_count: number; log: Change[]; version: number;
+  finding_count: number; log: Change[]; version: number; tags?: string[];
 }
 
 export interface IncidentPatch { status?: Status; verdict?: Verdict; note?: string; version?: number }
@@ -109,9 +109,11 @@ export interface Act {
   params?: Record<string, string>; ttl?: number; text?: string; open?: string; gone?: string; digest: string;
   effects: string[]; hits: string[]; undo?: string; error?: string;
 }
+/** Cost is one thing that a plan would cost, in words; it may be "not known". */
+export interface Cost { what: string; of: string; value: string; evidence: string }
 export interface Plan {
   playbook: string; name: string; version: string; body: string; incident: string; given: Record<string, string>; class: ActClass; acts: Act[];
-  questions: { step: string; text: string }[]; warnings: string[]; hash: string;
+  questions: { step: string; text: string }[]; warnings: string[]; hash: string; costs?: Cost[]; tags?: string[];
 }
 export interface ActRequest { id: string; step?: string; kind: string; target: Target; params?: Record<string, string>; ttl?: number }
 export interface ActResult { id: string; state: string; detail: string; at: string; until?: string; output?: string; evidence?: { path: string; sha256: string; size: number }[] }

@@ -60,7 +60,10 @@ function Whole({ i, role }: { i: Incident; role: Role }) {
         </div>
         <aside aria-label="About this incident">
           <Section title="Techniques"><Techniques techniques={i.techniques} /></Section>
-          <Section title="Who and what"><Entities entities={i.entities} /></Section>
+          <Section title="Who and what">
+            {(i.tags ?? []).length > 0 && <p data-testid="tags">{i.tags?.map((t) => <span key={t} className="note">{plain(t)}</span>)}</p>}
+            <Entities entities={i.entities} />
+          </Section>
           <Section title="Log"><Log log={i.log} /></Section>
         </aside>
       </div>

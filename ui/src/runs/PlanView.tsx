@@ -1,4 +1,4 @@
-import type { Act, Plan } from '../api/types';
+import type { Act, Cost, Plan } from '../api/types';
 import { Value } from '../shared/Value';
 import { plain } from '../shared/visible';
 import { classWords, describe, lasts, reach } from './describe';
@@ -9,6 +9,8 @@ export function PlanView({ plan }: { plan: Plan }) {
     <div data-testid="plan">
       <p><Class of={plan.class} /> <span className="quiet">{reach(plan)}</span></p>
       {plan.warnings.map((w) => <p key={w} className="warning"><Value text={w} max={300} /></p>)}
+      {(plan.tags ?? []).length > 0 && <p>Tags: {plan.tags?.map((t) => <span key={t} className="note">{plain(t)}</span>)}</p>}
+      <Costs costs={plan.costs ?? []} />
       <ol className="acts">{plan.acts.map((a, n) => <One key={n} a={a} before={plan.acts[n - 1]} />)}</ol>
       {plan.questions.map((q) => <p key={q.step}><b>It asks:</b> <Value text={q.text} max={400} /></p>)}
       {Object.keys(plan.given).length > 0 && (
@@ -24,6 +26,21 @@ export function PlanView({ plan }: { plan: Plan }) {
 /** Class says by word and colour how much harm an act can do. */
 export function Class({ of }: { of: Act['class'] }) {
   return <span className={'note class ' + of} title={classWords[of]}>{of}: {classWords[of]}</span>;
+}
+
+/** Costs says what a plan would cost, each with what that is known from. */
+function Costs({ costs }: { costs: Cost[] }) {
+  if (costs.length === 0) return null;
+  return (
+    <dl className="facts" data-testid="costs" aria-label="What it would cost">
+      {costs.map((c, n) => (
+        <div key={n}>
+          <dt>{plain(c.what)}{c.of && <span className="quiet"> <Value text={c.of} max={100} /></span>}</dt>
+          <dd><Value text={c.value} max={300} /><div className="quiet small"><Value text={c.evidence} max={400} /></div></dd>
+        </div>
+      ))}
+    </dl>
+  );
 }
 
 const shown = 10;
