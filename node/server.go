@@ -57,9 +57,7 @@ type server struct {
 
 	did         chan stream.Batch  // by the server itself, to be told of
 	runsChanged chan api.RunChange // that pages are to be told of
-	answerMu    sync.Mutex
-	answer      map[string]event.Incident // changed, for the rules of respond
-	answers     chan struct{}
+	answers     *answers           // changed incidents, for the rules of respond
 
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
@@ -73,7 +71,7 @@ type server struct {
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
-		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
+		changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answers: newAnswers(),
 		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -292,7 +290,7 @@ func (s *server) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })
-	g.Go(func() error { return s.answerIncidents(ctx) })
+	g.Go(func() error { return s.answers.run(ctx, s.answerIncident) })
 	g.Go(func() error { return s.reach.Run(ctx) })
 	g.Go(func() error { return s.publishRuns(ctx) })
 	g.Go(func() error { return s.tellActs(ctx) })
@@ -456,7 +454,7 @@ func (s *server) keepIncident(ctx context.Context, inc event.Incident) error {
 		return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
 	}
 	s.api.PublishIncident(inc)
-	s.toAnswer(inc)
+	s.answers.put(inc)
 	return nil
 }
 
