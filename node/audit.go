@@ -65,14 +65,31 @@ func (a *audit) Record(ctx context.Context, e api.AuditEntry) error {
 		return nil
 	}
 	a.head = state.AuditHead{Seq: kept.Seq, Hash: kept.Hash}
-	err = os.WriteFile(a.file+".new", []byte(a.head.String()+"\n"), 0o600)
-	if err == nil {
-		err = os.Rename(a.file+".new", a.file)
-	}
-	if err != nil {
+	if err := a.note(a.head.String() + "\n"); err != nil {
 		a.log.Error("the end of the audit log was not noted", "file", a.file, "error", err)
 	}
 	return nil
+}
+
+// note puts the end of the log on the disk, in one step: half of it, or none after a power cut, could
+// not be told from a note that was done away with.
+func (a *audit) note(head string) error {
+	f, err := os.OpenFile(a.file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(head)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), a.file)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(a.file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Entries lists entries: those behind a number, the first first, or those before one, the last first.
