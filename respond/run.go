@@ -134,13 +134,15 @@ func (l *live) task(t cacao.Task) (*begun, error) {
 // intend writes down what is going to be done for a task.
 func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 	r, now, w := l.run, l.e.o.Now().UTC(), &work{}
-	for n, a := range acts {
+	for _, a := range acts { // before anything is written down: a step does all of its acts, or none
 		if onAgent(a.Kind) && l.e.o.Executor == nil {
 			return nil, errors.New("no agent takes acts")
 		}
 		if a.Error != "" {
 			return nil, fmt.Errorf("it could not be planned, so nobody approved what it would hit: %s", a.Error)
 		}
+	}
+	for n, a := range acts {
 		i := &item{Class: a.Class, Request: action.Request{
 			ID: event.HashID("act", r.ID, t.ID, fmt.Sprint(n)), Run: r.ID, Step: t.Step, Fence: l.e.fence, Kind: a.Kind, Target: a.Target,
 			Params: a.Params, TTL: a.TTL, By: r.By, Reason: r.Reason, Incident: r.Incident,

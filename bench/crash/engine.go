@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing/fstest"
 	"time"
@@ -103,7 +104,7 @@ func engine(dir string) error {
 }
 
 // person asks for a run, approves it, answers its questions by what can be seen, and takes back what
-// holds of every second one; the others end in time.
+// holds of every second one and of those that fail; the others end in time.
 type person struct {
 	e        *respond.Engine
 	dir, run string
@@ -123,7 +124,7 @@ func (p person) follow(ctx context.Context) (*report, error) {
 			if yes, err = p.sees(ctx, run, run.Asks[0]); err == nil {
 				_, err = p.e.Answer(ctx, run.ID, "bob", respond.Answer{Task: run.Asks[0].Task, Yes: yes})
 			}
-		case over && len(run.Holds) > 0 && (strings.ContainsAny(p.run[len(p.run)-1:], "13579") || run.Holds[0].Tries > 0):
+		case over && len(run.Holds) > 0 && (run.State == respond.Failed || strings.ContainsAny(p.run[len(p.run)-1:], "13579") || run.Holds[0].Tries > 0):
 			_, err = p.e.Undo(ctx, run.ID, "ada")
 		case over && len(run.Holds) == 0:
 			return p.report(ctx, run)
@@ -139,14 +140,14 @@ func (p person) follow(ctx context.Context) (*report, error) {
 	return nil, err
 }
 
-// await waits for the agent: what is planned without one is not begun.
+// await waits for an agent that plans: what is planned without one is not begun.
 func (p person) await(ctx context.Context) error {
-	for range 10_000 {
-		c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket(p.dir))
-		if err == nil {
-			return c.Close()
+	for range 3000 {
+		plan, err := p.e.Plan(ctx, "crash", "i"+p.run, nil)
+		if err != nil || !slices.ContainsFunc(plan.Acts, func(a respond.Act) bool { return a.Error != "" }) {
+			return err
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
 	}
 	return errors.New("there is no agent")
 }
