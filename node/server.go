@@ -101,6 +101,7 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 	}
 	undo.add("state", s.state.Close)
 	s.audit = openAudit(ctx, s.state, dir, s.part("audit"))
+	undo.add("audit", s.audit.close)
 	if err := s.openStore(); err != nil {
 		return err
 	}
