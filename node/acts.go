@@ -47,6 +47,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 	a := &acts{log: log}
 	groups, err := enforce.OpenCgroups()
 	if err == nil {
+		groups.Ready()
 		a.host = &containment{boot: bootID(), groups: groups, enforcer: enforcer}
 		kinds := slurmActs(cfg, log)
 		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host), action.NewExcludeGPU(a.host))

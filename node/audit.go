@@ -25,8 +25,10 @@ type audit struct {
 	log   *slog.Logger
 	file  string
 
-	mu   sync.Mutex
-	head state.AuditHead
+	mu     sync.Mutex
+	head   state.AuditHead
+	noting bool // by one of notes
+	notes  sync.WaitGroup
 }
 
 // openAudit finds the log's end as it was noted, and says where the log does not go so far any more.
@@ -65,14 +67,56 @@ func (a *audit) Record(ctx context.Context, e api.AuditEntry) error {
 		return nil
 	}
 	a.head = state.AuditHead{Seq: kept.Seq, Hash: kept.Hash}
-	err = os.WriteFile(a.file+".new", []byte(a.head.String()+"\n"), 0o600)
-	if err == nil {
-		err = os.Rename(a.file+".new", a.file)
-	}
-	if err != nil {
-		a.log.Error("the end of the audit log was not noted", "file", a.file, "error", err)
+	if !a.noting { // else the one that goes on takes it along
+		a.noting = true
+		a.notes.Go(a.noteHead)
 	}
 	return nil
+}
+
+// close waits until the end of the log is noted.
+func (a *audit) close() error {
+	a.notes.Wait()
+	return nil
+}
+
+// noteHead notes the end of the log until it is the last one. Nobody waits for it: an act that a rule
+// begins stands in the log before, and the note may lag behind.
+func (a *audit) noteHead() {
+	for noted := (state.AuditHead{}); ; {
+		a.mu.Lock()
+		head := a.head
+		a.noting = head != noted
+		a.mu.Unlock()
+		if head == noted {
+			return
+		}
+		if err := a.note(head.String() + "\n"); err != nil {
+			a.log.Error("the end of the audit log was not noted", "file", a.file, "error", err)
+		}
+		noted = head
+	}
+}
+
+// note puts the end of the log on the disk, in one step: half of it, or none after a power cut, could
+// not be told from a note that was done away with.
+func (a *audit) note(head string) error {
+	f, err := os.OpenFile(a.file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(head)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), a.file)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(a.file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Entries lists entries: those behind a number, the first first, or those before one, the last first.

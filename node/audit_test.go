@@ -71,6 +71,9 @@ func TestTheAuditLog(t *testing.T) {
 	if len(c.Wrong()) > 0 || len(page.Items) != 2 || page.Items[0].Who != "policy:all" || !strings.Contains(page.Items[0].Detail, runs[0].Plan.Hash) {
 		t.Fatalf("%v: %+v", c.Wrong(), page)
 	}
+	if err := a.close(); err != nil { // the end is noted
+		t.Fatal(err)
+	}
 	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
 	if err != nil {
 		t.Fatal(err)

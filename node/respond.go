@@ -265,38 +265,14 @@ func (k known1) Incident(ctx context.Context, id string) (event.Incident, error)
 	return inc, respondError(err)
 }
 
-// toAnswer notes that an incident changed, for answer.
-func (s *server) toAnswer(inc event.Incident) {
-	s.answerMu.Lock()
-	s.answer[inc.ID] = inc
-	s.answerMu.Unlock()
-	select {
-	case s.answers <- struct{}{}:
-	default:
+// answerIncident hands an incident that changed to the rules.
+func (s *server) answerIncident(ctx context.Context, inc event.Incident) {
+	if err := s.followRules(ctx, inc); err != nil && ctx.Err() == nil {
+		s.log.Warn("an incident was not answered", "incident", inc.ID, "error", err)
 	}
 }
 
-// answerIncidents hands changed incidents to the rules, apart from the way of findings: agents are asked.
-func (s *server) answerIncidents(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.answers:
-		}
-		s.answerMu.Lock()
-		list := s.answer
-		s.answer = map[string]event.Incident{}
-		s.answerMu.Unlock()
-		for _, inc := range list {
-			if err := s.answerIncident(ctx, inc); err != nil && ctx.Err() == nil {
-				s.log.Warn("an incident was not answered", "incident", inc.ID, "error", err)
-			}
-		}
-	}
-}
-
-func (s *server) answerIncident(ctx context.Context, inc event.Incident) error {
+func (s *server) followRules(ctx context.Context, inc event.Incident) error {
 	if inc.Status == event.IncidentClosed && inc.Verdict == event.FalsePositive {
 		return s.respond.UndoIncident(ctx, inc.ID, "policy:false positive")
 	}

@@ -59,9 +59,7 @@ type server struct {
 	did         chan stream.Batch  // by the server itself, to be told of
 	runsChanged chan api.RunChange // that pages are to be told of
 	adopting    chan string        // hosts whose agents have runs of their own to hand over
-	answerMu    sync.Mutex
-	answer      map[string]event.Incident // changed, for the rules of respond
-	answers     chan struct{}
+	answers     *answers           // changed incidents, for the rules of respond
 
 	mu         sync.Mutex // of correlator, and of what is saved in its order
 	correlator *incident.Correlator
@@ -75,7 +73,7 @@ type server struct {
 func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
-		assets: cfg.assets(), changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answer: map[string]event.Incident{}, answers: make(chan struct{}, 1),
+		assets: cfg.assets(), changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answers: newAnswers(),
 		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256), adopting: make(chan string, 64),
 	}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -105,6 +103,7 @@ func (s *server) open(ctx context.Context, undo *cleanup) error {
 	}
 	undo.add("state", s.state.Close)
 	s.audit = openAudit(ctx, s.state, dir, s.part("audit"))
+	undo.add("audit", s.audit.close)
 	if err := s.openStore(); err != nil {
 		return err
 	}
@@ -294,7 +293,7 @@ func (s *server) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return s.rules.follow(ctx) })
-	g.Go(func() error { return s.answerIncidents(ctx) })
+	g.Go(func() error { return s.answers.run(ctx, s.answerIncident) })
 	g.Go(func() error { return s.reach.Run(ctx) })
 	g.Go(func() error { return s.publishRuns(ctx) })
 	g.Go(func() error { return s.tellActs(ctx) })
@@ -458,7 +457,7 @@ func (s *server) keepIncident(ctx context.Context, inc event.Incident) error {
 		return fmt.Errorf("queueing incident %s: %w", inc.ID, err)
 	}
 	s.api.PublishIncident(s.tagged(inc))
-	s.toAnswer(inc)
+	s.answers.put(inc)
 	return nil
 }
 

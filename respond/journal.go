@@ -51,7 +51,7 @@ type Query struct {
 type Record struct {
 	Seq  int64           `json:"seq"` // from 1, without gaps
 	Time time.Time       `json:"time"`
-	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, adopt, stop, end
+	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, adopt, stop, clock, end
 	Task string          `json:"task,omitempty"` // where in the run
 	Step string          `json:"step,omitempty"` // of the playbook, that the task belongs to
 	Who  string          `json:"who,omitempty"`
@@ -75,21 +75,22 @@ const (
 
 // Run is a run of a playbook, from its request on.
 type Run struct {
-	ID        string     `json:"id"`
-	Incident  string     `json:"incident"`
-	State     State      `json:"state"`
-	By        string     `json:"by"` // user, policy:RULE or agent:HOST
-	Reason    string     `json:"reason,omitempty"`
-	Plan      *Plan      `json:"plan"`
-	Approvals []Approval `json:"approvals"`
-	NotAfter  time.Time  `json:"not_after,omitzero"` // of the request for approval
-	Opened    time.Time  `json:"opened"`
-	Changed   time.Time  `json:"changed"`
-	Ended     time.Time  `json:"ended,omitzero"`
-	Failure   string     `json:"failure,omitempty"`
-	Asks      []Ask      `json:"asks"`
-	Holds     []Hold     `json:"holds"` // what it did that can be taken back, oldest first
-	Fence     uint64     `json:"fence"`
+	ID        string            `json:"id"`
+	Incident  string            `json:"incident"`
+	State     State             `json:"state"`
+	By        string            `json:"by"` // user, policy:RULE or agent:HOST
+	Reason    string            `json:"reason,omitempty"`
+	Plan      *Plan             `json:"plan"`
+	Values    map[string]string `json:"values,omitempty"` // that who asked gave to the playbook's variables
+	Approvals []Approval        `json:"approvals"`
+	NotAfter  time.Time         `json:"not_after,omitzero"` // of the request for approval
+	Opened    time.Time         `json:"opened"`
+	Changed   time.Time         `json:"changed"`
+	Ended     time.Time         `json:"ended,omitzero"`
+	Failure   string            `json:"failure,omitempty"`
+	Asks      []Ask             `json:"asks"`
+	Holds     []Hold            `json:"holds"` // what it did that can be taken back, oldest first
+	Fence     uint64            `json:"fence"`
 
 	seq      int64
 	position *cacao.Position

@@ -234,7 +234,7 @@ func (l *live) next(answer **message, failed *error, again bool) bool {
 	} else if again {
 		timer = time.After(time.Second)
 	} else if !at.IsZero() {
-		timer = time.After(max(at.Sub(l.e.o.Now()), time.Millisecond))
+		timer = time.After(min(max(at.Sub(l.e.o.Now()), time.Millisecond), time.Minute)) // the clock may be set
 	} else if l.run.State != Running {
 		timer = time.After(time.Minute) // who found it has gone away
 	}
@@ -243,6 +243,7 @@ func (l *live) next(answer **message, failed *error, again bool) bool {
 		return false
 	case m := <-l.in:
 		*answer = &m
+		l.followClock()
 		*failed = m.do(l)
 	case o := <-l.results:
 		l.outcome(o)
@@ -268,7 +269,7 @@ func (l *live) leave() {
 		due = l.e.o.Now().Add(time.Minute)
 	}
 	if !due.IsZero() {
-		l.e.due[l.run.ID] = due
+		l.e.due[l.run.ID] = l.e.look(due)
 		select {
 		case l.e.wake <- struct{}{}:
 		default:

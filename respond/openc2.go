@@ -57,6 +57,22 @@ const (
 	maxTTL     = 7 * 24 * time.Hour
 )
 
+// shortHolds tells of acts that end by themselves while a question of the plan may still stand.
+func (p *Plan) shortHolds() (out []string) {
+	if len(p.Questions) == 0 && !slices.ContainsFunc(p.Acts, func(a Act) bool { return a.Kind == Manual }) {
+		return nil
+	}
+	for i := range p.Acts {
+		if a := &p.Acts[i]; a.TTL > 0 && a.TTL < askTimeout {
+			said := fmt.Sprintf("“%s”: %s ends by itself after %s, and a question stands for %s: it may be over before somebody answers", a.Name, a.Kind, a.TTL, askTimeout)
+			if !slices.Contains(out, said) {
+				out = append(out, said)
+			}
+		}
+	}
+	return out
+}
+
 // openC2 makes acts of an OpenC2 command for Picket.
 func (o *order) openC2(inc *event.Incident) ([]Act, error) {
 	cmd, _ := o.step.CommandAt(o.index)

@@ -131,6 +131,7 @@ func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, give
 		}
 		plan.Warnings = append(plan.Warnings, "signatures: "+err.Error())
 	}
+	plan.Warnings = append(plan.Warnings, plan.shortHolds()...)
 	plan.Acts, plan.Questions, plan.Warnings = all0(plan.Acts), all0(plan.Questions), all0(plan.Warnings)
 	plan.Costs, plan.Tags = all0(e.costs(ctx, inc, plan)), all0(TagsOf(e.o.Config.Assets, inc))
 	plan.Hash, err = plan.hash()

@@ -120,3 +120,56 @@ type blind struct{ *recorder }
 func (b blind) Verify(context.Context, *action.Request) (bool, string, error) {
 	return false, "", fmt.Errorf("the host is away")
 }
+
+// half is an executor one of whose agents cannot plan.
+type half struct{ *recorder }
+
+func (h half) Plan(ctx context.Context, r *action.Request) (*action.Plan, error) {
+	if r.Target.Process != nil {
+		return nil, errors.New("the agent is away")
+	}
+	return h.recorder.Plan(ctx, r)
+}
+
+// A step that could not be planned for one of its targets is done to none, and owes nothing.
+func TestAStepIsNotHalfDone(t *testing.T) {
+	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("deny", "workload", "")), func(o *Options) { o.Executor = half{o.Executor.(*recorder)} })
+	run, err := r.Request(ctx, Request{Playbook: "test", Incident: "incident1", By: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run = r.ends(t, run.ID, Failed)
+	if len(run.Holds) > 0 || len(r.acts.list()) > 0 {
+		t.Errorf("holds %+v, did %q", run.Holds, r.acts.list())
+	}
+	records, _ := r.Records(ctx, run.ID)
+	for _, rec := range records {
+		if rec.What == "intent" {
+			t.Errorf("it began: %+v", rec)
+		}
+	}
+}
+
+// What the agent never had, or refused, has nothing to be taken back, and is not owed for ever.
+func TestWhatWasNeverDoneIsNotOwed(t *testing.T) {
+	for _, said := range []error{action.ErrNotFound, action.ErrInvalid, errors.New("the agent is away")} {
+		r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("deny", "container", "")), func(o *Options) { o.Executor = forgets{o.Executor.(*recorder), said} })
+		run, err := r.Request(ctx, Request{Playbook: "test", Incident: "incident1", By: "ada"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ends(t, run.ID, Succeeded)
+		run, err = r.Undo(ctx, run.ID, "ada")
+		if away := !errors.Is(said, action.ErrNotFound) && !errors.Is(said, action.ErrInvalid); err != nil || away != (len(run.Holds) == 1) {
+			t.Errorf("%v: %v, holds %+v", said, err, run.Holds)
+		}
+	}
+}
+
+// forgets is an executor that does not take back.
+type forgets struct {
+	*recorder
+	err error
+}
+
+func (f forgets) Undo(context.Context, *action.Request) (*action.Result, error) { return nil, f.err }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ type Request struct {
 func (e *Engine) Request(ctx context.Context, q Request) (Run, error) {
 	id := event.HashID("request", q.By, q.ID)
 	if q.ID != "" {
-		if was, err := e.Get(ctx, id); !errors.Is(err, ErrNotFound) {
+		if was, err := e.before(ctx, id, &q); !errors.Is(err, ErrNotFound) {
 			return was, err
 		}
 	}
@@ -45,11 +46,31 @@ func (e *Engine) Request(ctx context.Context, q Request) (Run, error) {
 		id = event.HashID("run", plan.Hash, q.By, e.o.Now().UTC().Format(time.RFC3339Nano))
 	}
 	r := e.newRun(id, plan, bodies, q.By, q.Reason)
+	r.Values = q.Given
 	run, err := e.open(ctx, r, e.asked(r))
 	if q.ID != "" && errors.Is(err, ErrConflict) { // the same came twice at the same time
-		return e.kept(ctx, id)
+		if run, err = e.kept(ctx, id); err == nil {
+			run, err = e.before(ctx, id, &q)
+		}
 	}
 	return run, err
+}
+
+// before returns the run that a request with an id gave before. An id that comes again with something
+// else asked for is refused: whoever reads the answer would take the old run for what was asked for now.
+func (e *Engine) before(ctx context.Context, id string, q *Request) (Run, error) {
+	was, err := e.Get(ctx, id)
+	if err != nil {
+		return was, err
+	}
+	playbook := q.Playbook
+	if b, err := e.o.Library.Book(playbook); err == nil {
+		playbook = b.ID
+	}
+	if was.Plan.Playbook != playbook || was.Incident != q.Incident || !maps.Equal(was.Values, q.Given) || q.Hash != "" && q.Hash != was.Plan.Hash {
+		return Run{}, fmt.Errorf("the id %q was given to another request, run %s of %q for incident %s (%w): take a new id", q.ID, was.ID, was.Plan.Name, was.Incident, ErrConflict)
+	}
+	return was, nil
 }
 
 func (e *Engine) newRun(id string, plan *Plan, bodies []json.RawMessage, by, reason string) *Run {
@@ -197,17 +218,6 @@ func (l *live) answerHolds(n int, q Ask, by string, yes bool) {
 	}
 }
 
-// Undo takes back all that a run did and that can be, the latest first.
-func (e *Engine) Undo(ctx context.Context, id, by string) (Run, error) {
-	return e.with(ctx, id, func(l *live) error {
-		if len(l.run.Holds) == 0 {
-			return fmt.Errorf("run %s holds nothing that could be taken back: %w", id, ErrConflict)
-		}
-		l.undo(by, by+" asked for it", nil)
-		return nil
-	})
-}
-
 // extender is an executor that lets acts hold for longer.
 type extender interface {
 	Extend(ctx context.Context, r *action.Request, ttl time.Duration, by string) (*action.Result, error)
@@ -238,25 +248,6 @@ func (e *Engine) Extend(ctx context.Context, id, by, act string, ttl time.Durati
 		l.note("extend", "", by, fmt.Sprintf("%s %s holds until %s", h.Request.Kind, Describe(h.Request.Target, nil), res.Until.UTC().Format(time.RFC3339)), res)
 		return nil
 	})
-}
-
-// UndoIncident takes back what all runs for an incident did: it was a false alarm.
-func (e *Engine) UndoIncident(ctx context.Context, incident, by string) error {
-	list, err := e.Runs(ctx, Query{Incident: incident, Limit: 1000})
-	if err != nil {
-		return err
-	}
-	e.falsePositive(list)
-	var errs []error
-	for _, r := range list { // the latest first
-		if len(r.Holds) == 0 {
-			continue
-		}
-		if _, err := e.Undo(ctx, r.ID, by); err != nil && !errors.Is(err, ErrConflict) { // it ended meanwhile
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // kept returns a run once it is kept, also one that was opened just now.

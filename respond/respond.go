@@ -148,7 +148,7 @@ func (e *Engine) recover(ctx context.Context) error {
 			}
 			continue
 		}
-		e.due[r.ID] = k.Due
+		e.due[r.ID] = e.look(k.Due)
 	}
 	return nil
 }

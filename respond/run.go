@@ -134,13 +134,15 @@ func (l *live) task(t cacao.Task) (*begun, error) {
 // intend writes down what is going to be done for a task.
 func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 	r, now, w := l.run, l.e.o.Now().UTC(), &work{}
-	for n, a := range acts {
+	for _, a := range acts { // before anything is written down: a step does all of its acts, or none
 		if onAgent(a.Kind) && l.e.o.Executor == nil {
 			return nil, errors.New("no agent takes acts")
 		}
 		if a.Error != "" {
 			return nil, fmt.Errorf("it could not be planned, so nobody approved what it would hit: %s", a.Error)
 		}
+	}
+	for n, a := range acts {
 		i := &item{Class: a.Class, Request: action.Request{
 			ID: event.HashID("act", r.ID, t.ID, fmt.Sprint(n)), Run: r.ID, Step: t.Step, Fence: l.e.fence, Kind: a.Kind, Target: a.Target,
 			Params: a.Params, TTL: a.TTL, By: r.By, Reason: r.Reason, Incident: r.Incident,
@@ -353,7 +355,7 @@ func (l *live) settleHold(id string, res *action.Result) {
 	for n := range l.run.Holds {
 		if h := &l.run.Holds[n]; h.Request.ID == id {
 			switch res.State {
-			case action.Done:
+			case action.Done, action.Unknown:
 				if !res.Until.IsZero() {
 					h.Until = res.Until
 				}
@@ -435,6 +437,7 @@ func (l *live) assigns(task string, o outcome) map[string]string {
 
 // tick does what is due by now.
 func (l *live) tick() {
+	l.followClock()
 	r, now := l.run, l.e.o.Now()
 	if r.State == Waiting && !r.NotAfter.IsZero() && !now.Before(r.NotAfter) {
 		l.finish(Expired, "", "nobody approved it in time: nothing was done")
@@ -454,42 +457,4 @@ func (l *live) tick() {
 		}
 	}
 	l.undo("", "its time is over", func(h Hold) bool { return !now.Before(h.Until) })
-}
-
-// undoTimeout is how long an agent may take to take one act back.
-const undoTimeout = 30 * time.Second
-
-// undo takes back what the run did and which says, the latest first. What cannot be taken back now
-// stays, and is tried again.
-func (l *live) undo(who, why string, which func(Hold) bool) {
-	for n := len(l.run.Holds) - 1; n >= 0; n-- {
-		h := &l.run.Holds[n]
-		if which != nil && !which(*h) {
-			continue
-		}
-		res, err := l.e.takeBack(h.Request)
-		now := l.e.o.Now().UTC()
-		if err == nil && (res.State == action.Failed || res.State == action.Unknown || res.State == action.Refused) {
-			err = fmt.Errorf("%s: %s", res.State, res.Detail)
-		}
-		if err != nil {
-			h.Tries++
-			h.Until = now.Add(min(time.Duration(h.Tries)*time.Minute, 10*time.Minute))
-			l.note("undo", "", who, fmt.Sprintf("%s %s was not taken back (%s), and is tried again: %v", h.Request.Kind, Describe(h.Request.Target, nil), why, err), h.Request)
-			continue
-		}
-		l.e.metrics.acts.WithLabelValues(string(h.Request.Kind), string(action.Undone)).Inc()
-		l.note("undo", "", who, fmt.Sprintf("%s %s was taken back: %s", h.Request.Kind, Describe(h.Request.Target, nil), why), res)
-		l.run.Holds = slices.Delete(l.run.Holds, n, n+1)
-	}
-}
-
-func (e *Engine) takeBack(r action.Request) (*action.Result, error) {
-	if e.o.Executor == nil {
-		return nil, errors.New("no agent takes acts")
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), undoTimeout)
-	defer cancel()
-	r.Fence = e.fence
-	return e.o.Executor.Undo(ctx, &r)
 }

@@ -200,7 +200,7 @@ func (l *Local) begin(ctx context.Context, act Action, r *Request) (*Result, err
 	if err != nil {
 		res = &Result{State: stateOf(err), Detail: err.Error()}
 	}
-	if res.State == Done && r.TTL > 0 {
+	if (res.State == Done || res.State == Unknown) && r.TTL > 0 {
 		res.Until = rec.Result.Until
 	}
 	return l.settle(rec, res)

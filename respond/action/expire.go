@@ -66,8 +66,9 @@ func (l *Local) settleAll(ctx context.Context) {
 		if rec.Result.State == "" {
 			l.observe(ctx, act, &rec)
 		}
+		l.followClock(&rec, now)
 		_, ends := act.(interface{ endsWithProgram() })
-		if rec.timed() && ends && now.Before(rec.Result.Until) {
+		if rec.held() && rec.timed() && ends && now.Before(rec.Result.Until) {
 			l.holdOn(ctx, act, rec)
 		}
 	}
@@ -80,12 +81,12 @@ func (l *Local) observe(ctx context.Context, act Action, rec *Record) {
 	res := &Result{State: Failed, Detail: began + detail}
 	switch {
 	case err != nil:
-		res.State, res.Detail = Unknown, began+err.Error()
+		res.State, res.Detail, res.Until = Unknown, began+err.Error(), rec.Result.Until
 	case holds:
 		res.State, res.Until = Done, rec.Result.Until
 	case act.Class() == Reversible:
 		if _, err := takeBack(ctx, act, &rec.Request); err != nil { // a part of it may hold
-			res.State, res.Detail = Unknown, began+err.Error()
+			res.State, res.Detail, res.Until = Unknown, began+err.Error(), rec.Result.Until
 		}
 	}
 	if res, err = l.settle(rec, res); err == nil {
@@ -112,4 +113,22 @@ func (l *Local) holdOn(ctx context.Context, act Action, rec Record) {
 		res.Detail += " again, after the agent was started anew"
 	}
 	_, _ = l.settle(&rec, res) // it has no way to fail
+}
+
+// clockSlack is how far a clock may be set back, as it is now and then, without anything following it.
+const clockSlack = 5 * time.Minute
+
+// followClock has an act end when it would have, where the clock was set back while no agent ran: the
+// time in the journal would else be years away. While one runs its own clock goes on.
+func (l *Local) followClock(rec *Record, now time.Time) {
+	back := rec.Result.At.Sub(now)
+	if !rec.timed() || back < clockSlack {
+		return
+	}
+	rec.Result.At, rec.Result.Until = now, rec.Result.Until.Add(-back)
+	kept := *rec
+	l.mu.Lock()
+	err := l.journal.append(entry{Record: &kept})
+	l.mu.Unlock()
+	l.o.Log.Warn("the clock was set back: an act ends earlier by as much", "id", rec.Request.ID, "by", back, "error", err)
 }

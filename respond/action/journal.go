@@ -31,11 +31,14 @@ type Record struct {
 // held reports whether the act holds, as far as is known, and can be taken back.
 func (r *Record) held() bool { return r.Result.State == Done && r.Class == Reversible }
 
-// timed reports whether it is taken back by itself.
-func (r *Record) timed() bool { return r.held() && !r.Result.Until.IsZero() }
+// timed reports whether it is taken back by itself: what holds, and what may.
+func (r *Record) timed() bool { return (r.held() || r.doubted()) && !r.Result.Until.IsZero() }
+
+// doubted reports whether nobody knows if the act holds, or a part of it, and it can be taken back.
+func (r *Record) doubted() bool { return r.Result.State == Unknown && r.Class == Reversible }
 
 // open reports whether the record must be kept whatever its age.
-func (r *Record) open() bool { return r.Result.State == "" || r.held() }
+func (r *Record) open() bool { return r.Result.State == "" || r.held() || r.doubted() }
 
 // journal is a file of lines, each a checksum and an entry in JSON, that only grows. What append
 // returned without an error is on the disk. It is written anew when it has grown large.

@@ -30,7 +30,7 @@ func (c *Cgroups) Freeze(cgroup string) error {
 		} else if strings.TrimSpace(string(was)) == "1" {
 			return fmt.Errorf("freeze: cgroup %s is frozen already, and not by Picket", cgroup)
 		}
-		k, err := newKeeper(dir)
+		k, err := c.keeper(dir + "/cgroup.freeze")
 		if err != nil {
 			return fmt.Errorf("freeze %s: nothing would thaw it if Picket died: %w", cgroup, err)
 		}
@@ -87,7 +87,7 @@ func (c *Cgroups) happens(cgroup, what string) (bool, error) {
 	return strings.Contains(string(b), what+"\n"), nil
 }
 
-// thawAll thaws what we froze.
+// thawAll thaws what we froze, and lets the keeper go that waits for the next.
 func (c *Cgroups) thawAll() error {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
@@ -95,18 +95,63 @@ func (c *Cgroups) thawAll() error {
 	for cgroup := range c.keepers {
 		all = append(all, c.thaw(cgroup))
 	}
+	if c.spare != nil {
+		if k := <-c.spare; k != nil {
+			k.end()
+		}
+		c.spare = nil
+	}
 	return errors.Join(all...)
+}
+
+// Ready has a keeper at hand from now on: to start a program takes longer than all else of a freeze.
+func (c *Cgroups) Ready() {
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
+	c.refill()
+}
+
+// refill starts the keeper of the next freeze.
+func (c *Cgroups) refill() {
+	spare := make(chan *keeper, 1)
+	c.spare = spare
+	go func() {
+		k, err := newKeeper()
+		if err != nil {
+			k = nil // the next freeze tries anew, and says why
+		}
+		spare <- k
+	}()
+}
+
+// keeper has the one at hand, or a new one, see to a file of a cgroup.
+func (c *Cgroups) keeper(file string) (*keeper, error) {
+	if c.spare != nil {
+		k := <-c.spare
+		c.refill()
+		if k != nil {
+			if err := k.keep(file); err == nil {
+				return k, nil
+			}
+			k.end() // somebody killed it
+		}
+	}
+	k, err := newKeeper()
+	if err == nil {
+		err = k.keep(file)
+	}
+	return k, err
 }
 
 // keeper is a process that thaws a cgroup when the other end of its standard input closes, as it
 // does when we end. It needs nothing but a shell, and stays when a terminal or systemd says stop.
 type keeper struct {
 	cmd *exec.Cmd
-	in  io.Closer
+	in  io.WriteCloser
 }
 
-func newKeeper(dir string) (*keeper, error) {
-	cmd := exec.Command("/bin/sh", "-c", `trap "" TERM INT HUP; echo; read _; echo 0 >"$1"`, "picket-keeper", dir+"/cgroup.freeze")
+func newKeeper() (*keeper, error) {
+	cmd := exec.Command("/bin/sh", "-c", `trap "" TERM INT HUP; echo; IFS= read -r f || exit; read _; echo 0 >"$f"`, "picket-keeper")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()
@@ -126,6 +171,12 @@ func newKeeper(dir string) (*keeper, error) {
 		return nil, fmt.Errorf("its keeper did not start: %w", err)
 	}
 	return k, nil
+}
+
+// keep names the file that it thaws by. From then on the name is in its input, whatever becomes of us.
+func (k *keeper) keep(file string) error {
+	_, err := io.WriteString(k.in, file+"\n")
+	return err
 }
 
 // end lets the keeper thaw and go.

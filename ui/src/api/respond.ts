@@ -11,9 +11,9 @@ export const usePlaybook = (name: string) => useQuery({
 });
 
 /** usePlan asks for a plan once; its refetch makes a new one. Agents are asked, so nothing does that by itself. */
-export const usePlan = (playbook: string, incident: string, enabled: boolean) => useQuery({
-  queryKey: ['plan', playbook, incident], enabled: enabled && playbook !== '', staleTime: Infinity, retry: false, refetchOnWindowFocus: false,
-  queryFn: () => post<Plan>(`playbooks/${at(playbook)}/plan`, { incident }),
+export const usePlan = (playbook: string, incident: string, enabled: boolean, values?: Record<string, string>) => useQuery({
+  queryKey: ['plan', playbook, incident, values ?? {}], enabled: enabled && playbook !== '', staleTime: Infinity, retry: false, refetchOnWindowFocus: false,
+  queryFn: () => post<Plan>(`playbooks/${at(playbook)}/plan`, { incident, values }),
 });
 
 /** useSimulate asks what a playbook would have done about so many of the latest incidents. */

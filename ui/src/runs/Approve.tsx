@@ -35,7 +35,7 @@ export function Approve({ run, session }: { run: Run; session: Session }) {
 
 /** Fresh compares the plan with one made now: who approves an old plan should know what has changed since. */
 function Fresh({ run }: { run: Run }) {
-  const now = usePlan(run.plan.playbook, run.incident, true);
+  const now = usePlan(run.plan.playbook, run.incident, true, run.values);
   if (now.isPending) return <p className="quiet small" role="status">Comparing with a plan made now…</p>;
   if (now.isError) return <p className="warning small">Whether the plan still fits could not be asked: {plain(now.error.message)}</p>;
   const lines = changes(run.plan, now.data);
