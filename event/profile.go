@@ -34,6 +34,8 @@ const (
 	DeviantLeft        = "weights-left"
 	DeviantDrip        = "weights-drip" // as weights-left, over a day
 	DeviantStaged      = "weights-staged"
+	DeviantTunnel      = "dns-tunnel"     // names that are asked for carry data to who registered their domain
+	DeviantInstall     = "install-egress" // what a package runs as it is installed connects elsewhere than the installer
 )
 
 // describe says what deviates, after the name of who did it.
@@ -51,6 +53,10 @@ func (d *Deviation) describe(e *Event) string {
 		return " sent " + strconv.FormatInt(d.Sent.N, 10) + " bytes to " + d.Value + " after " + amounts
 	case DeviantStaged:
 		return " wrote " + strconv.FormatInt(d.Sent.N, 10) + " bytes to " + d.Value + " after " + amounts
+	case DeviantTunnel:
+		return " asked for names below " + d.Value + " that carry " + strconv.FormatInt(d.Sent.N, 10) + " letters of data; usual: " + d.Usual
+	case DeviantInstall:
+		return " connected to " + d.Value + " as packages were installed; " + d.Usual
 	case DeviantVersion:
 		return " is another version of its workload: " + d.Value
 	}
