@@ -19,6 +19,7 @@ var atlasTactics = map[string]string{"ai-model-access": "AML.TA0000", "ai-attack
 
 // known holds the techniques that our threats name: "tactic|name".
 var known = map[string]string{
+	"T1003":     "credential-access|OS Credential Dumping",
 	"T1005":     "collection|Data from Local System",
 	"T1006":     "stealth|Direct Volume Access",
 	"T1016":     "discovery|System Network Configuration Discovery",
@@ -52,6 +53,13 @@ var known = map[string]string{
 	"T1190":     "initial-access|Exploit Public-Facing Application",
 	"T1195.002": "initial-access|Compromise Software Supply Chain",
 	"T1222.002": "stealth|Linux and Mac File and Directory Permissions Modification",
+	"T1204.005": "execution|Malicious Library",
+	"T1210":     "lateral-movement|Exploitation of Remote Services",
+	"T1021.004": "lateral-movement|SSH",
+	"T1071.004": "command-and-control|DNS",
+	"T1195.001": "initial-access|Compromise Software Dependencies and Development Tools",
+	"T1546":     "persistence|Event Triggered Execution",
+	"T1546.018": "persistence|Python Startup Hooks",
 	"T1485":     "impact|Data Destruction",
 	"T1486":     "impact|Data Encrypted for Impact",
 	"T1496":     "impact|Resource Hijacking",
@@ -77,11 +85,19 @@ var known = map[string]string{
 	"T1611":     "privilege-escalation|Escape to Host",
 	"T1620":     "stealth|Reflective Code Loading",
 
-	"T1685": "defense-impairment|Disable or Modify Tools",
+	"T1685":     "defense-impairment|Disable or Modify Tools",
+	"T1685.006": "defense-impairment|Clear Linux or Mac System Logs",
 
 	"AML.T0006":     "reconnaissance|Active Scanning",
 	"AML.T0007":     "discovery|Discover AI Artifacts",
 	"AML.T0010.003": "initial-access|Model",
+	"AML.T0010.001": "initial-access|AI Software",
+	"AML.T0011.001": "execution|Malicious Package",
+	"AML.T0020":     "ai-attack-staging|Poison Training Data",
+	"AML.T0059":     "impact|Erode Dataset Integrity",
+	"AML.T0080":     "persistence|AI Agent Context Poisoning",
+	"AML.T0081":     "persistence|Modify AI Agent Configuration",
+	"AML.T0107":     "stealth|Exploitation for Defense Evasion",
 	"AML.T0011.000": "execution|Unsafe AI Artifacts",
 	"AML.T0055":     "credential-access|Unsecured Credentials",
 	"AML.T0072":     "command-and-control|Reverse Shell",
