@@ -22,6 +22,7 @@ var known = map[string]string{
 	"T1003":     "credential-access|OS Credential Dumping",
 	"T1005":     "collection|Data from Local System",
 	"T1006":     "stealth|Direct Volume Access",
+	"T1014":     "stealth|Rootkit",
 	"T1016":     "discovery|System Network Configuration Discovery",
 	"T1020":     "exfiltration|Automated Exfiltration",
 	"T1030":     "exfiltration|Data Transfer Size Limits",

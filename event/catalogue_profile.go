@@ -8,7 +8,7 @@ import (
 // profileFields are those of what is not as it is wont to be.
 var profileFields = []Info{
 	dev("profile.id", "profile of the workload", func(d *Deviation) *string { return &d.Profile }),
-	dev("profile.what", "what deviates: program, destination, model, library, device, gpu, start, version, rate, shift, weights-left, weights-drip, weights-staged, dns-tunnel or install-egress", func(d *Deviation) *string { return &d.What }),
+	dev("profile.what", "what deviates: program, destination, model, library, device, gpu, start, version, rate, shift, weights-left, weights-drip, weights-staged, dns-tunnel, install-egress, gpu-setting, gpu-orphan, gpu-errors or gpu-hours", func(d *Deviation) *string { return &d.What }),
 	dev("profile.value", "what was seen", func(d *Deviation) *string { return &d.Value }),
 	dev("profile.usual", "what is seen otherwise", func(d *Deviation) *string { return &d.Usual }),
 	devNumber("profile.score", "how many usual deviations a measure is away", func(d *Deviation) Value { return d.Score.value() },

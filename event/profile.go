@@ -36,6 +36,10 @@ const (
 	DeviantStaged      = "weights-staged"
 	DeviantTunnel      = "dns-tunnel"     // names that are asked for carry data to who registered their domain
 	DeviantInstall     = "install-egress" // what a package runs as it is installed connects elsewhere than the installer
+	DeviantSetting     = "gpu-setting"    // of a GPU, that was changed
+	DeviantOrphan      = "gpu-orphan"     // memory of a GPU that is in use and nobody's
+	DeviantErrors      = "gpu-errors"     // corrected errors of a GPU's memory that grow more
+	DeviantHours       = "gpu-hours"      // work of a GPU at an hour of the week at which it never works
 )
 
 // describe says what deviates, after the name of who did it.
@@ -49,6 +53,8 @@ func (d *Deviation) describe(e *Event) string {
 	}
 	amounts := strconv.FormatInt(d.Read.N, 10) + " bytes of " + model + " were read"
 	switch d.What {
+	case DeviantSetting, DeviantOrphan, DeviantErrors, DeviantHours:
+		return ": " + d.Value + "; before: " + d.Usual
 	case DeviantLeft, DeviantDrip:
 		return " sent " + strconv.FormatInt(d.Sent.N, 10) + " bytes to " + d.Value + " after " + amounts
 	case DeviantStaged:

@@ -251,6 +251,9 @@ func (e *Event) describe() string {
 	case ActionDone:
 		return e.Action.describe()
 	case ProfileDeviation:
+		if e.GPU != nil {
+			who = e.GPU.label()
+		}
 		return who + e.Deviation.describe(e)
 	case ModelSeen:
 		if e.Artifact != nil {
