@@ -216,7 +216,7 @@ func carries(k event.Kind, f event.Info) bool {
 	case strings.HasPrefix(f.Name, "net.tls."):
 		return k == event.NetTLS
 	case f.Name == "net.hostname":
-		return k == event.NetConnect || k == event.NetTLS
+		return k == event.NetConnect || k == event.NetTLS || k == event.ProfileDeviation
 	case of == "policy":
 		return k == event.PolicyViolation
 	case of == "profile":
@@ -226,7 +226,8 @@ func carries(k event.Kind, f event.Info) bool {
 	case strings.HasPrefix(f.Name, "gpu.error."):
 		return k == event.GPUFault
 	case of == "gpu":
-		return k.Class() == "gpu" && (k == event.GPUSample || f.Name == "gpu.uuid" || f.Name == "gpu.name" || f.Name == "gpu.pci" || f.Name == "gpu.source")
+		of := f.Name == "gpu.uuid" || f.Name == "gpu.name" || f.Name == "gpu.pci"
+		return k == event.GPUSample || of && k == event.ProfileDeviation || k == event.GPUFault && (of || f.Name == "gpu.source")
 	case f.Name == "principal.id" || f.Name == "principal.kind" || f.Name == "gen_ai.request.model" || f.Name == "http.client.ip":
 		return k == event.ServiceRequest || k == event.PrincipalHour
 	case of == "principal":

@@ -97,6 +97,23 @@ var processRows = []Info{
 		func(p *Process) Value { return count(int64(p.ExitCode)) }, numberP(func(p *Process, n int64) { p.ExitCode = int32(n) })),
 	proc("process.exit_signal", "", Integer, "signal that ended the process",
 		func(p *Process) Value { return count(int64(p.ExitSignal)) }, numberP(func(p *Process, n int64) { p.ExitSignal = int32(n) })),
+	proc("process.core_dumped", "", Boolean, "true where the kernel wrote the memory of a process that ended to a file, or to the program that takes such",
+		func(p *Process) Value {
+			if !p.CoreDumped {
+				return Value{}
+			}
+			return boolean(true)
+		}, flagP(func(p *Process, b bool) { p.CoreDumped = b })),
+	top("process.installer", "", Text, "the installer of packages that the process is while it installs, or that it runs below: pip, uv, conda, npm…",
+		func(e *Event) Value {
+			if e.Process == nil || e.installer != "" {
+				return text(e.installer)
+			}
+			if of := e.Process.OfInstaller(); of != nil {
+				return text(of.Installer())
+			}
+			return Value{}
+		}, func(e *Event, s string) error { e.process(); e.installer = s; return nil }),
 
 	parent("process.parent.uid", "ParentProcessGuid", Text, "identity of the parent",
 		func(p *Process) Value { return text(p.UID) }, func(p *Process, s string) error { p.UID = s; return nil }),

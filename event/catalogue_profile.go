@@ -8,7 +8,7 @@ import (
 // profileFields are those of what is not as it is wont to be.
 var profileFields = []Info{
 	dev("profile.id", "profile of the workload", func(d *Deviation) *string { return &d.Profile }),
-	dev("profile.what", "what deviates: program, destination, model, library, device, gpu, start, version, rate, shift, weights-left, weights-drip or weights-staged", func(d *Deviation) *string { return &d.What }),
+	dev("profile.what", "what deviates: program, destination, model, library, device, gpu, start, version, rate, shift, weights-left, weights-drip, weights-staged, dns-tunnel, install-egress, gpu-setting, gpu-orphan, gpu-errors or gpu-hours", func(d *Deviation) *string { return &d.What }),
 	dev("profile.value", "what was seen", func(d *Deviation) *string { return &d.Value }),
 	dev("profile.usual", "what is seen otherwise", func(d *Deviation) *string { return &d.Usual }),
 	devNumber("profile.score", "how many usual deviations a measure is away", func(d *Deviation) Value { return d.Score.value() },
@@ -19,7 +19,7 @@ var profileFields = []Info{
 		func(d *Deviation, n int64) { d.Age = time.Duration(n) * time.Second }),
 	devNumber("profile.read", "bytes of the model that were read", func(d *Deviation) Value { return d.Read.value() },
 		func(d *Deviation, n int64) { d.Read = Measured(n) }),
-	devNumber("profile.sent", "bytes that were sent out, or written elsewhere", func(d *Deviation) Value { return d.Sent.value() },
+	devNumber("profile.sent", "bytes that were sent out, or written elsewhere; letters of data in names", func(d *Deviation) Value { return d.Sent.value() },
 		func(d *Deviation, n int64) { d.Sent = Measured(n) }),
 }
 

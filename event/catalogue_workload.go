@@ -38,6 +38,13 @@ var workloadRows = []Info{
 	mod("ai.model.path", "model directory that the file belongs to", func(m *Model) *string { return &m.Path }),
 	mod("ai.model.name", "model name", func(m *Model) *string { return &m.Name }),
 	mod("ai.model.format", "format of the file: safetensors, gguf, pickle…", func(m *Model) *string { return &m.Format }),
+	top("ai.model.dataset", "", Boolean, "true where the directory holds data, and not a model",
+		func(e *Event) Value {
+			if e.File.Model == nil {
+				return Value{}
+			}
+			return boolean(e.File.Model.Dataset)
+		}, flag(func(e *Event, b bool) { e.model().Dataset = b })),
 	mod("ai.model.workload", "id of the workload that serves or trains it", func(m *Model) *string { return &m.Workload }),
 	top("ai.model.stranger", "", Boolean, "true where the process is neither the model's own server or job nor one of its workers",
 		func(e *Event) Value {

@@ -214,6 +214,7 @@ type Event struct {
 	Extra map[string]string
 
 	root, member, child, stranger answer // set where the event was recorded elsewhere
+	installer                     string // likewise
 }
 
 // File is the object of a file event. Paths are absolute in the mount namespace of the process

@@ -57,6 +57,14 @@ type GPU struct {
 	Retired     Measure `json:"retired"`      // pages or rows of memory taken out of use
 	PCIe        Measure `json:"pcie"`         // bytes a second over the bus, both ways
 	Tensor      Measure `json:"tensor"`       // percent of the time in which tensor cores worked
+	Corrected   Measure `json:"corrected"`    // errors of memory that were corrected, since the driver was loaded
+
+	// What is set on it, "" where the driver does not say.
+	ClockLimit  Measure `json:"clock_limit"`            // MHz, that applications are to run at
+	ComputeMode string  `json:"compute_mode,omitempty"` // default, exclusive thread, prohibited or exclusive process
+	Persistence string  `json:"persistence,omitempty"`  // enabled or disabled
+	ECCMode     string  `json:"ecc_mode,omitempty"`     // enabled or disabled, and what it will be after a reset
+	Accounting  string  `json:"accounting,omitempty"`   // enabled or disabled
 }
 
 // GPUUse is what one process takes of a GPU.

@@ -54,8 +54,11 @@ type Process struct {
 	// Set by ProcessExit.
 	ExitCode   int32
 	ExitSignal int32
+	CoreDumped bool // its memory was written to a file, or to the program that takes such
 
-	// What Images, Command and AncestorNames return, once sealed.
+	// What Images, Command, AncestorNames and OfInstaller return, once sealed.
+	sealed    bool
+	installer *Process
 	images    []string
 	command   string
 	ancestors []string
@@ -101,11 +104,12 @@ func (p *Process) Images() []string {
 	return p.imageList()
 }
 
-// Seal computes what Images, Command and AncestorNames return and the names of capabilities, once,
+// Seal computes what Images, Command, AncestorNames and OfInstaller return and the names of capabilities, once,
 // so that reading a process allocates nothing. Its ancestors must be in place.
 func (p *Process) Seal() {
 	p.images, p.command, p.ancestors, p.caps = p.imageList(), p.joinCommand(), p.listAncestors(), nil
 	p.caps = p.capSets()
+	p.installer, p.sealed = p.findInstaller(), true
 }
 
 func (p *Process) imageList() []string {

@@ -34,6 +34,12 @@ const (
 	DeviantLeft        = "weights-left"
 	DeviantDrip        = "weights-drip" // as weights-left, over a day
 	DeviantStaged      = "weights-staged"
+	DeviantTunnel      = "dns-tunnel"     // names that are asked for carry data to who registered their domain
+	DeviantInstall     = "install-egress" // what a package runs as it is installed connects elsewhere than the installer
+	DeviantSetting     = "gpu-setting"    // of a GPU, that was changed
+	DeviantOrphan      = "gpu-orphan"     // memory of a GPU that is in use and nobody's
+	DeviantErrors      = "gpu-errors"     // corrected errors of a GPU's memory that grow more
+	DeviantHours       = "gpu-hours"      // work of a GPU at an hour of the week at which it never works
 )
 
 // describe says what deviates, after the name of who did it.
@@ -47,10 +53,16 @@ func (d *Deviation) describe(e *Event) string {
 	}
 	amounts := strconv.FormatInt(d.Read.N, 10) + " bytes of " + model + " were read"
 	switch d.What {
+	case DeviantSetting, DeviantOrphan, DeviantErrors, DeviantHours:
+		return ": " + d.Value + "; before: " + d.Usual
 	case DeviantLeft, DeviantDrip:
 		return " sent " + strconv.FormatInt(d.Sent.N, 10) + " bytes to " + d.Value + " after " + amounts
 	case DeviantStaged:
 		return " wrote " + strconv.FormatInt(d.Sent.N, 10) + " bytes to " + d.Value + " after " + amounts
+	case DeviantTunnel:
+		return " asked for names below " + d.Value + " that carry " + strconv.FormatInt(d.Sent.N, 10) + " letters of data; usual: " + d.Usual
+	case DeviantInstall:
+		return " connected to " + d.Value + " as packages were installed; " + d.Usual
 	case DeviantVersion:
 		return " is another version of its workload: " + d.Value
 	}

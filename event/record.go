@@ -221,7 +221,11 @@ func (e *Event) describe() string {
 		return who + " forked"
 	case ProcessExit:
 		if e.Process.ExitSignal != 0 {
-			return who + " was ended by signal " + strconv.Itoa(int(e.Process.ExitSignal))
+			said := who + " was ended by signal " + strconv.Itoa(int(e.Process.ExitSignal))
+			if e.Process.CoreDumped {
+				said += ", and its memory was dumped"
+			}
+			return said
 		}
 		return who + " ended with status " + strconv.Itoa(int(e.Process.ExitCode))
 	case FileRead:
@@ -247,6 +251,9 @@ func (e *Event) describe() string {
 	case ActionDone:
 		return e.Action.describe()
 	case ProfileDeviation:
+		if e.GPU != nil {
+			who = e.GPU.label()
+		}
 		return who + e.Deviation.describe(e)
 	case ModelSeen:
 		if e.Artifact != nil {

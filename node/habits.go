@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"picket/detect/install"
 	"picket/detect/outflow"
 	"picket/detect/profile"
+	"picket/detect/tunnel"
 	"picket/event"
 )
 
@@ -24,6 +26,8 @@ const (
 type habits struct {
 	outflow  *outflow.Watch
 	profiles *profile.Watch
+	tunnel   *tunnel.Watch
+	install  *install.Watch
 	counting bool // the bytes of files, as there are models
 	mapped   bool // libraries are told of, as there are workloads
 	looked   time.Time
@@ -36,6 +40,7 @@ func (a *agent) openHabits() {
 	h := &a.habits
 	h.profiles = profile.New(profile.Options{Host: a.cfg.Host, Image: imageOf})
 	h.outflow = outflow.New(outflow.Options{Host: a.cfg.Host, Usual: h.profiles.Usual})
+	h.tunnel, h.install = tunnel.New(a.cfg.Host), install.New(a.cfg.Host)
 	b, err := os.ReadFile(profilesFile(a.cfg))
 	if err == nil {
 		err = h.profiles.Restore(b)
@@ -64,7 +69,13 @@ func (h *habits) see(e *event.Event) []*event.Event {
 	if h.outflow == nil {
 		return nil
 	}
-	return append(h.profiles.See(e), h.outflow.See(e)...)
+	out := append(h.profiles.See(e), h.outflow.See(e)...)
+	for _, d := range [...]*event.Event{h.tunnel.See(e), h.install.See(e)} {
+		if d != nil {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // followHabits makes the sensor count bytes of files once there is a model, and tell of libraries and
@@ -92,6 +103,8 @@ func (a *agent) advanceHabits(now time.Time) {
 		h.looked = now
 		news = append(news, a.lookAtSent(now)...)
 		h.outflow.Advance(now)
+		h.tunnel.Advance(now)
+		h.install.Advance(now)
 	}
 	for _, e := range news {
 		a.judge(e)

@@ -56,7 +56,7 @@ func TestTheCatalogueTellsTheTruth(t *testing.T) {
 		t.Errorf("%d entries, and 113 are known", len(entries))
 	}
 	// Building blocks and what is about Picket's own policies have no entry.
-	for _, r := range []string{"policy_broken", "policy_stopped_it", "weights_sent_out", "question_asked", "weights_made_writable", "request_denied", "service_asked_what_it_is", "program_started_by_python", "usual_left"} {
+	for _, r := range []string{"policy_broken", "policy_stopped_it", "weights_sent_out", "question_asked", "weights_made_writable", "request_denied", "service_asked_what_it_is", "program_started_by_python", "package_installed_inside", "place_never_reached", "worker_called_service", "usual_left"} {
 		rules[r] = true
 	}
 	for r, named := range rules {

@@ -142,7 +142,7 @@ func (t *Tracker) fork(from *event.Process, now time.Time) *node {
 	p.PID, p.TID, p.PPID = from.PID, from.TID, up.proc.PID
 	p.StartBoot, p.PStart = from.StartBoot, up.proc.StartBoot
 	p.NSPID = from.NSPID
-	p.ExitCode, p.ExitSignal = 0, 0
+	p.ExitCode, p.ExitSignal, p.CoreDumped = 0, 0, false
 	if p.Start = from.Start; p.Start.IsZero() {
 		p.Start = now
 	}
@@ -159,7 +159,7 @@ func (t *Tracker) fork(from *event.Process, now time.Time) *node {
 func (t *Tracker) end(from *event.Process, now time.Time) *node {
 	n := t.known(from, now)
 	p := *n.proc
-	p.ExitCode, p.ExitSignal = from.ExitCode, from.ExitSignal
+	p.ExitCode, p.ExitSignal, p.CoreDumped = from.ExitCode, from.ExitSignal, from.CoreDumped
 	n.proc, n.over = &p, true
 	t.tree.exit(n, now)
 	return n

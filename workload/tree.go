@@ -62,7 +62,7 @@ func (t *tree) put(p *event.Process, up *node) *node {
 		t.byKey[p.Key()] = n
 		t.hold(n)
 	case n.over: // its exec is told of after its exit
-		p.ExitCode, p.ExitSignal = n.proc.ExitCode, n.proc.ExitSignal
+		p.ExitCode, p.ExitSignal, p.CoreDumped = n.proc.ExitCode, n.proc.ExitSignal, n.proc.CoreDumped
 	case n.place != nil: // taken for gone too early
 		t.gone.Remove(n.place)
 		n.place, n.exited = nil, time.Time{}

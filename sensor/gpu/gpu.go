@@ -171,7 +171,7 @@ func merge(r *event.GPUReading, more []event.GPUDevice) {
 
 func measures(d *event.GPU) []*event.Measure {
 	return []*event.Measure{
-		&d.Util, &d.MemoryUsed, &d.MemoryTotal, &d.Power, &d.PowerLimit, &d.ClockSM, &d.ClockMemory, &d.Temperature, &d.ECC, &d.Retired, &d.PCIe, &d.Tensor,
+		&d.Util, &d.MemoryUsed, &d.MemoryTotal, &d.Power, &d.PowerLimit, &d.ClockSM, &d.ClockMemory, &d.Temperature, &d.ECC, &d.Retired, &d.PCIe, &d.Tensor, &d.Corrected, &d.ClockLimit,
 	}
 }
 

@@ -151,7 +151,7 @@ func (s *simulated) capability(want string) event.Capability {
 	return event.Capability{}
 }
 
-const oneGPU = "driver 570.86.15\ngpu uuid=GPU-1 name=Sim_80GB pci=00000000:3B:00.0 util=97 used=4096 total=81920 power=650000 limit=700000 sm=1980 mem=2619 temp=71 ecc=0 retired=2 pcie=1000 mig=0\n"
+const oneGPU = "driver 570.86.15\ngpu uuid=GPU-1 name=Sim_80GB pci=00000000:3B:00.0 util=97 used=4096 total=81920 power=650000 limit=700000 sm=1980 mem=2619 temp=71 ecc=0 retired=2 pcie=1000 mig=0 corrected=3 appclock=1755 compute=3 persistence=1 eccmode=1 eccpending=0 accounting=0\n"
 
 func TestEverythingThatTheDriverTellsIsRead(t *testing.T) {
 	s := simulate(t, oneGPU+"proc gpu=0 pid=1234 used=3900 util=96\nproc gpu=0 pid=1235 used=100 util=0 type=mps gi=1 ci=2\n")
@@ -161,7 +161,8 @@ func TestEverythingThatTheDriverTellsIsRead(t *testing.T) {
 		GPU: event.GPU{
 			UUID: "GPU-1", Name: "Sim 80GB", Driver: "nvidia 570.86.15", PCI: "0000:3b:00.0", Source: "nvml", MIG: "disabled",
 			Util: m(97), MemoryUsed: m(4096 << 20), MemoryTotal: m(81920 << 20), Power: m(650_000), PowerLimit: m(700_000),
-			ClockSM: m(1980), ClockMemory: m(2619), Temperature: m(71), ECC: m(0), Retired: m(2), PCIe: m(1000 << 10),
+			ClockSM: m(1980), ClockMemory: m(2619), Temperature: m(71), ECC: m(0), Retired: m(2), PCIe: m(1000 << 10), Corrected: m(3),
+			ClockLimit: m(1755), ComputeMode: "exclusive process", Persistence: "enabled", ECCMode: "enabled, disabled after a reset", Accounting: "disabled",
 		},
 		Uses: []event.GPUUse{
 			{PID: 1235, Memory: m(100 << 20), Util: m(0), Type: "mps", MIG: "1/2"},

@@ -28,7 +28,7 @@ func tidy(r *event.GPUReading) (odd int) {
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		d.PCI = busAddress(d.PCI)
-		for _, s := range []*string{&d.UUID, &d.Name, &d.Driver, &d.PCI, &d.Source, &d.MIG} {
+		for _, s := range []*string{&d.UUID, &d.Name, &d.Driver, &d.PCI, &d.Source, &d.MIG, &d.ComputeMode, &d.Persistence, &d.ECCMode, &d.Accounting} {
 			*s = plain(*s)
 		}
 		for m, most := range bounds(&d.GPU) {
@@ -57,6 +57,7 @@ func bounds(d *event.GPU) map[*event.Measure]int64 {
 	return map[*event.Measure]int64{
 		&d.Util: 100, &d.Tensor: 100, &d.MemoryUsed: 1 << 46, &d.MemoryTotal: 1 << 46, &d.Power: 100_000_000, &d.PowerLimit: 100_000_000,
 		&d.ClockSM: 100_000, &d.ClockMemory: 100_000, &d.Temperature: 250, &d.ECC: 1 << 48, &d.Retired: 1 << 24, &d.PCIe: 1 << 44,
+		&d.Corrected: 1 << 48, &d.ClockLimit: 100_000,
 	}
 }
 

@@ -138,6 +138,7 @@ func (d *decoder) decode(raw []byte) (*event.Event, error) {
 	d.identity(&d.p, h)
 	if kind == event.ProcessExit {
 		d.p.ExitCode, d.p.ExitSignal = h.Result>>8&0xff, h.Result&0x7f
+		d.p.CoreDumped = h.Result&0x80 != 0
 	} else if h.Result < 0 {
 		d.e.Errno = -h.Result
 	}

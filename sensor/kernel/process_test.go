@@ -272,6 +272,28 @@ func TestExitBySignal(t *testing.T) {
 	}
 }
 
+func TestExitWithItsMemoryDumped(t *testing.T) {
+	r := newRecording(t, only(event.ProcessStart, event.ProcessExit))
+	for _, limit := range []string{"unlimited", "0"} {
+		cmd := exec.Command("/bin/sh", "-c", "ulimit -c "+limit+" && kill -ABRT $$")
+		cmd.Dir = t.TempDir()
+		if err := cmd.Run(); err == nil {
+			t.Fatal("it ended well")
+		}
+		is, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if !ok || !is.Signaled() {
+			t.Skip("this shell may not raise its limit: ", cmd.ProcessState)
+		}
+		if limit != "0" && !is.CoreDump() {
+			t.Skip("this host dumps no memory: ", cmd.ProcessState)
+		}
+		e := r.find(t, event.ProcessExit, func(e *event.Event) bool { return e.Process.PID == uint32(cmd.ProcessState.Pid()) })
+		if e.Process.CoreDumped != is.CoreDump() || e.Process.ExitSignal != int32(is.Signal()) {
+			t.Errorf("%s: signal %d, dumped %v", cmd.ProcessState, e.Process.ExitSignal, e.Process.CoreDumped)
+		}
+	}
+}
+
 func TestSeen(t *testing.T) {
 	cmd := exec.Command("/bin/sleep", "60")
 	if err := cmd.Start(); err != nil {

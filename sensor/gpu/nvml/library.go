@@ -85,6 +85,11 @@ type functions struct {
 	remapped      func(device, *uint32, *uint32, *uint32, *uint32) result
 	pcie          func(device, int32, *uint32) result
 	mig           func(device, *uint32, *uint32) result
+	eccMode       func(device, *uint32, *uint32) result
+	computeMode   func(device, *uint32) result
+	persistence   func(device, *uint32) result
+	accounting    func(device, *uint32) result
+	clockLimit    func(device, int32, *uint32) result
 	compute       func(device, *uint32, *processInfo) result
 	graphics      func(device, *uint32, *processInfo) result
 	mps           func(device, *uint32, *processInfo) result
@@ -121,6 +126,8 @@ func load(path string) (*functions, error) {
 		"nvmlDeviceGetMemoryInfo": &f.memory, "nvmlDeviceGetPowerUsage": &f.power, "nvmlDeviceGetEnforcedPowerLimit": &f.powerLimit,
 		"nvmlDeviceGetClockInfo": &f.clock, "nvmlDeviceGetTemperature": &f.temperature, "nvmlDeviceGetTotalEccErrors": &f.ecc,
 		"nvmlDeviceGetRetiredPages": &f.retired, "nvmlDeviceGetRemappedRows": &f.remapped, "nvmlDeviceGetPcieThroughput": &f.pcie,
+		"nvmlDeviceGetEccMode": &f.eccMode, "nvmlDeviceGetComputeMode": &f.computeMode, "nvmlDeviceGetPersistenceMode": &f.persistence,
+		"nvmlDeviceGetAccountingMode": &f.accounting, "nvmlDeviceGetApplicationsClock": &f.clockLimit,
 		"nvmlDeviceGetMigMode": &f.mig, "nvmlDeviceGetComputeRunningProcesses_v3": &f.compute, "nvmlDeviceGetGraphicsRunningProcesses_v3": &f.graphics,
 		"nvmlDeviceGetMPSComputeRunningProcesses_v3": &f.mps, "nvmlDeviceGetProcessUtilization": &f.samples,
 	} {

@@ -92,11 +92,40 @@ func (l *Library) lasting(d device, index int) event.GPU {
 	g.PowerLimit = small(l.fn.powerLimit, d)
 	var current, pending uint32
 	if l.fn.mig != nil && l.fn.mig(d, &current, &pending) == success {
-		g.MIG = [2]string{"disabled", "enabled"}[min(current, 1)]
+		g.MIG = onOff[min(current, 1)]
 	}
+	l.settings(d, &g)
 	g.Retired = l.retired(d)
 	l.known[d] = g
 	return g
+}
+
+var onOff = [2]string{"disabled", "enabled"}
+
+// settings is what people set.
+func (l *Library) settings(d device, g *event.GPU) {
+	var current, pending uint32
+	if l.fn.eccMode != nil && l.fn.eccMode(d, &current, &pending) == success {
+		if g.ECCMode = onOff[min(current, 1)]; pending != current {
+			g.ECCMode += ", " + onOff[min(pending, 1)] + " after a reset"
+		}
+	}
+	for _, s := range []struct {
+		ask   func(device, *uint32) result
+		to    *string
+		words []string
+	}{
+		{l.fn.persistence, &g.Persistence, onOff[:]}, {l.fn.accounting, &g.Accounting, onOff[:]},
+		{l.fn.computeMode, &g.ComputeMode, []string{"default", "exclusive thread", "prohibited", "exclusive process"}},
+	} {
+		if n := small(s.ask, d); n.Known && n.N < int64(len(s.words)) {
+			*s.to = s.words[n.N]
+		}
+	}
+	const sm = 1
+	if l.fn.clockLimit != nil {
+		g.ClockLimit = small(func(d device, n *uint32) result { return l.fn.clockLimit(d, sm, n) }, d)
+	}
 }
 
 // retired counts pages of memory, or on newer GPUs rows, that are no longer used.
@@ -146,10 +175,13 @@ func (l *Library) load(d device, g *event.GPU) {
 	const sm, memory, die = 1, 2, 0
 	g.ClockSM, g.ClockMemory = choose(l.fn.clock, sm), choose(l.fn.clock, memory)
 	g.Temperature = choose(l.fn.temperature, die)
-	const uncorrected, sinceLoad = 1, 0
+	const corrected, uncorrected, sinceLoad = 0, 1, 0
 	var n uint64
 	if l.fn.ecc != nil && l.fn.ecc(d, uncorrected, sinceLoad, &n) == success {
 		g.ECC = event.Measured(int64(n))
+	}
+	if l.fn.ecc != nil && l.fn.ecc(d, corrected, sinceLoad, &n) == success {
+		g.Corrected = event.Measured(int64(n))
 	}
 	const sent, received = 0, 1
 	if a, b := choose(l.fn.pcie, sent), choose(l.fn.pcie, received); a.Known && b.Known {

@@ -5,7 +5,8 @@
  *
  *   driver 570.86.15
  *   gpu uuid=GPU-1 name=Sim_80GB pci=0000:3b:00.0 util=97 used=MIB total=MIB power=MILLIWATTS limit=MILLIWATTS
- *       sm=MHZ mem=MHZ temp=CELSIUS ecc=N retired=N pcie=KIB mig=0|1       (all on one line; what is left out is not supported)
+ *       sm=MHZ mem=MHZ temp=CELSIUS ecc=N corrected=N retired=N pcie=KIB mig=0|1 appclock=MHZ compute=0|1|2|3
+ *       persistence=0|1 eccmode=0|1 eccpending=0|1 accounting=0|1          (all on one line; what is left out is not supported)
  *   proc gpu=0 pid=1234 used=MIB util=95 type=compute|graphics|mps gi=1 ci=0
  *   fail nvmlDeviceGetPowerUsage 15        that function returns this error
  *   hang nvmlDeviceGetUtilizationRates 60  it takes so many seconds
@@ -25,7 +26,7 @@ enum { GPUS = 8, PROCS = 1024, RULES = 32, UNKNOWN = -1 };
 
 struct gpu {
 	char uuid[80], name[64], pci[32];
-	long long util, used, total, power, limit, sm, mem, temp, ecc, retired, pcie, mig;
+	long long util, used, total, power, limit, sm, mem, temp, ecc, corrected, retired, pcie, mig, appclock, compute, persistence, eccmode, eccpending, accounting;
 };
 struct proc {
 	int gpu, type; /* 0 compute, 1 graphics, 2 mps */
@@ -82,6 +83,8 @@ static void line(const char *l)
 		struct { const char *key; long long *to; } all[] = {
 			{"util", &g->util}, {"used", &g->used}, {"total", &g->total}, {"power", &g->power}, {"limit", &g->limit}, {"sm", &g->sm},
 			{"mem", &g->mem}, {"temp", &g->temp}, {"ecc", &g->ecc}, {"retired", &g->retired}, {"pcie", &g->pcie}, {"mig", &g->mig},
+			{"corrected", &g->corrected}, {"appclock", &g->appclock}, {"compute", &g->compute}, {"persistence", &g->persistence},
+			{"eccmode", &g->eccmode}, {"eccpending", &g->eccpending}, {"accounting", &g->accounting},
 		};
 		for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 			*all[i].to = number(l, all[i].key, UNKNOWN);
@@ -275,9 +278,46 @@ EXPORT int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *temp)
 
 EXPORT int nvmlDeviceGetTotalEccErrors(void *device, int error, int counter, unsigned long long *n)
 {
-	(void)error, (void)counter;
+	(void)counter;
 	DEVICE;
+	if (!error)
+		TELL(n, g->corrected);
 	TELL(n, g->ecc);
+}
+
+EXPORT int nvmlDeviceGetEccMode(void *device, unsigned *current, unsigned *pending)
+{
+	DEVICE;
+	if (g->eccmode == UNKNOWN)
+		return UNSUPPORTED;
+	*current = g->eccmode;
+	*pending = g->eccpending == UNKNOWN ? g->eccmode : g->eccpending;
+	return SUCCESS;
+}
+
+EXPORT int nvmlDeviceGetComputeMode(void *device, unsigned *mode)
+{
+	DEVICE;
+	TELL(mode, g->compute);
+}
+
+EXPORT int nvmlDeviceGetPersistenceMode(void *device, unsigned *mode)
+{
+	DEVICE;
+	TELL(mode, g->persistence);
+}
+
+EXPORT int nvmlDeviceGetAccountingMode(void *device, unsigned *mode)
+{
+	DEVICE;
+	TELL(mode, g->accounting);
+}
+
+EXPORT int nvmlDeviceGetApplicationsClock(void *device, int type, unsigned *clock)
+{
+	(void)type;
+	DEVICE;
+	TELL(clock, g->appclock);
 }
 
 EXPORT int nvmlDeviceGetRetiredPages(void *device, int cause, unsigned *n, unsigned long long *addresses)
