@@ -72,7 +72,7 @@ var requestFields = []Info{
 	reqText("ai.content.secrets", "kinds of secret found in what tools and documents gave back, each with a semicolon behind it", func(r *Request) *string { return &r.Found }),
 	reqNumber("ai.answer.length", "bytes of the answer", func(r *Request) *Measure { return &r.AnswerLength }),
 	reqNumber("ai.answer.repetition", "percent of the answer's runs of four words that stood in it before", func(r *Request) *Measure { return &r.Repeats }),
-	reqNumber("ai.prompt.noise", "percent of the noisiest part of the prompt, 24 words of one line, that looks like no text", func(r *Request) *Measure { return &r.Noise }),
+	reqNumber("ai.prompt.noise", "percent of the noisiest line of the prompt, at its end, that looks like no text", func(r *Request) *Measure { return &r.Noise }),
 
 	reqText("ai.prompt.hash", "keyed hash of the prompt; the text is not kept", func(r *Request) *string { return &r.PromptHash }),
 	reqText("ai.prompt.template", "keyed sketch of the prompt in eight parts, some of which prompts of one form share", func(r *Request) *string { return &r.Template }),

@@ -52,7 +52,7 @@ type Request struct {
 
 	AnswerLength Measure // bytes
 	Repeats      Measure // percent of the answer's runs of four words that stood in it before
-	Noise        Measure // percent of the noisiest part of the prompt that is no text
+	Noise        Measure // percent of the end of the noisiest line of the prompt that is no text
 	Template     string  // keyed MinHash of the prompt: eight parts of eight hexadecimal digits; prompts of one form share some
 	PromptHash   string  // HMAC of the prompt with a key of the installation
 	PromptLength Measure // bytes

@@ -18,7 +18,7 @@ import (
 const (
 	block  = 50  // answers that are averaged
 	learn  = 20  // blocks that say what is usual
-	slack  = 0.5 // deviations that a block may lie off for nothing
+	slack  = 1.0 // deviations that a block may lie off for nothing
 	alarm  = 8.0 // deviations summed up
 	forget = 30 * 24 * time.Hour
 

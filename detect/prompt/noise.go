@@ -6,39 +6,48 @@ import (
 )
 
 const (
-	noiseParts = 24 // of a line, between blanks, that are looked at together
-	noiseFrom  = 10 // fewer tell nothing
+	opening    = 6  // parts of a line, between blanks, by which it is known for prose
+	noiseParts = 24 // at its end that are looked at
+	noiseFrom  = 8  // fewer tell nothing
 )
 
 // NoiseFrom is how much, of 100, a text must look like noise for a rule to name it.
-const NoiseFrom = 30
+const NoiseFrom = 20
 
-// Noise is how much, of 100, the worst part of a text looks like what is appended to a prompt by one who
-// tries characters until the model gives in, and like neither language nor code: pieces of words and
-// signs glued together, as none of these does it, with brackets and quotes that do not match.
+// Noise is how much, of 100, the end of a line that begins as prose looks like what is appended to a prompt
+// by one who tries characters until the model gives in: pieces of words and signs glued together, as no
+// language writes them, with brackets and quotes that do not match. A line of code does not begin so.
 func Noise(text string) (most int64) {
 	text = text[:min(len(text), MaxText)]
 	for line := range strings.Lines(text) {
 		parts := strings.Fields(line)
-		for i := 0; i+noiseFrom <= len(parts); i += noiseParts / 2 {
-			most = max(most, noiseOf(parts[i:min(i+noiseParts, len(parts))]))
+		if len(parts) < opening+noiseFrom || !prose(parts[:opening]) {
+			continue
 		}
+		most = max(most, noiseOf(parts[max(opening, len(parts)-noiseParts):]))
 	}
 	return most
 }
 
-// noiseOf judges the parts of one line. A part counts that is glued; where all brackets of the line
-// match, as in code, it takes more than twice as many.
-func noiseOf(parts []string) int64 {
-	odd, words, open, quotes := 0, 0, 0, 0
-	var wrong bool
+// prose reports whether all but one of some parts are plain words.
+func prose(parts []string) bool {
+	n := 0
 	for _, p := range parts {
-		g, w := glued(p)
-		if g {
-			odd++
+		if _, word := glued(p); word {
+			n++
 		}
-		if w {
-			words++
+	}
+	return n >= len(parts)-1
+}
+
+// noiseOf judges the parts of one line. A part counts that is glued; where all brackets and quotes of the
+// line match it takes twice as many.
+func noiseOf(parts []string) int64 {
+	odd, open, quotes := 0, 0, 0
+	wrong := false
+	for _, p := range parts {
+		if g, _ := glued(p); g {
+			odd++
 		}
 		for _, r := range p {
 			switch r {
@@ -53,9 +62,8 @@ func noiseOf(parts []string) int64 {
 			}
 		}
 	}
-	wrong = wrong || open > 0 || quotes%2 == 1
 	n := int64(100 * odd / len(parts))
-	if !wrong || words*4 < len(parts) { // code that was cut has few words of a language
+	if !wrong && open == 0 && quotes%2 == 0 {
 		n /= 2
 	}
 	return n
