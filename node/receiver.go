@@ -24,6 +24,7 @@ import (
 
 const (
 	receiverMemory = 64 << 20 // soft limit of the receiver's Go heap
+	maxTools       = 4 << 10  // bytes of the names and hashes of tools that one request offers
 	toldFrom       = 30       // percent of a system prompt that an answer repeats
 	countsEvery    = 5 * time.Second
 )
@@ -137,6 +138,9 @@ func (m *memory) judge(c *otlp.Content, r *event.Request, order bool) (spreads b
 func tools(key *prompt.Key, list []otlp.Definition) string {
 	var b strings.Builder
 	for _, d := range list {
+		if b.Len() > maxTools {
+			break
+		}
 		b.WriteString(strings.NewReplacer(";", "_", "=", "_").Replace(d.Name) + "=" + key.Hash("definition", d.Text)[:16] + ";")
 	}
 	return b.String()
