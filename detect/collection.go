@@ -228,16 +228,22 @@ func carries(k event.Kind, f event.Info) bool {
 	case of == "gpu":
 		of := f.Name == "gpu.uuid" || f.Name == "gpu.name" || f.Name == "gpu.pci"
 		return k == event.GPUSample || of && k == event.ProfileDeviation || k == event.GPUFault && (of || f.Name == "gpu.source")
+	case of == "drift":
+		return k == event.ModelDrift
+	case f.Name == "gen_ai.request.model" && k == event.ModelDrift:
+		return true
 	case f.Name == "principal.id" || f.Name == "principal.kind" || f.Name == "gen_ai.request.model" || f.Name == "http.client.ip":
 		return k == event.ServiceRequest || k == event.PrincipalHour
 	case of == "principal":
 		return k == event.PrincipalHour
-	case of == "http" || of == "gen_ai" || strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt."):
+	case of == "http" || of == "gen_ai" || asked(f.Name):
 		return k == event.ServiceRequest
 	case of == "service":
 		return k == event.ServiceMetrics
 	case f.Name == "ai.engine":
 		return k == event.ServiceRequest || k == event.ServiceMetrics
+	case of == "kubernetes" || f.Sigma == "apiGroup":
+		return k == event.KubernetesAudit
 	case of == "cuda":
 		return k == event.CUDACall
 	case of == "python":
@@ -248,6 +254,16 @@ func carries(k event.Kind, f event.Info) bool {
 		return k == event.SensorHealth
 	}
 	return true
+}
+
+// asked reports whether a field is one of requests to AI services.
+func asked(name string) bool {
+	for _, noun := range [...]string{"ai.request.", "ai.prompt.", "ai.tool.", "ai.content.", "ai.answer."} {
+		if strings.HasPrefix(name, noun) {
+			return true
+		}
+	}
+	return false
 }
 
 // artifactField reports whether a field is one that only the look at a model file fills.

@@ -190,7 +190,7 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 		"net.connect": 5 + any, "net.accept": 5 + any, "net.listen": any, "net.send": any, "net.dns": any, "net.receive": any, "net.bind": any, "net.unix": any, "net.tls": any,
 		"process.signal": any, "process.trace": any, "process.namespace": any, "host.mount": any, "host.module": any, "host.bpf": any, "host.kernel": any,
 		"process.credentials": any, "host.sysctl": any, "device.open": any, "cgroup.create": any, "device.control": any,
-		"process.capability": any, "policy.violation": any, "gpu.sample": any, "gpu.error": any, "model.seen": any,
+		"process.capability": any, "kubernetes.audit": 16, "model.drift": any, "policy.violation": any, "gpu.sample": any, "gpu.error": any, "model.seen": any,
 		"cuda": any, "python.audit": any, "principal.hour": any, "profile.deviation": any,
 	}
 	if diff := cmp.Diff(want, byKind); diff != "" {
@@ -202,12 +202,12 @@ func TestThePublicRulesLoadAsTheyAre(t *testing.T) {
 		why[g.Reason] += g.Rules
 	}
 	wantWhy := map[string]int{
-		noSensor: 3605, givenUp + "deprecated": 167, givenUp + "unsupported": 85,
+		noSensor: 3589, givenUp + "deprecated": 167, givenUp + "unsupported": 85,
 	}
 	if diff := cmp.Diff(wantWhy, why); diff != "" {
 		t.Errorf("inactive rules by reason: %s", diff)
 	}
-	if o.Loaded != 183 || o.Wrong != 0 || o.Loaded+o.Resting() != 4040 {
+	if o.Loaded != 199 || o.Wrong != 0 || o.Loaded+o.Resting() != 4040 {
 		t.Errorf("%s", o)
 	}
 }

@@ -51,6 +51,10 @@
 //	cuda                           cuda_call
 //	python.audit                   python_audit
 //	profile.deviation              profile_deviation
+//	model.drift                    model_drift
+//
+// What the API server of a Kubernetes cluster was asked, kubernetes.audit, has the log source
+// kubernetes/application/audit, as Sigma's own rules.
 //
 // What AI services are asked, and say of themselves, has the service as its product (vllm, sglang,
 // triton, tgi, llamacpp, ollama, ray, jupyter, mlflow…):

@@ -3,6 +3,7 @@ package detect
 import (
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -192,6 +193,12 @@ func entities(e *event.Event) []event.Entity {
 		if client := r.Client.Addr().Unmap(); client.IsValid() && !client.IsLoopback() && !client.IsUnspecified() {
 			add(event.EntityAddress, client.String(), client.String())
 		}
+	}
+	if k := e.Kubernetes; k != nil {
+		if ip, err := netip.ParseAddr(k.Source); err == nil && !ip.IsLoopback() && !ip.IsUnspecified() {
+			add(event.EntityAddress, ip.Unmap().String(), ip.Unmap().String())
+		}
+		add(event.EntityUser, "kubernetes/"+k.User, k.User)
 	}
 	if p != nil && p.User != "" {
 		add(event.EntityUser, e.Host+"/"+p.User, p.User)

@@ -82,7 +82,7 @@ func TestForeignRecords(t *testing.T) {
 		{
 			"kubernetes", "kubernetes",
 			`{"apiVersion":"audit.k8s.io/v1","verb":"create","user":{"username":"bob"},"sourceIPs":["10.0.0.1","10.0.0.2"],"objectRef":{"resource":"pods","subresource":"exec"},"requestObject":{"spec":{"containers":[{"image":"a"},{"image":"b"}]}}}`,
-			"application/kubernetes/audit", event.KindNone,
+			"application/kubernetes/audit", event.KubernetesAudit,
 			map[string]string{"verb": "create", "objectRef.resource": "pods", "user.username": "bob", "User": "bob", "sourceIPs": "10.0.0.1|10.0.0.2", "requestObject.spec.containers.image": "a|b"},
 		},
 		{

@@ -162,7 +162,7 @@ func (r *rule) clause(e *event.Event) string {
 	if e.Request != nil || e.Service != nil {
 		return clean(e.Describe(), 320) + " " + where(e)
 	}
-	if e.Deviation != nil || e.GPU != nil {
+	if e.Deviation != nil || e.GPU != nil || e.Kubernetes != nil || e.Drift != nil {
 		return clean(e.Describe(), 320)
 	}
 	if e.CUDA != nil || e.Python != nil {

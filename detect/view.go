@@ -68,6 +68,7 @@ var sources = func() [256][]sigma.Logsource {
 		event.CUDACall:         {"cuda_call"},
 		event.PythonAudit:      {"python_audit"},
 		event.ProfileDeviation: {"profile_deviation"},
+		event.ModelDrift:       {"model_drift"},
 	}
 	var out [256][]sigma.Logsource // by event.Kind
 	for kind, categories := range table {
@@ -75,6 +76,7 @@ var sources = func() [256][]sigma.Logsource {
 			out[kind] = append(out[kind], sigma.Logsource{Product: "linux", Category: c})
 		}
 	}
+	out[event.KubernetesAudit] = []sigma.Logsource{{Category: "application", Product: "kubernetes", Service: "audit"}}
 	for kind, by := range serviceSources {
 		for _, product := range slices.Sorted(maps.Keys(by)) {
 			out[kind] = append(out[kind], by[product]...)
@@ -288,7 +290,7 @@ func (v *view) EachText(visit func(id uint16, text string) bool) {
 }
 
 // ofOneClass are the nouns of fields that only events of one class have.
-var ofOneClass = []string{"file", "net", "gpu", "request", "service"}
+var ofOneClass = []string{"file", "net", "gpu", "request", "service", "kubernetes", "drift"}
 
 // searched is the fields, by kind of event, that keywords are looked for in and that an event of the
 // kind may have.
@@ -303,7 +305,7 @@ var searched = func() (out [event.MaxKinds][]uint16) {
 			case "http", "gen_ai", "principal":
 				noun = "request"
 			}
-			if strings.HasPrefix(f.Name, "ai.request.") || strings.HasPrefix(f.Name, "ai.prompt.") {
+			if asked(f.Name) {
 				noun = "request"
 			}
 			if searchable(f) && (!slices.Contains(ofOneClass, noun) || noun == kind.Class() || kind == event.ProfileDeviation && (noun == "file" || noun == "net")) {

@@ -29,6 +29,8 @@ var catalogue = slices.Concat(
 	cudaFields,
 	pythonFields,
 	profileFields,
+	kubernetesFields,
+	driftFields,
 )
 
 // eventRows says what happened, on which host.

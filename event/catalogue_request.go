@@ -62,6 +62,18 @@ var requestFields = []Info{
 	reqText("gen_ai.response.finish_reasons", "why the answer ended: stop, length, content_filter…", func(r *Request) *string { return &r.Finish }),
 	reqText("gen_ai.conversation.id", "conversation that the request belongs to", func(r *Request) *string { return &r.Conversation }),
 
+	reqText("gen_ai.agent.name", "agent that asked, or called a tool", func(r *Request) *string { return &r.Agent }),
+	reqText("gen_ai.agent.version", "version of the agent", func(r *Request) *string { return &r.AgentVersion }),
+	reqText("gen_ai.tool.name", "tool that was called", func(r *Request) *string { return &r.Tool }),
+	reqText("ai.tool.definitions", "tools that the model was offered, as name=keyed hash of the definition, each with a semicolon behind it", func(r *Request) *string { return &r.Tools }),
+	reqText("ai.tool.does", "what a call's arguments are about, each with a semicolon behind it: shell, outside (a destination that the user did not name), secret, carried (what came in by a tool or document)", func(r *Request) *string { return &r.ToolDoes }),
+	reqText("ai.tool.unusual", "what of the agent's tools is not as before, each with a semicolon behind it: new (never called), unlisted (not in ingest.tools), changed (another definition)", func(r *Request) *string { return &r.Unusual }),
+	reqText("ai.tool.changed", "tools whose definition is not what it was, each with a semicolon behind it", func(r *Request) *string { return &r.Changed }),
+	reqText("ai.content.secrets", "kinds of secret found in what tools and documents gave back, each with a semicolon behind it", func(r *Request) *string { return &r.Found }),
+	reqNumber("ai.answer.length", "bytes of the answer", func(r *Request) *Measure { return &r.AnswerLength }),
+	reqNumber("ai.answer.repetition", "percent of the answer's runs of four words that stood in it before", func(r *Request) *Measure { return &r.Repeats }),
+	reqNumber("ai.prompt.noise", "percent of the noisiest line of the prompt, at its end, that looks like no text", func(r *Request) *Measure { return &r.Noise }),
+
 	reqText("ai.prompt.hash", "keyed hash of the prompt; the text is not kept", func(r *Request) *string { return &r.PromptHash }),
 	reqText("ai.prompt.template", "keyed sketch of the prompt in eight parts, some of which prompts of one form share", func(r *Request) *string { return &r.Template }),
 	reqNumber("ai.prompt.length", "bytes of the prompt", func(r *Request) *Measure { return &r.PromptLength }),

@@ -107,6 +107,12 @@ const (
 // ProfileDeviation says that a workload, or who reads its model, does what it is not wont to do.
 const ProfileDeviation Kind = 57
 
+// KubernetesAudit is a request to the API server of a cluster, out of its audit log.
+const KubernetesAudit Kind = 61
+
+// ModelDrift says that a model's answers are not as they were.
+const ModelDrift Kind = 62
+
 // MaxKinds bounds the numbers of kinds: the sensor asks for them by a bit each.
 const MaxKinds = 64
 
@@ -137,6 +143,8 @@ var kindNames = [MaxKinds]string{
 
 	CUDACall: "cuda", PythonAudit: "python.audit",
 	ProfileDeviation: "profile.deviation",
+
+	KubernetesAudit: "kubernetes.audit", ModelDrift: "model.drift",
 }
 
 // Kinds calls yield with each kind there is, in the order of their numbers.
@@ -166,7 +174,8 @@ func ParseKind(s string) (Kind, bool) {
 }
 
 // Class returns the part of the kind's name before the dot: process, file, net, host, device,
-// cgroup, policy, action, gpu, model, request, service, principal, cuda, python, profile or sensor.
+// cgroup, policy, action, gpu, model, request, service, principal, cuda, python, profile, kubernetes
+// or sensor.
 // The store sorts events by host and class.
 func (k Kind) Class() string {
 	class, _, _ := strings.Cut(k.String(), ".")
@@ -201,6 +210,9 @@ type Event struct {
 	Python    *Python // PythonAudit; nil for the others
 	// Deviation is what is unusual, of a ProfileDeviation; nil for the others.
 	Deviation *Deviation
+	// Kubernetes is what a cluster was asked, of a KubernetesAudit; nil for the others.
+	Kubernetes *Kubernetes
+	Drift      *Drift // ModelDrift, whose Request says of which model; nil for the others
 	// Errno is the negated return value of a call that failed, 0 for one that worked.
 	Errno int32
 	// Count is how many events this one stands for, itself included; 0 means 1. A process that
@@ -392,6 +404,12 @@ func (e *Event) told(s func(string)) {
 	}
 	if e.Deviation != nil {
 		s(e.Deviation.text())
+	}
+	if e.Drift != nil {
+		s(e.Drift.text())
+	}
+	if e.Kubernetes != nil {
+		s(e.Kubernetes.text())
 	}
 }
 

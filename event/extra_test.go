@@ -7,9 +7,9 @@ import (
 )
 
 func TestForeignFieldsArePartOfTheEvent(t *testing.T) {
-	a := &Event{Host: "h", Extra: map[string]string{"verb": "create", "objectRef.name": "x\"y", "_stream": "{}", "class": "no", "process.lineage": "no"}}
+	a := &Event{Host: "h", Extra: map[string]string{"zone": "create", "objectRef.uid": "x\"y", "_stream": "{}", "class": "no", "process.lineage": "no"}}
 	record := string(a.AppendRecord(nil))
-	if !strings.HasSuffix(record, `,"objectRef.name":"x\"y","verb":"create"}`) || strings.Contains(record, "_stream") || strings.Contains(record, `"no"`) {
+	if !strings.HasSuffix(record, `,"objectRef.uid":"x\"y","zone":"create"}`) || strings.Contains(record, "_stream") || strings.Contains(record, `"no"`) {
 		t.Errorf("got %s", record)
 	}
 	back, err := ParseRecord([]byte(record))
@@ -21,11 +21,11 @@ func TestForeignFieldsArePartOfTheEvent(t *testing.T) {
 	}
 	b := *a
 	b.Extra = maps.Clone(a.Extra)
-	b.Extra["verb"] = "delete"
+	b.Extra["zone"] = "delete"
 	if b.ID() == a.ID() {
 		t.Error("two events that differ in a foreign field have one id")
 	}
-	b.Extra["verb"], b.Extra["_stream"] = "create", "{host}"
+	b.Extra["zone"], b.Extra["_stream"] = "create", "{host}"
 	if b.ID() != a.ID() {
 		t.Error("what the store adds changes the id")
 	}

@@ -278,6 +278,8 @@ func (e *Event) describeRest(who string) string {
 	switch {
 	case e.Principal != nil:
 		return e.Principal.describe(e.Request)
+	case e.Drift != nil:
+		return e.Drift.describe(e.Request)
 	case e.Request != nil:
 		return e.Request.describe(who) + e.times()
 	case e.Service != nil:
@@ -291,6 +293,8 @@ func (e *Event) describeRest(who string) string {
 		return e.Call.describe(who, e.Errno)
 	case e.CUDA != nil:
 		return e.CUDA.describe(who)
+	case e.Kubernetes != nil:
+		return e.Kubernetes.describe() + e.times()
 	case e.Python != nil:
 		return e.Python.describe(who) + e.times()
 	}

@@ -41,6 +41,18 @@ type Request struct {
 	Finish       string  // why the answer ended: stop, length, content_filter…
 	Conversation string
 
+	Agent        string // that asked, or called a tool
+	AgentVersion string
+	Tool         string // that was called
+	Tools        string // that the model was offered: name=keyed hash of the definition, each with a semicolon behind it
+	ToolDoes     string // what the arguments of a call are about, each with a semicolon behind it
+	Unusual      string // what of it was never done before, likewise
+	Changed      string // tools whose definition is not what it was, likewise
+	Found        string // kinds of secret in what tools and documents gave back, likewise
+
+	AnswerLength Measure // bytes
+	Repeats      Measure // percent of the answer's runs of four words that stood in it before
+	Noise        Measure // percent of the end of the noisiest line of the prompt that is no text
 	Template     string  // keyed MinHash of the prompt: eight parts of eight hexadecimal digits; prompts of one form share some
 	PromptHash   string  // HMAC of the prompt with a key of the installation
 	PromptLength Measure // bytes

@@ -56,7 +56,7 @@ func (r *Reader) find(now time.Time) {
 			continue
 		}
 		for _, f := range OpenLogs(p) {
-			r.follow(f, p, p.Workload.Engine, now)
+			r.follow(f, p, p.Workload.Engine, false, now)
 		}
 	}
 	defer func() {
@@ -65,13 +65,19 @@ func (r *Reader) find(now time.Time) {
 		r.unread = r.tooMany
 	}()
 	for _, l := range r.opts.Logs {
-		for _, pattern := range l.Paths {
-			list, _ := filepath.Glob(pattern) // patterns are checked with the configuration
-			r.tooMany += max(0, len(list)-maxGlobbed)
-			for _, name := range list[:min(len(list), maxGlobbed)] {
-				if f, err := openRegular(name); err == nil {
-					r.follow(f, nil, l.Engine, now)
-				}
+		r.named(l.Paths, l.Engine, false, now)
+	}
+	r.named(r.opts.Audit, "kubernetes", true, now)
+}
+
+// named looks for logs by the patterns of their names.
+func (r *Reader) named(patterns []string, engine string, audit bool, now time.Time) {
+	for _, pattern := range patterns {
+		list, _ := filepath.Glob(pattern) // patterns are checked with the configuration
+		r.tooMany += max(0, len(list)-maxGlobbed)
+		for _, name := range list[:min(len(list), maxGlobbed)] {
+			if f, err := openRegular(name); err == nil {
+				r.follow(f, nil, engine, audit, now)
 			}
 		}
 	}
@@ -79,7 +85,7 @@ func (r *Reader) find(now time.Time) {
 
 // follow reads a log from now on, unless it is read already. One that was made since the Reader was is
 // read from its beginning, and one that was read before from there.
-func (r *Reader) follow(f *os.File, p *event.Process, engine string, now time.Time) {
+func (r *Reader) follow(f *os.File, p *event.Process, engine string, audit bool, now time.Time) {
 	id, size, err := identify(f)
 	if s := r.sources[id]; s != nil || err != nil || r.full(p) {
 		if s != nil {
@@ -96,7 +102,7 @@ func (r *Reader) follow(f *os.File, p *event.Process, engine string, now time.Ti
 		f.Close() //nolint:errcheck // it was only read
 		return
 	}
-	s := &source{Source: Source{Name: f.Name(), Engine: engine}, file: f, id: id, process: p, found: now, off: size}
+	s := &source{Source: Source{Name: f.Name(), Engine: engine}, audit: audit, file: f, id: id, process: p, found: now, off: size}
 	if p != nil {
 		s.PID = p.PID
 	}

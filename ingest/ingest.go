@@ -1,5 +1,5 @@
 // Package ingest reads what AI services tell of themselves: the requests in their access logs, and
-// their metrics.
+// their metrics; and what clusters were asked, in the audit log of Kubernetes.
 //
 // What a log holds is a client's to choose, and who runs in a container chooses the log. So every
 // length is bounded, nothing is believed but the place at which a server writes a thing, and what is
@@ -36,6 +36,7 @@ type Options struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	Logs       []Logs                  // beside those that are found
+	Audit      []string                // patterns of files that are the audit log of Kubernetes
 	Processes  func() []*event.Process // those of AI workloads, the root of each before its others
 	State      string                  // file in which it is kept how far each log was read; "" keeps nothing
 	Told       func(e *event.Event)    // is given the requests, in the one goroutine of Run
@@ -126,7 +127,7 @@ func (r *Reader) read(now time.Time) {
 	for id, s := range r.sources {
 		s.poll(now, r.opts.Told)
 		if s.Lag == 0 && now.Sub(s.found) > forget {
-			s.fold.flush(now.Add(time.Hour), s.tell(r.opts.Told))
+			s.flush(now.Add(time.Hour), r.opts.Told)
 			s.file.Close() //nolint:errcheck // it was only read
 			delete(r.sources, id)
 			r.keep(id, s)

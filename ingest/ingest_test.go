@@ -285,7 +285,7 @@ func TestOneWorkloadCannotTakeThePlacesOfAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.follow(f, p, "vllm", l.now)
+		l.follow(f, p, "vllm", false, l.now)
 	}
 	if len(l.sources) != maxLogsOfOne || l.tooMany != 3 {
 		t.Errorf("%d are read, %d are not", len(l.sources), l.tooMany)

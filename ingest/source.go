@@ -21,7 +21,9 @@ type source struct {
 	told    time.Time // the time of the last event: no two have the same, so that equal requests are two
 	skip    bool      // the rest of a line that is too long, or whose beginning was not read
 	cut     [2]pieces // of lines that the container's runtime cut, by stream: they come in between one another
-	fold    fold
+	fold    fold[alike, event.Request]
+	audit   bool // of Kubernetes
+	entries fold[alikeAudit, event.Event]
 }
 
 // pieces are those of a line that were read.
@@ -32,7 +34,7 @@ type pieces struct {
 
 // poll reads what the log has grown by, at most maxPoll, and tells of the requests in it.
 func (s *source) poll(now time.Time, told func(*event.Event)) {
-	defer func() { s.fold.flush(now, s.tell(told)) }()
+	defer s.flush(now, told)
 	st, err := s.file.Stat()
 	if err != nil {
 		return
@@ -67,7 +69,7 @@ func (s *source) take(now time.Time, b []byte, told func(*event.Event)) {
 		case !whole && s.skip:
 			return
 		case !whole:
-			if len(s.buf)+len(line) > maxLine {
+			if len(s.buf)+len(line) > s.longest() {
 				s.skip, s.buf = true, s.buf[:0]
 				s.Lines++
 				s.Refused++
@@ -77,7 +79,7 @@ func (s *source) take(now time.Time, b []byte, told func(*event.Event)) {
 			return
 		case s.skip:
 			s.skip = false
-		case len(s.buf)+len(line) > maxLine:
+		case len(s.buf)+len(line) > s.longest():
 			s.Lines++
 			s.Refused++
 		default:
@@ -91,7 +93,7 @@ func (s *source) take(now time.Time, b []byte, told func(*event.Event)) {
 func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
 	text, stream, goesOn := unwrap(line)
 	if p := &s.cut[stream]; goesOn || len(p.text) > 0 || p.skip {
-		if !p.skip && len(p.text)+len(text) > maxLine {
+		if !p.skip && len(p.text)+len(text) > s.longest() {
 			s.Lines++
 			s.Refused++
 			p.skip, p.text = true, nil
@@ -110,6 +112,10 @@ func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
 		text = whole.text
 	}
 	s.Lines++
+	if s.audit {
+		s.entry(now, text, told)
+		return
+	}
 	r, v := Parse(text)
 	switch v {
 	case Broken:
@@ -123,10 +129,26 @@ func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
 				r.Principal += " " + r.UserAgent
 			}
 		}
-		if !s.fold.take(now, r, s.tell(told)) {
+		key := alike{r.Client.Addr().String(), r.Principal, r.Method, r.Path, r.Query, r.Status.N}
+		single := r.TokensIn.Known || r.TokensOut.Known // what each cost is of interest
+		if !s.fold.take(now, key, single, r, s.tell(told)) {
 			s.Dropped++
 		}
 	}
+}
+
+// longest is how long a line may be.
+func (s *source) longest() int {
+	if s.audit {
+		return maxAudit
+	}
+	return maxLine
+}
+
+// flush tells of what was counted.
+func (s *source) flush(now time.Time, told func(*event.Event)) {
+	s.fold.flush(now, s.tell(told))
+	s.entries.flush(now, s.tellEntry(told))
 }
 
 // tell makes an event of a request.
@@ -153,9 +175,9 @@ const (
 	maxSecond = 500 // requests told of one log in a second
 )
 
-// fold tells of a request at once, and of more like it from the same client together.
-type fold struct {
-	seen   map[alike]*folded
+// fold tells of a thing at once, and of more like it together.
+type fold[K comparable, T any] struct {
+	seen   map[K]*folded[T]
 	second int64
 	told   int
 }
@@ -166,16 +188,15 @@ type alike struct {
 	status                                 int64
 }
 
-type folded struct {
+type folded[T any] struct {
 	until time.Time
-	last  event.Request
+	last  T
 	count uint32
 }
 
-// take takes a request in. It reports false where there are too many to be told of.
-func (f *fold) take(now time.Time, r event.Request, tell func(time.Time, event.Request, uint32)) bool {
-	key := alike{r.Client.Addr().String(), r.Principal, r.Method, r.Path, r.Query, r.Status.N}
-	single := r.TokensIn.Known || r.TokensOut.Known // what each cost is of interest
+// take takes a thing in; a single one is told by itself. It reports false where there are too many to be
+// told of.
+func (f *fold[K, T]) take(now time.Time, key K, single bool, r T, tell func(time.Time, T, uint32)) bool {
 	if have := f.seen[key]; have != nil && !single {
 		have.last, have.count = r, have.count+1
 		return true
@@ -189,16 +210,16 @@ func (f *fold) take(now time.Time, r event.Request, tell func(time.Time, event.R
 	f.told++
 	if !single {
 		if f.seen == nil {
-			f.seen = map[alike]*folded{}
+			f.seen = map[K]*folded[T]{}
 		}
-		f.seen[key] = &folded{until: now.Add(foldFor)}
+		f.seen[key] = &folded[T]{until: now.Add(foldFor)}
 	}
 	tell(now, r, 1)
 	return true
 }
 
 // flush tells of what was counted, where its time is over.
-func (f *fold) flush(now time.Time, tell func(time.Time, event.Request, uint32)) {
+func (f *fold[K, T]) flush(now time.Time, tell func(time.Time, T, uint32)) {
 	for key, have := range f.seen {
 		if now.Before(have.until) {
 			continue

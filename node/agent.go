@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"picket/detect"
+	"picket/detect/drift"
+	"picket/detect/novel"
 	"picket/event"
 	"picket/ingest"
 	"picket/inventory"
@@ -61,7 +63,9 @@ type agent struct {
 	asking    *asking
 	requests  *ingest.Reader
 	asker     *ingest.Asker // nil where services are not asked
-	protected []string      // model directories of policies that the sensor looks at
+	novel     *novel.Watch
+	drift     *drift.Watch
+	protected []string // model directories of policies that the sensor looks at
 	probes    *probes
 	recorder  *recorder
 	asks      asks
@@ -137,6 +141,7 @@ func (a *agent) open(undo *cleanup) error {
 	a.openLocal(undo)
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.openHabits()
+	a.openNovel()
 	a.asking = newAsking(a.log.With("component", "ingest"), a.reg)
 	a.openProbes()
 	undo.add("probes", a.probes.close)
@@ -206,7 +211,8 @@ func travels(e *event.Event) bool {
 	switch e.Kind {
 	case event.ProcessStart, event.ProcessSeen, event.ProcessExit, event.NetConnect, event.NetListen, event.NetAccept, event.NetSend, event.NetDNS, event.NetTLS,
 		event.SensorHealth, event.PolicyViolation, event.GPUSample, event.GPUFault, event.ModelSeen,
-		event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation, event.CUDACall:
+		event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation, event.CUDACall,
+		event.KubernetesAudit, event.ModelDrift:
 		return true
 	case event.PythonAudit: // each program imports and runs its modules
 		return e.Python == nil || e.Python.Event != "import" && e.Python.Event != "exec"
@@ -251,6 +257,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	a.guard.limits = limits()
 	a.heartbeat()
 	defer a.keepProfiles()
+	defer a.keepNovel()
 	defer a.keepSequences() // all that hands events on has ended then
 	defer func() {
 		cancel()
@@ -318,7 +325,12 @@ func (a *agent) judge(e *event.Event) {
 		defer a.judge(v)
 	}
 	a.gpus.watch.See(e)
+	a.novel.See(e)
 	for _, d := range a.habits.see(e) {
+		defer a.judge(d)
+	}
+	for _, d := range a.drift.See(e) {
+		d.Host = a.cfg.Host
 		defer a.judge(d)
 	}
 	for _, hour := range a.asking.watch.See(e) {

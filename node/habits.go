@@ -112,6 +112,7 @@ func (a *agent) advanceHabits(now time.Time) {
 	if since := now.Sub(h.kept); since < 0 || since >= profilesEvery*time.Duration(1+h.size>>20) {
 		h.kept = now
 		a.keepProfiles()
+		a.keepNovel()
 	}
 }
 

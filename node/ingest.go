@@ -16,10 +16,12 @@ import (
 
 // Ingest is the ingest section.
 type Ingest struct {
-	Logs    []IngestLog `yaml:"logs" doc:"access logs of AI services, beside those that are found by the processes that write them"`
-	Metrics string      `yaml:"metrics" doc:"on: services that are recognised are asked for their metrics every 15 seconds, over their own loopback; off: they are not"`
-	OTLP    string      `yaml:"otlp" doc:"address at which traces in OTLP are taken, over HTTP and gRPC, such as 127.0.0.1:4318; empty takes none; docs/principals.md"`
-	Token   string      `yaml:"token" doc:"whole path of a file whose first line is a token that senders of traces must show; needed where others than this host reach the address"`
+	Logs       []IngestLog       `yaml:"logs" doc:"access logs of AI services, beside those that are found by the processes that write them"`
+	Metrics    string            `yaml:"metrics" doc:"on: services that are recognised are asked for their metrics every 15 seconds, over their own loopback; off: they are not"`
+	OTLP       string            `yaml:"otlp" doc:"address at which traces in OTLP are taken, over HTTP and gRPC, such as 127.0.0.1:4318; empty takes none; docs/principals.md"`
+	Kubernetes Values            `yaml:"kubernetes" doc:"files, or patterns of them, that are the audit log of a Kubernetes API server: /var/log/kubernetes/audit*.log; docs/kubernetes-audit.md"`
+	Tools      map[string]Values `yaml:"tools" doc:"tools that agents may call, by the agent's name (gen_ai.agent.name); * is all that are not named. Calls of others are found; an agent without a list may call all"`
+	Token      string            `yaml:"token" doc:"whole path of a file whose first line is a token that senders of traces must show; needed where others than this host reach the address"`
 }
 
 // IngestLog names access logs.
@@ -47,6 +49,11 @@ func (g *Ingest) validate() (key, msg string) {
 			return at + ".engine", "want the name of an engine"
 		}
 	}
+	for i, p := range g.Kubernetes {
+		if _, err := filepath.Match(p, ""); err != nil || !filepath.IsAbs(p) {
+			return fmt.Sprintf("ingest.kubernetes.%d", i), "want the whole path of a file, or a pattern as of a shell"
+		}
+	}
 	return g.validateTraces()
 }
 
@@ -69,7 +76,7 @@ func (a *agent) startIngest(ctx context.Context, events chan struct{}) <-chan st
 		}
 	}
 	a.requests = ingest.New(ingest.Options{
-		Log: a.log.With("component", "ingest"), Registerer: a.reg, Logs: a.cfg.Ingest.logs(), Processes: a.tracker.Members,
+		Log: a.log.With("component", "ingest"), Registerer: a.reg, Logs: a.cfg.Ingest.logs(), Audit: a.cfg.Ingest.Kubernetes, Processes: a.tracker.Members,
 		State: filepath.Join(a.cfg.dir("agent"), "logs.json"), Told: told,
 	})
 	var all sync.WaitGroup

@@ -164,19 +164,40 @@ func (a *agent) received(ctx context.Context, events chan struct{}, line []byte)
 	}
 }
 
+// TracesAt says where the agent of this host takes traces, and the token that senders show; nothing where it
+// takes none.
+func TracesAt(cfg *Config) (address, token string, err error) {
+	if cfg.Ingest.OTLP == "" {
+		return "", "", nil
+	}
+	token, err = tracesToken(cfg)
+	return cfg.Ingest.OTLP, token, err
+}
+
+// tracesToken is the token that senders of traces must show; "" where they need none.
+func tracesToken(cfg *Config) (string, error) {
+	if cfg.Ingest.Token == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(cfg.Ingest.Token)
+	if err != nil {
+		return "", &Error{Err: fmt.Errorf("ingest.token: %w", err), Code: ExitConfig}
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	token := strings.TrimSpace(first)
+	if len(token) < 16 {
+		return "", &Error{Err: fmt.Errorf("ingest.token: the first line of %s has less than 16 characters", cfg.Ingest.Token), Hint: "openssl rand -hex 32 > " + cfg.Ingest.Token, Code: ExitConfig}
+	}
+	return token, nil
+}
+
 // receiverSecrets is what the receiver must know and others must not: the token, and the key of hashes,
 // which is made when it is first needed.
 func receiverSecrets(cfg *Config) ([]byte, error) {
 	var s secretsOfReceiver
-	if cfg.Ingest.Token != "" {
-		b, err := os.ReadFile(cfg.Ingest.Token)
-		if err != nil {
-			return nil, &Error{Err: fmt.Errorf("ingest.token: %w", err), Code: ExitConfig}
-		}
-		first, _, _ := strings.Cut(string(b), "\n")
-		if s.Token = strings.TrimSpace(first); len(s.Token) < 16 {
-			return nil, &Error{Err: fmt.Errorf("ingest.token: the first line of %s has less than 16 characters", cfg.Ingest.Token), Hint: "openssl rand -hex 32 > " + cfg.Ingest.Token, Code: ExitConfig}
-		}
+	var err error
+	if s.Token, err = tracesToken(cfg); err != nil {
+		return nil, err
 	}
 	name := filepath.Join(cfg.dir("agent"), "prompts.key")
 	b, err := os.ReadFile(name)

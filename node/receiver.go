@@ -24,6 +24,7 @@ import (
 
 const (
 	receiverMemory = 64 << 20 // soft limit of the receiver's Go heap
+	maxTools       = 4 << 10  // bytes of the names and hashes of tools that one request offers
 	toldFrom       = 30       // percent of a system prompt that an answer repeats
 	countsEvery    = 5 * time.Second
 )
@@ -64,7 +65,7 @@ func RunReceiver(ctx context.Context, out io.Writer) error {
 		}
 	}
 	s := otlp.New(otlp.Options{
-		Token: secrets.Token, Judge: judgeContent(&secrets.Key),
+		Token: secrets.Token, Judge: judgeContent(&secrets.Key, &memory{of: prompt.NewMemory()}),
 		Told: func(e *event.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -116,8 +117,37 @@ func readSecrets(f *os.File) (s secretsOfReceiver, err error) {
 	return s, nil
 }
 
+// memory is what the receiver remembers of threads, as hashes; several bodies are judged at once.
+type memory struct {
+	mu sync.Mutex
+	of *prompt.Memory
+}
+
+// judge says what a call is about and whether an order spreads, and remembers what was told.
+func (m *memory) judge(c *otlp.Content, r *event.Request, order bool) (spreads bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.Tool != "" {
+		r.ToolDoes = listed(m.of.Call(c.Thread, r.Tool, c.Arguments))
+	}
+	m.of.Told(c.Thread, c.System+"\n"+c.Prompt, c.Outside)
+	return order && m.of.Spreads(c.Thread, c.Prompt+"\n"+c.Outside, c.Answer)
+}
+
+// tools lists what a model was told of tools: names, and hashes of the rest.
+func tools(key *prompt.Key, list []otlp.Definition) string {
+	var b strings.Builder
+	for _, d := range list {
+		if b.Len() > maxTools {
+			break
+		}
+		b.WriteString(strings.NewReplacer(";", "_", "=", "_").Replace(d.Name) + "=" + key.Hash("definition", d.Text)[:16] + ";")
+	}
+	return b.String()
+}
+
 // judgeContent returns what fills in a request what its content says: numbers, names and hashes.
-func judgeContent(key *prompt.Key) func(otlp.Content, *event.Request) {
+func judgeContent(key *prompt.Key, mem *memory) func(otlp.Content, *event.Request) {
 	return func(c otlp.Content, r *event.Request) {
 		var attacks []string
 		switch {
@@ -134,6 +164,18 @@ func judgeContent(key *prompt.Key) func(otlp.Content, *event.Request) {
 		if outside := prompt.Look(c.Outside); len(outside.Signs) > 0 && !slices.Equal(outside.Signs, []string{prompt.Encoded}) || outside.Score >= prompt.Suspicious {
 			attacks = append(attacks, "indirect")
 		}
+		order := slices.Contains(attacks, "indirect") || slices.Contains(attacks, prompt.Phrase) || slices.Contains(attacks, prompt.Wrapped) || r.PromptScore.N >= prompt.Suspicious
+		if mem.judge(&c, r, order) {
+			attacks = append(attacks, "self-replicating")
+		}
+		if c.Prompt != "" {
+			r.Noise = event.Measured(prompt.Noise(c.Prompt))
+		}
+		if c.Output != "" && c.Tool == "" {
+			r.AnswerLength, r.Repeats = event.Measured(int64(len(c.Output))), event.Measured(prompt.Repeats(c.Output))
+		}
+		r.Tools = tools(key, c.Definitions)
+		r.Found = listed(slices.DeleteFunc(prompt.Answer(c.Outside), func(kind string) bool { return !prompt.IsKey(kind) }))
 		if prompt.Overlap(c.System, c.Answer) >= toldFrom {
 			attacks = append(attacks, "system-prompt")
 		}

@@ -2,6 +2,7 @@
 //
 //	go run ./bench/prompt              trains, measures, and compares with the model that is built in
 //	go run ./bench/prompt -write       writes detect/prompt/model.bin anew
+//	go run ./bench/prompt -noise       measures which texts look like noise, and nothing else
 //
 // The corpus is templates and words to fill them with, both in corpus/. A template is held out as a
 // whole: what is measured is texts whose form was never seen, though some of their words were.
@@ -36,8 +37,9 @@ const (
 func main() {
 	log.SetFlags(0)
 	write := flag.Bool("write", false, "write "+modelPath)
+	noise := flag.Bool("noise", false, "measure which texts look like noise, and nothing else")
 	flag.Parse()
-	if err := run(*write); err != nil {
+	if err := run(*write, *noise); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -47,14 +49,18 @@ type sample struct {
 	at       []uint16
 	attack   bool
 	template int
+	text     string
 }
 
-func run(write bool) error {
+func run(write, noise bool) error {
 	samples, templates, err := read()
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%d texts of %d templates\n", len(samples), templates)
+	if noise {
+		return measureNoise(samples)
+	}
 	crossValidate(samples, templates)
 	model := train(samples, func(sample) bool { return true })
 	if err := measureProse(model); err != nil {
@@ -102,7 +108,7 @@ func read() (out []sample, templates int, err error) {
 				text := fill(rnd, template, slots)
 				if !seen[text] {
 					seen[text] = true
-					out = append(out, sample{prompt.Features(text), kind == "attacks.txt", templates})
+					out = append(out, sample{prompt.Features(text), kind == "attacks.txt", templates, text})
 				}
 			}
 			templates++

@@ -46,7 +46,7 @@ func (w *Watch) share(now time.Time, key uint64, u *user, r *event.Request) (new
 		if news == nil && !f.told && f.requests%judgeEach == 0 {
 			if v := f.verdict(now); v.Score.N >= Suspicious {
 				f.told = true
-				news = w.told(now, i, band, f, v)
+				news = w.told(now, i, band, f, v, r.Model)
 			}
 		}
 	}
@@ -103,8 +103,8 @@ func (f *form) verdict(now time.Time) event.Likeness {
 }
 
 // told is the event of it. Who it is about is the template.
-func (w *Watch) told(now time.Time, band int, value uint32, f *form, v event.Likeness) *event.Event {
-	return w.event(&event.Event{Time: now}, &user{id: fmt.Sprintf("%d-%08x", band, value), kind: "template"}, &event.Principal{
+func (w *Watch) told(now time.Time, band int, value uint32, f *form, v event.Likeness, model string) *event.Event {
+	return w.event(&event.Event{Time: now}, &user{id: fmt.Sprintf("%d-%08x", band, value), kind: "template", model: name(model)}, &event.Principal{
 		Since: f.first, Requests: f.requests, Prompts: min(f.prompts.count(), f.requests), Others: int64(f.n), Networks: int64(f.nets),
 		LogProbs: percent(f.probs, f.requests), Greedy: percent(f.greedy, f.requests), Form: 100, Shared: v,
 	})

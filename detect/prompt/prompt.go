@@ -2,7 +2,7 @@
 // exact, and by a small model that was trained for it. What it hands out are names and numbers, never
 // a piece of the text.
 //
-// All of it are functions of the text, whose work and memory grow with the length at most, and no more
+// All but a Memory are functions of the text, whose work and memory grow with the length at most, and no more
 // than the first MaxText bytes are looked at.
 package prompt
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // maxJSON is how much of a body of JSON is taken: what it decodes to is many times as large.
@@ -56,6 +57,7 @@ func jsonError(body []byte, err error) error {
 
 func jsonSpanOf(raw []byte) (*span, error) {
 	var j struct {
+		Trace      string          `json:"traceId"`
 		Start      json.RawMessage `json:"startTimeUnixNano"`
 		End        json.RawMessage `json:"endTimeUnixNano"`
 		Attributes []jsonAttribute `json:"attributes"`
@@ -72,6 +74,7 @@ func jsonSpanOf(raw []byte) (*span, error) {
 	}
 	code := string(bytes.Trim(j.Status.Code, `"`))
 	s := &span{start: jsonNumber(j.Start), end: jsonNumber(j.End), failed: code == "2" || code == "STATUS_CODE_ERROR", attributes: map[string]value{}}
+	s.trace = strings.ToLower(j.Trace[:min(len(j.Trace), 2*maxTrace)])
 	left := maxValues
 	jsonAttributes(s.attributes, j.Attributes, &left)
 	for _, e := range j.Events[:min(len(j.Events), maxEvents)] {

@@ -178,7 +178,7 @@ func TestSpansBecomeRequests(t *testing.T) {
 				Engine: "vllm", Source: "span", Operation: "chat", Model: "llama", TokensIn: event.Measured(12), TokensOut: event.Measured(34), MaxTokens: event.Measured(4096), Temperature: event.Measured(700),
 				Choices: event.Measured(2), Finish: "stop", Conversation: "c-1", UserAgent: "curl/8", Principal: "anna", PrincipalKind: "subject", Duration: event.Measured(1500),
 			},
-			Content{System: "be kind", Prompt: "hello", Answer: "hi", Outside: "of a tool"},
+			Content{System: "be kind", Prompt: "hello", Answer: "hi", Output: "hi", Outside: "of a tool", Thread: "c-1"},
 		},
 		"as before 1.36, with events": {
 			sent{
@@ -188,7 +188,7 @@ func TestSpansBecomeRequests(t *testing.T) {
 				},
 			},
 			event.Request{Engine: "openai", Source: "span", Model: "m", TokensIn: event.Measured(1), TokensOut: event.Measured(2), Finish: "content_filter", Conversation: "s", Principal: "s", PrincipalKind: "conversation", Duration: event.Measured(1500)},
-			Content{System: "be kind", Prompt: "hello", Answer: "no"},
+			Content{System: "be kind", Prompt: "hello", Answer: "no", Output: "no", Thread: "s"},
 		},
 		"messages in JSON": {
 			sent{attributes: map[string]any{"gen_ai.request.model": "m", "gen_ai.input.messages": `[{"role":"system","parts":[{"type":"text","content":"rules"}]},{"role":"user","content":"hello"}]`}},
@@ -198,12 +198,22 @@ func TestSpansBecomeRequests(t *testing.T) {
 		"messages with numbers": {
 			sent{attributes: map[string]any{"gen_ai.system": "x", "gen_ai.prompt.0.role": "system", "gen_ai.prompt.0.content": "rules", "gen_ai.prompt.1.content": "hello", "gen_ai.completion.0.content": "hi"}},
 			event.Request{Engine: "x", Source: "span", Duration: event.Measured(1500)},
-			Content{System: "rules", Prompt: "hello", Answer: "hi"},
+			Content{System: "rules", Prompt: "hello", Answer: "hi", Output: "hi"},
 		},
 		"a tool": {
 			sent{attributes: map[string]any{"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search", "gen_ai.tool.call.arguments": `{"query":"weather"}`, "gen_ai.tool.call.result": "rain"}},
-			event.Request{Source: "span", Operation: "execute_tool", Duration: event.Measured(1500)},
-			Content{Tool: "search weather", Outside: "rain"},
+			event.Request{Source: "span", Operation: "execute_tool", Tool: "search", Duration: event.Measured(1500)},
+			Content{Tool: `search {"query":"weather",}`, Arguments: "weather", Outside: "rain"},
+		},
+		"a call with members of its own": {
+			sent{attributes: map[string]any{"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "mail", "gen_ai.agent.name": "helper", "gen_ai.tool.call.arguments": map[string]any{"to": "bob", "n": 2}, "gen_ai.tool.call.result": `{"sent":"yes"}`}},
+			event.Request{Source: "span", Operation: "execute_tool", Tool: "mail", Agent: "helper", Duration: event.Measured(1500)},
+			Content{Tool: `mail {"n":2,"to":"bob",}`, Arguments: "x", Outside: "yes"},
+		},
+		"tools that were offered": {
+			sent{attributes: map[string]any{"gen_ai.request.model": "m", "gen_ai.tool.definitions": `[{"type":"function","function":{"name":"mail","description":"sends"}},{"name":"search"}]`}},
+			event.Request{Source: "span", Model: "m", Duration: event.Measured(1500)},
+			Content{Definitions: []Definition{{"mail", `{"function":{"description":"sends","name":"mail",},"type":"function",}`}, {"search", `{"name":"search",}`}}},
 		},
 		"odd numbers": {
 			sent{failed: true, attributes: map[string]any{"gen_ai.system": "x", "gen_ai.usage.input_tokens": "17", "gen_ai.usage.output_tokens": math.NaN(), "gen_ai.request.max_tokens": 1e300, "gen_ai.request.temperature": "warm", "client.address": "here"}},
@@ -224,6 +234,12 @@ func TestSpansBecomeRequests(t *testing.T) {
 				t.Errorf("client %v", got.Client)
 			}
 			got.Client = tt.want.Client
+			if tt.content.Arguments == "x" { // in the order in which they came
+				tt.content.Arguments = r.contents[0].Arguments
+				if a := tt.content.Arguments; a != "bob\n2" && a != "2\nbob" {
+					t.Errorf("arguments %q", a)
+				}
+			}
 			if diff := cmp.Diff(tt.want, got, addrs); diff != "" {
 				t.Errorf("want %+v\n got %+v", tt.want, got)
 			}

@@ -18,11 +18,20 @@ type Content struct {
 	System, Prompt, Answer string
 	// Outside is what came from neither: results of tools, retrieved documents.
 	Outside string
+	Output  string // of Answer, what this request got: the rest was told before
 	Tool    string // called, with its arguments behind it
 	Key     string // that the request was made with
+
+	Arguments   string // of the call, their texts alone
+	Thread      string // conversation or trace that it belongs to
+	Definitions []Definition
 }
 
+// Definition is what a model was told of a tool.
+type Definition struct{ Name, Text string }
+
 const (
+	maxTools  = 64  // definitions of one request
 	maxField  = 256 // bytes of a text that is kept
 	maxTarget = 8 << 10
 	maxText   = 1 << 20 // of content
@@ -32,7 +41,7 @@ const (
 // names says which attributes hold a thing, the newest first: the semantic conventions of
 // OpenTelemetry v1.41, those before 1.36, and what OpenLLMetry and vLLM write.
 var names = struct {
-	operation, engine, model, in, out, most, temperature, choices, probs, finish, conversation, subject, client, port, agent, method, path, route, status, key []string
+	operation, engine, model, in, out, most, temperature, choices, probs, finish, conversation, subject, client, port, agent, method, path, route, status, key, agentName, agentVersion, tool []string
 }{
 	operation:    []string{"gen_ai.operation.name"},
 	engine:       []string{"gen_ai.provider.name", "gen_ai.system"},
@@ -53,6 +62,9 @@ var names = struct {
 	path:         []string{"url.path", "http.target"},
 	route:        []string{"http.route"},
 	status:       []string{"http.response.status_code", "http.status_code"},
+	agentName:    []string{"gen_ai.agent.name", "gen_ai.agent.id"},
+	agentVersion: []string{"gen_ai.agent.version"},
+	tool:         []string{"gen_ai.tool.name"},
 	key:          []string{"http.request.header.authorization", "http.request.header.x-api-key", "http.request.header.api-key"},
 }
 
@@ -65,6 +77,7 @@ func requestOf(s *span, now time.Time, judge func(Content, *event.Request)) *eve
 	r := &event.Request{
 		Engine: engine(text(a, names.engine)), Source: event.FromSpan, Operation: text(a, names.operation), Model: text(a, names.model),
 		Method: text(a, names.method), UserAgent: text(a, names.agent), Conversation: text(a, names.conversation),
+		Agent: text(a, names.agentName), AgentVersion: text(a, names.agentVersion), Tool: text(a, names.tool),
 		Status: number(a, names.status, 1), TokensIn: number(a, names.in, 1), TokensOut: number(a, names.out, 1), MaxTokens: number(a, names.most, 1),
 		Temperature: number(a, names.temperature, 1000), Choices: number(a, names.choices, 1), LogProbs: number(a, names.probs, 1), Finish: finish(a),
 	}
@@ -90,6 +103,9 @@ func requestOf(s *span, now time.Time, judge func(Content, *event.Request)) *eve
 		r.Duration = event.Measured(int64(s.end-s.start) / int64(time.Millisecond))
 	}
 	c := contentOf(s)
+	if c.Thread = r.Conversation; c.Thread == "" {
+		c.Thread = s.trace
+	}
 	if r.Finish == "" {
 		r.Finish = choice(s)
 	}
@@ -194,20 +210,28 @@ func contentOf(s *span) (c Content) {
 	for _, k := range []string{"gen_ai.input.messages", "gen_ai.prompt"} {
 		c.messages(a[k], "user")
 	}
+	c.numbered(a, "gen_ai.prompt.", "user")
+	before := len(c.Answer)
 	for _, k := range []string{"gen_ai.output.messages", "gen_ai.completion"} {
 		c.messages(a[k], "assistant")
 	}
+	c.numbered(a, "gen_ai.completion.", "assistant")
 	for _, k := range []string{"gen_ai.retrieval.documents", "gen_ai.tool.call.result"} {
+		if words(a[k]) == "" { // results have whatever members their tool gives them
+			c.message("tool", value{is: aText, text: texts(a[k])})
+			continue
+		}
 		c.message("tool", a[k])
 	}
-	c.numbered(a, "gen_ai.prompt.", "user")
-	c.numbered(a, "gen_ai.completion.", "assistant")
 	for _, e := range s.events {
 		c.event(e)
 	}
 	if name := text(a, []string{"gen_ai.tool.name"}); name != "" {
-		c.Tool = name + " " + words(a["gen_ai.tool.call.arguments"])
+		arguments := unwrapped(a["gen_ai.tool.call.arguments"])
+		c.Tool, c.Arguments = name+" "+canonical(arguments), texts(arguments)
 	}
+	c.Output = strings.TrimLeft(c.Answer[min(before, len(c.Answer)):], "\n")
+	c.Definitions = definitions(a["gen_ai.tool.definitions"])
 	if c.Key = long(a, names.key); c.Key != "" { // two tokens of one issuer may begin alike
 		c.Key = strings.TrimPrefix(c.Key, "Bearer ")
 	}
@@ -312,6 +336,82 @@ func words(v value) string {
 					walk(v.list[i])
 				}
 			}
+		}
+	}
+	walk(v)
+	return b.String()
+}
+
+// definitions returns what a model was told of tools, by their names.
+func definitions(v value) (out []Definition) {
+	v = unwrapped(v)
+	list := v.list
+	if v.is != aList {
+		list = []value{v}
+	}
+	for _, one := range list {
+		one = unwrapped(one)
+		name := word(one.member("name"), word(unwrapped(one.member("function")).member("name"), ""))
+		if name != "" && len(out) < maxTools {
+			out = append(out, Definition{clean(name), canonical(one)})
+		}
+	}
+	return out
+}
+
+// texts returns all that is written in a value, whatever its members are called.
+func texts(v value) string {
+	var b strings.Builder
+	var walk func(v value)
+	walk = func(v value) {
+		switch v = unwrapped(v); v.is {
+		case aText:
+			b.WriteString(v.text)
+			b.WriteByte('\n')
+		case aNumber:
+			b.WriteString(strconv.FormatFloat(v.num, 'f', -1, 64) + "\n")
+		case aList, aMap:
+			for _, one := range v.list {
+				walk(one)
+			}
+		}
+	}
+	walk(v)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// canonical writes a value in one way, in whatever order its members came.
+func canonical(v value) string {
+	var b strings.Builder
+	var walk func(v value)
+	walk = func(v value) {
+		switch v = unwrapped(v); v.is {
+		case aText:
+			b.WriteString(strconv.Quote(v.text))
+		case aNumber, aTruth:
+			b.WriteString(strconv.FormatFloat(v.num, 'g', -1, 64))
+		case aList:
+			b.WriteByte('[')
+			for _, one := range v.list {
+				walk(one)
+				b.WriteByte(',')
+			}
+			b.WriteByte(']')
+		case aMap:
+			order := make([]int, len(v.keys))
+			for i := range order {
+				order[i] = i
+			}
+			slices.SortFunc(order, func(i, j int) int { return strings.Compare(v.keys[i], v.keys[j]) })
+			b.WriteByte('{')
+			for _, i := range order {
+				b.WriteString(strconv.Quote(v.keys[i]) + ":")
+				if i < len(v.list) {
+					walk(v.list[i])
+				}
+				b.WriteByte(',')
+			}
+			b.WriteByte('}')
 		}
 	}
 	walk(v)

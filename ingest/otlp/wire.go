@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"encoding/hex"
 	"errors"
 	"math"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 // span is what is taken of a span. Its texts are parts of the body that it came in.
 type span struct {
+	trace      string // which trace it is of, in hexadecimal
 	start, end uint64 // nanoseconds since 1970
 	failed     bool
 	attributes map[string]value
@@ -46,6 +48,7 @@ const (
 	maxDepth      = 8
 	maxAttributes = 256 // of a span or event, that are taken
 	maxEvents     = 256
+	maxTrace      = 16       // bytes of a trace's id
 	maxValues     = 16 << 10 // within all of a span's: two bytes can be one, which takes a hundred
 )
 
@@ -126,6 +129,8 @@ func spanOf(b []byte) (*span, error) {
 	left := maxValues
 	err := each(b, func(num protowire.Number, b []byte, bits uint64) error {
 		switch num {
+		case 1:
+			s.trace = hex.EncodeToString(b[:min(len(b), maxTrace)])
 		case 7:
 			s.start = bits
 		case 8:

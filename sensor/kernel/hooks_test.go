@@ -10,7 +10,7 @@ func TestEveryKindOfEventHasAHook(t *testing.T) {
 	for k := range event.Kinds {
 		switch k {
 		case event.SensorHealth, event.PolicyViolation, event.ActionDone, event.GPUSample, event.GPUFault, event.ModelSeen,
-			event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation, event.CUDACall, event.PythonAudit:
+			event.ServiceRequest, event.ServiceMetrics, event.PrincipalHour, event.ProfileDeviation, event.CUDACall, event.PythonAudit, event.KubernetesAudit, event.ModelDrift:
 			continue // made by sensor/enforce, sensor/gpu, sensor/cuda, sensor/python, the inventory, ingest, what is learned and Picket's own acts
 		}
 		if len(Hooks(k)) == 0 {
