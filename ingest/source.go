@@ -151,6 +151,9 @@ const (
 	foldFor   = 5 * time.Second // for which more of the same is only counted
 	maxFolds  = 4096
 	maxSecond = 500 // requests told of one log in a second
+	maxOne    = 125 // of them, of one client or principal
+	reserved  = 250 // beside them, of those of whom few were told in that second
+	few       = 5
 )
 
 // fold tells of a request at once, and of more like it from the same client together.
@@ -158,7 +161,11 @@ type fold struct {
 	seen   map[alike]*folded
 	second int64
 	told   int
+	by     map[who]int // told, by who asked
 }
+
+// who is whose requests are told of in a second, none at the cost of the others.
+type who struct{ client, principal string }
 
 // alike is what two requests have in common that are told of together.
 type alike struct {
@@ -172,7 +179,8 @@ type folded struct {
 	count uint32
 }
 
-// take takes a request in. It reports false where there are too many to be told of.
+// take takes a request in. Where there are too many to be told of one by one, those alike but for their path are
+// counted together; it reports false for what is told of in no way.
 func (f *fold) take(now time.Time, r event.Request, tell func(time.Time, event.Request, uint32)) bool {
 	key := alike{r.Client.Addr().String(), r.Principal, r.Method, r.Path, r.Query, r.Status.N}
 	single := r.TokensIn.Known || r.TokensOut.Known // what each cost is of interest
@@ -181,20 +189,38 @@ func (f *fold) take(now time.Time, r event.Request, tell func(time.Time, event.R
 		return true
 	}
 	if now.Unix() != f.second {
-		f.second, f.told = now.Unix(), 0
+		f.second, f.told, f.by = now.Unix(), 0, map[who]int{}
 	}
-	if f.told >= maxSecond || len(f.seen) >= maxFolds {
-		return false
+	if f.seen == nil {
+		f.seen = map[alike]*folded{}
+	}
+	asker := who{key.client, key.principal}
+	if len(f.seen) >= maxFolds || !f.room(asker) {
+		key.path, key.query = "", ""
+		have := f.seen[key]
+		if single || have == nil && len(f.seen) >= 2*maxFolds {
+			return false
+		}
+		if have == nil {
+			have = &folded{until: now.Add(foldFor)}
+			f.seen[key] = have
+		}
+		have.last, have.count = r, have.count+1
+		return true
 	}
 	f.told++
+	f.by[asker]++
 	if !single {
-		if f.seen == nil {
-			f.seen = map[alike]*folded{}
-		}
 		f.seen[key] = &folded{until: now.Add(foldFor)}
 	}
 	tell(now, r, 1)
 	return true
+}
+
+// room reports whether one more request of somebody is told of in this second.
+func (f *fold) room(asker who) bool {
+	had := f.by[asker]
+	return f.told < maxSecond && had < maxOne || f.told < maxSecond+reserved && had < few
 }
 
 // flush tells of what was counted, where its time is over.
