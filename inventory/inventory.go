@@ -139,9 +139,9 @@ func Judged(path string, inModel bool) bool {
 		return false
 	}
 	switch ext {
-	case "safetensors", "gguf", "pt", "pth", "ckpt", "onnx", "keras", "pkl", "pickle", "joblib", "nemo", "mar", "npy", "npz":
+	case "safetensors", "gguf", "pt", "pth", "ckpt", "onnx", "keras", "mlmodel", "pkl", "pickle", "joblib", "nemo", "mar", "npy", "npz":
 		return true
-	case "bin", "h5", "hdf5", "jinja", "py", "json":
+	case "bin", "h5", "hdf5", "jinja", "py", "json", "engine", "trt", "plan":
 		return inModel
 	}
 	return strings.Contains(path, "/models/blobs/sha256-") || strings.Contains(path, "/blobs/") && strings.Contains(path, "/models--")
