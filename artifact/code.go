@@ -16,9 +16,7 @@ func codeFormats() []format {
 		{name: "shared-object", sniff: sniffNative, scan: func(s *scan, p *part) {
 			s.issue(p, Issue{Rule: "native-code", Verdict: Suspicious, Text: "It is native code: a program, or a library that loaders of custom operators take."})
 		}},
-		{name: "tensorrt", sniff: magic("ftrt"), scan: func(s *scan, p *part) {
-			s.issue(p, Issue{Rule: "unsupported", Verdict: Unsupported, Text: "A TensorRT engine is code for a GPU, which was not judged."})
-		}},
+		tensorRTFormat(),
 		{name: "xml", sniff: sniffXML, scan: scanXML},
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 )
 
@@ -85,7 +84,7 @@ func framed(magics ...string) func([]byte, *part) bool {
 }
 
 func scanXZ(s *scan, p *part) {
-	s.compressed(p, "xz", func(r io.Reader) (io.Reader, error) { return xz.NewReader(r) })
+	s.compressed(p, "xz", unxz)
 }
 
 // compressed scans what open unpacks of p.

@@ -25,7 +25,7 @@ func formats() []format {
 		{"7z", magic("7z\xbc\xaf\x27\x1c"), scanSeven},
 		{"npy", magic("\x93NUMPY"), scanNumpy},
 		safetensorsFormat(), ggufFormat(), hdf5Format(), templateFormat(), configFormat(), yamlFormat(),
-		onnxFormat(), savedModelFormat(), frozenFormat(),
+		onnxFormat(), savedModelFormat(), frozenFormat(), coreMLFormat(),
 	}, codeFormats()...)
 }
 

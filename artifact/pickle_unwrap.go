@@ -9,8 +9,6 @@ import (
 	"encoding/hex"
 	"io"
 	"strings"
-
-	"github.com/ulikunitz/xz"
 )
 
 // loaders load the bytes that they are handed.
@@ -41,7 +39,7 @@ var decoders = map[string]func([]byte) (io.Reader, error){
 	"zlib.decompress":        func(b []byte) (io.Reader, error) { return zlib.NewReader(bytes.NewReader(b)) },
 	"gzip.decompress":        func(b []byte) (io.Reader, error) { return gzip.NewReader(bytes.NewReader(b)) },
 	"bz2.decompress":         func(b []byte) (io.Reader, error) { return bzip2.NewReader(bytes.NewReader(b)), nil },
-	"lzma.decompress":        func(b []byte) (io.Reader, error) { return xz.NewReader(bytes.NewReader(b)) },
+	"lzma.decompress":        func(b []byte) (io.Reader, error) { return unxz(bytes.NewReader(b)) },
 }
 
 func plain64(b []byte) (io.Reader, error) {

@@ -88,4 +88,6 @@ func TestTensorFlowGraph(t *testing.T) {
 	})
 }
 
-func FuzzProto(f *testing.F) { fuzzScan(f, "x.onnx", append(onnxCases(), savedModelCases()...)) }
+func FuzzProto(f *testing.F) {
+	fuzzScan(f, "x.onnx", append(append(onnxCases(), savedModelCases()...), coreMLCases()...))
+}

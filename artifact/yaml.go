@@ -11,7 +11,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const yamlLimit = 4 << 20 // bytes of a configuration
+const (
+	yamlLimit    = 4 << 20 // bytes of a configuration
+	commentsMost = 1 << 14 // comments: at each end of a list its reader may look through all of them
+)
 
 // yamlTelling finds what makes a text worth a look whatever its name is.
 var yamlTelling = regexp.MustCompile(`(?m)(?:^|[\s\-{,])["']?(_target_|_component_|auto_map|chat_template)["']?[ \t]*:|!!python/|tag:yaml\.org,2002:python/`)
@@ -40,6 +43,10 @@ func scanYAML(s *scan, p *part) {
 	if !whole {
 		s.issue(p, Issue{Rule: "limit", Verdict: Failed, Offset: yamlLimit, Text: "The YAML is too long; the rest was not judged."})
 	}
+	if comments(text) > commentsMost {
+		s.issue(p, Issue{Rule: "limit", Verdict: Failed, Offset: 0, Text: fmt.Sprintf("It holds more than %d comments; it was not judged.", commentsMost)})
+		return
+	}
 	y := &yamlConfig{s: s, p: p, lines: []int{0}}
 	for i, c := range []byte(text) {
 		if c == '\n' {
@@ -62,6 +69,16 @@ func scanYAML(s *scan, p *part) {
 		}
 		y.node("", &doc, 0)
 	}
+}
+
+// comments counts what may be a comment. The last bytes of what YAML takes for the end of a line are four.
+func comments(text string) (n int) {
+	for i := range len(text) {
+		if text[i] == '#' && (i == 0 || strings.IndexByte(" \t\r\n\x85\xa8\xa9", text[i-1]) >= 0) {
+			n++
+		}
+	}
+	return n
 }
 
 // yamlConfig judges YAML, node by node. Aliases of lists and mappings are not followed: what they stand for is judged

@@ -12,8 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/ulikunitz/xz"
 )
 
 func zipFormat() format {
@@ -280,7 +278,7 @@ func (a *archive) method(e entry, in io.Reader) (io.Reader, error) {
 	case 93:
 		return unzstd(in)
 	case 95:
-		return xz.NewReader(in)
+		return unxz(in)
 	}
 	var head [9]byte // two bytes of a version, two of a size, and the properties
 	if _, err := io.ReadFull(in, head[:]); err != nil {

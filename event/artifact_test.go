@@ -27,7 +27,7 @@ func TestAModelFileIsToldOf(t *testing.T) {
 	}
 	e.Kind, e.Policy = PolicyViolation, &Policy{Name: "signed-only", Rule: RuleModels, Action: ActionSeen, Rung: "model.seen"}
 	e.Artifact.Signature = Unsigned
-	if d := cmp.Diff("python3[7] loaded /models/a/x.pt, which is unsigned, which was only seen (policy signed-only, model.seen)", e.Describe()); d != "" {
+	if d := cmp.Diff("python3[7] loaded /models/a/x.pt, which is unsigned: x.pt was not signed, which was only seen (policy signed-only, model.seen)", e.Describe()); d != "" {
 		t.Error(d)
 	}
 }

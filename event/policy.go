@@ -1,6 +1,9 @@
 package event
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Policy is the object of a PolicyViolation: what forbids the act, and what became of it. What was
 // acted on stands in Net (egress) or File (the others).
@@ -49,9 +52,12 @@ func (e *Event) Breach() string {
 	case RuleModels:
 		act = "changed"
 		if a := e.Artifact; a != nil { // no change, but one that must be signed
-			act, what = "loaded", what+", which is "+a.Signature
+			act, what = "loaded", what+", which is "+cmp.Or(a.Signature, "of no known signature")
 			if a.Signature == Signed {
 				what += " by " + a.Signer
+			}
+			if a.Refusal != "" {
+				what += ": " + a.Refusal
 			}
 		}
 	case RuleSignal:
@@ -65,12 +71,15 @@ func (e *Event) Breach() string {
 	case ActionKilled:
 		return "was killed before its first instruction, as it " + act + " " + what + by
 	case ActionDenied:
-		return "was denied: it would have " + participle(p.Rule) + " " + what + e.times() + by
+		return "was denied: it would have " + participle(p.Rule, act) + " " + what + e.times() + by
 	}
 	return act + " " + what + e.times() + ", which was only seen" + by
 }
 
-func participle(rule string) string {
+func participle(rule, act string) string {
+	if act == "loaded" {
+		return act
+	}
 	switch rule {
 	case RuleExec:
 		return "run"

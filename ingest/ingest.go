@@ -157,7 +157,8 @@ func (r *Reader) keep(id fileID, s *source) {
 
 func (r *Reader) close() {
 	for _, s := range r.sources {
-		s.file.Close() //nolint:errcheck // it was only read
+		s.flush(r.opts.Now().Add(time.Hour), r.opts.Told) // what is counted is told of by nobody else
+		s.file.Close()                                    //nolint:errcheck // it was only read
 	}
 }
 

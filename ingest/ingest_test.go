@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,11 +153,64 @@ func TestMoreOfTheSameIsToldTogether(t *testing.T) {
 		many.WriteString(line(fmt.Sprint("/", i)))
 	}
 	write(t, name, os.O_APPEND, many.String())
-	if n := strings.Count(l.step(0), "GET"); n != maxSecond {
-		t.Errorf("%d requests were told of in a second, want %d", n, maxSecond)
+	if n := strings.Count(l.step(0), "GET"); n != maxOne {
+		t.Errorf("%d requests were told of in a second, want %d", n, maxOne)
 	}
-	if s, _ := l.Total(); s.Dropped != 70 || s.Lines != 31+maxSecond+70 || s.Requests != s.Lines {
+	if got, want := l.step(foldFor+time.Second), fmt.Sprintf("vllm GET /%d x%d", maxSecond+69, maxSecond+70-maxOne); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if s, _ := l.Total(); s.Dropped != 0 || s.Lines != 31+maxSecond+70 || s.Requests != s.Lines {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Who floods a server hides nobody: of each the first requests of a second are told, and the rest counts.
+func TestAFloodHidesNobody(t *testing.T) {
+	var f fold[alike, event.Request]
+	now := time.Unix(1000, 0)
+	told := map[string]int{}
+	tell := func(_ time.Time, r event.Request, n uint32) { told[r.Principal] += int(n) }
+	ask := func(principal string, i int) {
+		t.Helper()
+		r := event.Request{Principal: principal, Method: "GET", Path: fmt.Sprint("/", i)}
+		if !f.take(now, alikeOf(&r), false, r, tell) {
+			t.Fatalf("request %d of %s is told of in no way", i, principal)
+		}
+	}
+	const each = 1000
+	for i := range each {
+		for _, p := range []string{"a", "b", "c", "d"} {
+			ask(p, i)
+		}
+	}
+	if told["a"] != maxOne || told["d"] != maxOne {
+		t.Errorf("told of %v, want %d of each", told, maxOne)
+	}
+	for i := range 3 {
+		ask("quiet", i)
+	}
+	if told["quiet"] != 3 {
+		t.Errorf("of who asked three times %d are told", told["quiet"])
+	}
+	f.flush(now.Add(time.Hour), tell)
+	for _, p := range []string{"a", "b", "c", "d"} {
+		if told[p] != each {
+			t.Errorf("%s: %d counted, want %d", p, told[p], each)
+		}
+	}
+}
+
+// What was counted when the reader ends is told of: a rule about how many goes by it.
+func TestWhatIsCountedIsToldAtTheEnd(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.log")
+	write(t, name, 0, "")
+	l := reader(t, Options{Logs: []Logs{{Paths: []string{name}, Engine: "vllm"}}})
+	l.step(0)
+	write(t, name, os.O_APPEND, strings.Repeat(line("/a"), 30))
+	l.step(0)
+	l.close()
+	if got := l.told; !slices.Equal(got, []string{"vllm GET /a x29"}) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -24,6 +24,13 @@ type alikeAudit struct {
 	status                                                     int64
 }
 
+func (a alikeAudit) asker() who { return who{a.source, a.user} }
+
+func (a alikeAudit) wider() alikeAudit {
+	a.namespace, a.name = "", ""
+	return a
+}
+
 // entry reads an entry of the audit log. What changes something, or goes on, is told by itself.
 func (s *source) entry(now time.Time, line []byte, told func(*event.Event)) {
 	e, err := ParseAudit(line, now)

@@ -129,9 +129,8 @@ func (s *source) line(now time.Time, line []byte, told func(*event.Event)) {
 				r.Principal += " " + r.UserAgent
 			}
 		}
-		key := alike{r.Client.Addr().String(), r.Principal, r.Method, r.Path, r.Query, r.Status.N}
 		single := r.TokensIn.Known || r.TokensOut.Known // what each cost is of interest
-		if !s.fold.take(now, key, single, r, s.tell(told)) {
+		if !s.fold.take(now, alikeOf(&r), single, r, s.tell(told)) {
 			s.Dropped++
 		}
 	}
@@ -173,19 +172,44 @@ const (
 	foldFor   = 5 * time.Second // for which more of the same is only counted
 	maxFolds  = 4096
 	maxSecond = 500 // requests told of one log in a second
+	maxOne    = 125 // of them, of one client or principal
+	reserved  = 250 // beside them, of those of whom few were told in that second
+	few       = 5
 )
 
+// likeness is what two things have in common that are told of together.
+type likeness[K any] interface {
+	comparable
+	asker() who // on whose account they are
+	wider() K   // what remains in common where there are too many
+}
+
 // fold tells of a thing at once, and of more like it together.
-type fold[K comparable, T any] struct {
+type fold[K likeness[K], T any] struct {
 	seen   map[K]*folded[T]
 	second int64
 	told   int
+	by     map[who]int // told, by who asked
 }
+
+// who is whose requests are told of in a second, none at the cost of the others.
+type who struct{ client, principal string }
 
 // alike is what two requests have in common that are told of together.
 type alike struct {
 	client, principal, method, path, query string
 	status                                 int64
+}
+
+func (a alike) asker() who { return who{a.client, a.principal} }
+
+func (a alike) wider() alike {
+	a.path, a.query = "", ""
+	return a
+}
+
+func alikeOf(r *event.Request) alike {
+	return alike{r.Client.Addr().String(), r.Principal, r.Method, r.Path, r.Query, r.Status.N}
 }
 
 type folded[T any] struct {
@@ -194,28 +218,46 @@ type folded[T any] struct {
 	count uint32
 }
 
-// take takes a thing in; a single one is told by itself. It reports false where there are too many to be
-// told of.
+// take takes a thing in; a single one is told by itself. Where there are too many to be told of one by
+// one, those with a wider likeness are counted together; it reports false for what is told of in no way.
 func (f *fold[K, T]) take(now time.Time, key K, single bool, r T, tell func(time.Time, T, uint32)) bool {
 	if have := f.seen[key]; have != nil && !single {
 		have.last, have.count = r, have.count+1
 		return true
 	}
 	if now.Unix() != f.second {
-		f.second, f.told = now.Unix(), 0
+		f.second, f.told, f.by = now.Unix(), 0, map[who]int{}
 	}
-	if f.told >= maxSecond || len(f.seen) >= maxFolds {
-		return false
+	if f.seen == nil {
+		f.seen = map[K]*folded[T]{}
+	}
+	asker := key.asker()
+	if len(f.seen) >= maxFolds || !f.room(asker) {
+		key = key.wider()
+		have := f.seen[key]
+		if single || have == nil && len(f.seen) >= 2*maxFolds {
+			return false
+		}
+		if have == nil {
+			have = &folded[T]{until: now.Add(foldFor)}
+			f.seen[key] = have
+		}
+		have.last, have.count = r, have.count+1
+		return true
 	}
 	f.told++
+	f.by[asker]++
 	if !single {
-		if f.seen == nil {
-			f.seen = map[K]*folded[T]{}
-		}
 		f.seen[key] = &folded[T]{until: now.Add(foldFor)}
 	}
 	tell(now, r, 1)
 	return true
+}
+
+// room reports whether one more request of somebody is told of in this second.
+func (f *fold[K, T]) room(asker who) bool {
+	had := f.by[asker]
+	return f.told < maxSecond && had < maxOne || f.told < maxSecond+reserved && had < few
 }
 
 // flush tells of what was counted, where its time is over.

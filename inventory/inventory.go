@@ -8,6 +8,7 @@ package inventory
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,8 +52,16 @@ type Sighting struct {
 	Path     string // as the process has it
 	Dev, Ino uint64 // as the kernel has them; 0 where they are not known
 	Model    *event.Model
-	Use      string // event.UseRead or event.UseWritten
+	Use      string // event.UseRead or event.UseWritten; Asked or Foreseen
 }
+
+// Uses of which nobody is told: somebody waits to know what the file is, or may want to soon.
+const (
+	Asked    = "asked"
+	Foreseen = "foreseen"
+)
+
+func (x Sighting) quiet() bool { return x.Use == Asked || x.Use == Foreseen }
 
 // errand is what makes two sightings that wait one: a path in a mount namespace, and who uses it how.
 type errand struct {
@@ -85,6 +94,7 @@ type Scanner struct {
 	waiting map[errand]bool
 	recent  map[fileID]map[string]bool // readers of a file that were taken note of
 	hostile map[fileID]bool
+	failed  map[Version]time.Time // those that ended their reader, and when
 }
 
 // task is a sighting that is to be looked into.
@@ -106,7 +116,7 @@ func New(o Options) *Scanner {
 	}
 	s := &Scanner{
 		o: o, log: o.Log, wake: make(chan struct{}, 1), trust: fingerprint(o.Trust),
-		waiting: map[errand]bool{}, recent: map[fileID]map[string]bool{}, hostile: map[fileID]bool{},
+		waiting: map[errand]bool{}, recent: map[fileID]map[string]bool{}, hostile: map[fileID]bool{}, failed: map[Version]time.Time{},
 	}
 	s.results = loadResults(o.File, o.Version+" "+s.trust, o.Log)
 	s.m = newMetrics(o.Registerer, s)
@@ -129,9 +139,9 @@ func Judged(path string, inModel bool) bool {
 		return false
 	}
 	switch ext {
-	case "safetensors", "gguf", "pt", "pth", "ckpt", "onnx", "keras", "pkl", "pickle", "joblib", "nemo", "mar", "npy", "npz":
+	case "safetensors", "gguf", "pt", "pth", "ckpt", "onnx", "keras", "mlmodel", "pkl", "pickle", "joblib", "nemo", "mar", "npy", "npz":
 		return true
-	case "bin", "h5", "hdf5", "jinja", "py", "json":
+	case "bin", "h5", "hdf5", "jinja", "py", "json", "engine", "trt", "plan":
 		return inModel
 	}
 	return strings.Contains(path, "/models/blobs/sha256-") || strings.Contains(path, "/blobs/") && strings.Contains(path, "/models--")
@@ -144,7 +154,7 @@ func (s *Scanner) See(x Sighting) {
 	defer s.mu.Unlock()
 	if x.Use == event.UseWritten {
 		delete(s.recent, id)
-	} else if id.ino != 0 && !s.first(id, x.user(s.hostile[id])) {
+	} else if !x.quiet() && id.ino != 0 && !s.first(id, x.user(s.hostile[id])) {
 		return
 	}
 	if s.waiting[x.errand()] { // a file that is written is looked into once it is left alone
@@ -156,7 +166,11 @@ func (s *Scanner) See(x Sighting) {
 		return
 	}
 	s.waiting[x.errand()] = true
-	s.queue = append(s.queue, task{x, now, now})
+	if x.Use == Asked { // before all others
+		s.queue = slices.Insert(s.queue, 0, task{x, now, now})
+	} else {
+		s.queue = append(s.queue, task{x, now, now})
+	}
 	s.signal()
 }
 
@@ -269,6 +283,23 @@ func (s *Scanner) again(t task) {
 
 // Known returns what is known of a file that is open, and whether it was judged.
 func (s *Scanner) Known(v Version) (Result, bool) { return s.results.get(v) }
+
+// Failed reports whether a file ended its reader a while ago: what it is is not known.
+func (s *Scanner) Failed(v Version) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.failed[v]
+	return ok && time.Since(at) < settleMost
+}
+
+func (s *Scanner) fail(v Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.failed) >= maxResults {
+		clear(s.failed)
+	}
+	s.failed[v] = time.Now()
+}
 
 // Used returns what is known of the files that a workload used.
 func (s *Scanner) Used(workload string) []Result { return s.results.used(workload) }

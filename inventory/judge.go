@@ -24,9 +24,8 @@ type judge struct {
 	s      *Scanner
 	worker *Worker
 	trust  *os.File
-	last   time.Time             // when the child had something to do
-	stuck  atomic.Int32          // opens that have not come back
-	failed map[Version]time.Time // those that ended their reader, and when
+	last   time.Time    // when the child had something to do
+	stuck  atomic.Int32 // opens that have not come back
 }
 
 const (
@@ -81,15 +80,12 @@ func (j *judge) look(ctx context.Context, t task) (again bool) {
 		return false
 	}
 	r := Result{Version: v, Path: t.Path, Model: t.Model, Seen: time.Now()}
-	if at, ok := j.failed[v]; ok && time.Since(at) < settleMost {
-		return false // it ended its reader a while ago
+	if s.Failed(v) {
+		return false
 	}
 	if err := j.judge(ctx, t.Sighting, o, &r); err != nil {
 		if ctx.Err() == nil {
-			if j.failed == nil || len(j.failed) >= maxResults {
-				j.failed = map[Version]time.Time{}
-			}
-			j.failed[v] = time.Now()
+			s.fail(v)
 			s.m.unread.Inc()
 			s.log.Warn("a model file was not judged: its reader ended", "path", t.Path, "error", err)
 		}
@@ -122,6 +118,9 @@ func (s *Scanner) tell(x Sighting, r Result) {
 		}
 		s.mu.Unlock()
 	}
+	if x.quiet() {
+		return
+	}
 	workload := ""
 	if x.Process.Workload != nil {
 		workload = x.Process.Workload.ID
@@ -143,7 +142,7 @@ func (j *judge) judge(ctx context.Context, x Sighting, o *opened, r *Result) err
 		Name: x.Path, File: o.file, Identify: true, Rate: j.s.o.Rate, Trust: j.trust, Signatures: o.signatures,
 		Judged: func(rep artifact.Report) { // reading a large one whole takes long: what is hostile is told at once
 			a := event.Artifact{Use: x.Use, Verdict: rep.Verdict.String(), Issue: worst(rep)}
-			if a.Hostile() && j.s.o.Rate > 0 && r.Version.Size > j.s.o.Rate {
+			if !x.quiet() && a.Hostile() && j.s.o.Rate > 0 && r.Version.Size > j.s.o.Rate {
 				j.s.o.Told(x, a)
 			}
 		},

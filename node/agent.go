@@ -134,6 +134,7 @@ func (a *agent) open(undo *cleanup) error {
 		return err
 	}
 	a.policies = newPolicies(a.cfg, a.log.With("component", "policy"))
+	a.policies.scanner = a.models
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
 	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)

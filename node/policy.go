@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"picket/event"
+	"picket/inventory"
 	"picket/policy"
 	"picket/sensor/enforce"
 )
@@ -40,6 +41,8 @@ type policies struct {
 	applied  map[string]enforce.Rules
 	subjects map[policy.Subject]string // to the root of its file system
 	bound    map[uint64]placed         // by cgroup id
+	scanner  *inventory.Scanner        // says what model files are; nil where nobody asks
+	foreseen sync.WaitGroup            // looks at directories of models
 	wrong    []string                  // what was refused, for people
 	told     map[string]bool           // refusals that were logged
 	seen     string                    // fingerprint of the files
@@ -103,7 +106,7 @@ func (p *policies) open(needed bool) error {
 	if !needed || p.opened() != nil {
 		return nil
 	}
-	e, err := enforce.Open(enforce.Options{Log: p.log, Host: p.cfg.Host})
+	e, err := enforce.Open(enforce.Options{Log: p.log, Host: p.cfg.Host, Judge: p.mayLoad})
 	if err != nil {
 		return err
 	}
@@ -169,8 +172,8 @@ func Means(pol *policy.Policy, caps []event.Capability) []string {
 	if absent := absentGPUs(pol); absent != "" {
 		out = append(out, absent)
 	}
-	if pol.Models != nil && pol.Models.Signed {
-		out = append(out, "models.require told only, seconds after the file was opened: nothing holds the opening up")
+	if m := pol.Models; m != nil && m.Signed && (len(m.Paths) == 0 || pol.Mode != policy.Enforce) {
+		out = append(out, "models.require told only, seconds after the file was opened: to refuse it takes mode: enforce and models.paths")
 	}
 	return out
 }
@@ -211,6 +214,9 @@ func rulesOf(pol *policy.Policy, set policy.Set) enforce.Rules {
 	}
 	if pol.Models != nil && pol.Models.Private {
 		r.Private = pol.Models.Paths
+	}
+	if m := pol.Models; m != nil && m.Signed && len(m.Paths) > 0 {
+		r.Signed = &enforce.Signed{Dirs: m.Paths, By: m.By, Hold: m.Hold}
 	}
 	return r
 }

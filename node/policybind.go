@@ -108,6 +108,7 @@ func (p *policies) bind(id uint64, to placed) {
 		return
 	}
 	p.bound[id] = to
+	p.foresee(to)
 	p.log.Info("a cgroup is under a policy", "policy", to.name, "cgroup", to.cgroup, "enforce", p.applied[to.name].Enforce)
 }
 
@@ -144,8 +145,8 @@ func (p *policies) breach(e *event.Event) *event.Event {
 	return nil
 }
 
-// unsigned returns the violation that loading a model file is where a policy wants it signed. It is
-// told after the file was read, in either mode: no hook of the kernel waits until it was judged.
+// unsigned returns the violation that loading a model file is where a policy wants it signed. What the
+// enforcer did not refuse, as it was not judged yet or nobody was asked, is told after it was read.
 func (p *policies) unsigned(e *event.Event) *event.Event {
 	a := e.Artifact
 	if p == nil || a == nil || a.Use != event.UseRead || a.Signature == "" || e.Process == nil {

@@ -108,6 +108,7 @@ func (a *agent) startPolicies(ctx context.Context, events chan struct{}) <-chan 
 }
 
 func (p *policies) close() error {
+	p.foreseen.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_ = os.Remove(policyStatusFile(p.cfg)) // nothing is bound any more

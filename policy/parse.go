@@ -250,6 +250,7 @@ func (p *parser) devices(n *yaml.Node) *Devices {
 
 func (p *parser) models(n *yaml.Node) *Models {
 	m := &Models{}
+	var unknown *yaml.Node
 	p.keys(n, "models", map[string]func(*yaml.Node){
 		"paths": func(v *yaml.Node) {
 			p.list(v, "models.paths", MaxDevices, func(c *yaml.Node) {
@@ -277,12 +278,21 @@ func (p *parser) models(n *yaml.Node) *Models {
 				m.By = append(m.By, c.Value)
 			})
 		},
+		"unknown": func(v *yaml.Node) {
+			if v.Value != "allow" && v.Value != "hold" {
+				p.fail(v, fmt.Sprintf("models.unknown: %q is not known", v.Value), "allow, or hold: who opens a file that is not judged yet waits for that, and is refused after half a minute")
+			}
+			unknown, m.Hold = v, v.Value == "hold"
+		},
 	})
 	if limits := m.ReadOnly || m.Private; !limits && !m.Signed || limits && len(m.Paths) == 0 {
 		p.fail(n, "models: limits nothing", "add paths: [/models], and read-only: true, private: true or both; or require: signed")
 	}
 	if len(m.By) > 0 && !m.Signed {
 		p.fail(n, "models: by says who must have signed, and nothing has to be signed", "add require: signed")
+	}
+	if unknown != nil && (!m.Signed || len(m.Paths) == 0) {
+		p.fail(unknown, "models.unknown: nobody is asked about files here", "add require: signed, and paths: with the directories of models")
 	}
 	return m
 }

@@ -84,6 +84,7 @@ type Models struct {
 	Private  bool
 	Signed   bool     // each that is loaded, below Paths where there are any, must be signed by who is trusted
 	By       []string // with Signed: identities of keyless signatures, of which one must have signed; none: anybody who is trusted
+	Hold     bool     // with Signed and Enforce: who opens one that is not judged yet waits for that; else it is opened, and told of after
 }
 
 // Over reports whether the policy has expired at a time.

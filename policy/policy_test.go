@@ -56,7 +56,11 @@ func TestModelsMayHaveToBeSigned(t *testing.T) {
 	if d := cmp.Diff(&Models{Signed: true, By: []string{"release@example.org"}}, parse(t, by.String()).Models); d != "" {
 		t.Error(d)
 	}
-	for src, why := range map[string]string{"{by: [a], private: true, paths: [/m]}": "nothing has to be signed", "{require: signed, by: [a b]}": `"a b" is no identity`} {
+	hold := parse(t, "name: a\nselect: {engine: vllm}\nmodels: {require: signed, paths: [/models], unknown: hold}\n")
+	if d := cmp.Diff(&Models{Paths: []string{"/models"}, Signed: true, Hold: true}, parse(t, hold.String()).Models); d != "" {
+		t.Error(d)
+	}
+	for src, why := range map[string]string{"{unknown: hold, require: signed}": "p.yml:3:19: models.unknown: nobody is asked", "{unknown: deny, require: signed, paths: [/m]}": "\"deny\" is not known", "{by: [a], private: true, paths: [/m]}": "nothing has to be signed", "{require: signed, by: [a b]}": `"a b" is no identity`} {
 		if _, err := Parse("p.yml", []byte("name: a\nselect: {engine: vllm}\nmodels: "+src+"\n")); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", src, err)
 		}

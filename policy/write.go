@@ -41,6 +41,9 @@ func (p *Policy) String() string {
 		if len(m.By) > 0 {
 			block(&b, "by", m.By)
 		}
+		if m.Hold {
+			b.WriteString("  unknown: hold\n")
+		}
 		block(&b, "paths", m.Paths)
 	}
 	if p.Sysctl != "" {

@@ -28,6 +28,6 @@ for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma
 	"policy FuzzParse" "detect/prompt FuzzLook" "ingest/otlp FuzzSpans" "sensor/gpu FuzzFDInfo" "sensor/gpu FuzzFault" "sensor/gpu FuzzDCGM" "sensor/enforce FuzzDiag" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS" "sensor/kernel FuzzHello" "sensor/uprobe FuzzReadImage" \
 	"cacao FuzzParse" "cacao FuzzCondition" "cacao FuzzSubstitute" "artifact/sign FuzzOpen" "artifact/sign FuzzKeyless" \
 	"artifact FuzzPickle" "artifact FuzzArchive" "artifact FuzzJSON" "artifact FuzzSafetensors" "artifact FuzzGGUF" \
-	"artifact FuzzHDF5" "artifact FuzzContainer" "artifact FuzzYAML" "artifact FuzzTemplate" "artifact FuzzConfig" "artifact FuzzProto" "artifact FuzzCode"; do
+	"artifact FuzzHDF5" "artifact FuzzContainer" "artifact FuzzYAML" "artifact FuzzTemplate" "artifact FuzzConfig" "artifact FuzzProto" "artifact FuzzTensorRT" "artifact FuzzCode"; do
 	fuzz $target 10s
 done

@@ -151,6 +151,13 @@ func otherHostile() []sample {
 	for _, c := range []string{"torch.from_file(x)", "torch.save(x, \"/tmp/x\")", "torch.load(x)"} {
 		add("TorchScript", c, zipped("m/data.pkl", "\x80\x02}.", "m/code/__torch__.py", "def f(x):\n  return "+c+"\n", "m/version", "3\n"))
 	}
+	for _, l := range []string{"/etc/shadow", "@model_path/../../x", `C:\x`} {
+		add("Core ML, values", l, coreML(502, coreMLProgram(l)))
+		add("Core ML, another model", l, coreML(556, msg(1, msg(1, msg(1, "x.mlmodelc"), 2, msg(1, l)))))
+	}
+	for name, machine := range map[string]string{"x86-64": "\x3e\x00", "arm64": "\xb7\x00"} {
+		add("TensorRT, library of plugins", name, "ftrt"+strings.Repeat("\x00", 300_000)+"\x7fELF\x02\x01\x01"+strings.Repeat("\x00", 9)+"\x03\x00"+machine+strings.Repeat("\x00", 5000))
+	}
 	add("safetensors", "bytes behind", safetensors(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 9))
 	return out
 }
@@ -203,11 +210,25 @@ func otherBenign() []sample {
 	add("safetensors", "metadata", safetensors(`{"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}}`, 8))
 	add("TorchScript", "plain", zipped("m/data.pkl", "\x80\x02}.", "m/code/__torch__.py", "def f(x):\n  return torch.add(x, ops.aten.mul(x))\n", "m/version", "3\n"))
 	add("TorchScript", "torchvision", zipped("m/data.pkl", "\x80\x02}.", "m/code/__torch__.py", "def f(x):\n  return ops.torchvision.nms(x)\n", "m/version", "3\n"))
+	add("Core ML", "trees", coreML(302, msg(1, msg(1, "t"))))
+	add("Core ML", "network", coreML(500, msg(1, msg(1, "l", 2, "x", 3, "y", 230, msg(1, 3)))))
+	add("Core ML", "program", coreML(502, coreMLProgram("@model_path/weights/weight.bin")))
+	add("Core ML", "another model beside it", coreML(556, msg(1, msg(1, msg(1, "x.mlmodelc"), 2, msg(1, ".")))))
 	add("GGUF", "plain", gguf("general.architecture", "llama", "general.name", "x"))
 	add("npz", "numbers", zipped("a.npy", npy("'<f4'", "\x00\x00\x00\x00\x00\x00\x00\x00")))
 	add("tar", "weights and configuration", gzipped(tarred("m/config.json", `{"a":1}`, "m/weights", torch("\x80\x02}."))))
 	add("base64 in JSON", "state", `{"state":"`+base64.StdEncoding.EncodeToString(make([]byte, 300))+`"}`)
 	return out
+}
+
+// coreML is a model of a kind, coreMLProgram one with a value in a file.
+func coreML(kind int, what string) string {
+	return msg(1, 7, 2, msg(1, msg(1, "x"), 10, msg(1, "y")), kind, what)
+}
+
+func coreMLProgram(file string) string {
+	op := msg(1, "const", 5, msg(1, "val", 2, msg(2, msg(1, msg(1, 11)), 5, msg(1, file, 2, 64))))
+	return msg(1, 1, 2, msg(1, "main", 2, msg(2, "CoreML5", 3, msg(1, "CoreML5", 2, msg(3, op)))))
 }
 
 // files calls f for the files that a pattern names, in the tree that the program is run in.

@@ -32,6 +32,7 @@ const (
 	startFor     = time.Minute      // what runs in it is the order of starting
 	pause        = 10 * time.Minute // that nobody looked, from which on a workload's time does not count
 	again        = 24 * time.Hour   // after which the same deviation is told again
+	forgotten    = 30 * again       // after which it is none that was told before
 )
 
 // room is how many different things of a sort a profile holds.
@@ -212,6 +213,23 @@ func (p *Profile) usual(what string) string {
 	return s
 }
 
+// makeRoom forgets deviations that were not told for long and, where there is no room, the one that was not for
+// the longest time.
+func (p *Profile) makeRoom(now time.Time) {
+	oldest, full := "", len(p.Strange) >= maxStrange
+	for key, s := range p.Strange {
+		switch {
+		case now.Unix()-s.Last > int64(forgotten/time.Second):
+			delete(p.Strange, key)
+		case oldest == "" || s.Last < p.Strange[oldest].Last || s.Last == p.Strange[oldest].Last && key < oldest:
+			oldest = key
+		}
+	}
+	if full && len(p.Strange) >= maxStrange {
+		delete(p.Strange, oldest)
+	}
+}
+
 // tell says what deviates, once a day, and so many in an hour.
 func (w *Watch) tell(out []*event.Event, in *instance, e *event.Event, d *event.Deviation) []*event.Event {
 	p := in.of
@@ -221,9 +239,10 @@ func (w *Watch) tell(out []*event.Event, in *instance, e *event.Event, d *event.
 		p.Strange[key] = Item{was.Count + 1, was.Last}
 		return out
 	}
-	if known || len(p.Strange) < maxStrange {
-		p.Strange[key] = Item{was.Count + 1, e.Time.Unix()}
+	if !known {
+		p.makeRoom(e.Time)
 	}
+	p.Strange[key] = Item{was.Count + 1, e.Time.Unix()}
 	if hour := e.Time.Unix() / 3600; hour != p.hour {
 		p.hour, p.told = hour, 0
 	}

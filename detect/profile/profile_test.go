@@ -306,6 +306,21 @@ func TestProfilesOutliveTheAgent(t *testing.T) {
 	}
 }
 
+func TestWhatWasStrangeLongAgoIsForgotten(t *testing.T) {
+	w := New(Options{})
+	j := known(t, w)
+	p := w.List()[0]
+	j.run("/bin/sh")
+	if p.Strange["program:/bin/sh"].Count != 1 {
+		t.Fatalf("%v", p.Strange)
+	}
+	j.now = j.now.Add(forgotten + time.Hour)
+	j.run("/bin/other")
+	if len(p.Strange) == 0 || p.Strange["program:/bin/sh"].Count != 0 {
+		t.Errorf("after a month it remembers %v", p.Strange)
+	}
+}
+
 func TestMemoryIsBoundedWhateverProcessesDo(t *testing.T) {
 	w := New(Options{})
 	j := newJob(t, w, "m")
@@ -326,6 +341,9 @@ func TestMemoryIsBoundedWhateverProcessesDo(t *testing.T) {
 	w.Freeze(p.ID, true)
 	for n := range 5000 {
 		j.run(fmt.Sprintf("/var/%d", n))
+	}
+	if _, last := p.Strange["program:/var/4999"]; !last {
+		t.Error("what was strange first left no room for what is now")
 	}
 	if len(p.Strange) > maxStrange || len(j.said) != maxTold || p.Hushed != 5000-maxTold {
 		t.Errorf("%d strange, %d told, %d not told", len(p.Strange), len(j.said), p.Hushed)

@@ -146,8 +146,10 @@ func (s *Sensor) Close() error {
 // Run calls handle for each event until ctx ends; what was counted by then is told of before. Two
 // calls of it may be under way at a time.
 func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
+	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
+	defer stop() // an error of the ring is told now, not when ctx ends
 	all.Go(func() { s.set.Run(ctx) })
 	all.Go(func() { s.count(ctx, handle) })
 	if err := uprobe.Follow(ctx, s.ring, s.decode, &s.odd, handle); err != nil {

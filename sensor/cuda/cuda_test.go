@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -404,5 +405,62 @@ func TestMeasure(t *testing.T) {
 		if c.Nanoseconds < 50 {
 			t.Errorf("%s: %.0f ns: less than a trap takes", c.Class, c.Nanoseconds)
 		}
+	}
+}
+
+// A ring that cannot be read any more is told of at once: nobody would know until the end that nothing is heard.
+func TestAnErrorOfTheRingIsToldAtOnce(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("probes need root")
+	}
+	s, err := Open(Options{Driver: []string{"/nowhere/libcuda.so.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, func(*event.Event) {}) }()
+	if err := s.ring.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "ring of calls of libcuda") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it is not told")
+		cancel()
+		<-done
+	}
+	if err := s.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// One process uses up a part of what is read and remembered of modules, and others the rest.
+func TestModulesOfOneProcessLeaveRoomForOthers(t *testing.T) {
+	m := newModules()
+	now := time.Unix(1000, 0)
+	for n := range maxModules {
+		var out event.CUDAModule
+		m.seen(caller{tgid: uint32(os.Getpid())}, now, &out, fmt.Sprint(n))
+		if want := n < maxModules/share; out.New != want {
+			t.Fatalf("module %d of one executable: new %t", n, out.New)
+		}
+	}
+	cmd := exec.Command("sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	var out event.CUDAModule
+	m.seen(caller{tgid: uint32(cmd.Process.Pid)}, now, &out, "x")
+	if !out.New {
+		t.Error("the first module of another executable is not new")
 	}
 }

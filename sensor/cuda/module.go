@@ -23,6 +23,7 @@ const (
 	budgetTime = 10 * time.Second
 	warmUp     = 10 * time.Minute
 	maxModules = 16 << 10 // that are remembered
+	share      = 4        // the part of both that one process, or executable, may use up
 	maxCallers = 8 << 10
 	maxReads   = 4 // of processes' memory that are under way
 	patience   = 2 * time.Second
@@ -34,6 +35,8 @@ type modules struct {
 	known  map[[16]byte]bool    // executable and digest
 	first  map[caller]time.Time // module of a process
 	left   int64                // of the budget
+	took   map[uint32]int64     // of it, by process
+	of     map[string]int       // modules that are remembered, by executable
 	until  time.Time
 	missed atomic.Uint64
 	reads  chan struct{} // a place for each read of memory that is under way
@@ -41,7 +44,7 @@ type modules struct {
 }
 
 func newModules() modules {
-	return modules{known: map[[16]byte]bool{}, first: map[caller]time.Time{}, reads: make(chan struct{}, maxReads), wait: patience}
+	return modules{known: map[[16]byte]bool{}, first: map[caller]time.Time{}, took: map[uint32]int64{}, of: map[string]int{}, reads: make(chan struct{}, maxReads), wait: patience}
 }
 
 // look says what lies at an address of a process: of which format, how large, with which digest. It is
@@ -51,6 +54,7 @@ func (m *modules) look(who caller, now time.Time, address uint64, head []byte) e
 	out.Format, out.Size = formatOf(head)
 	if now.After(m.until) {
 		m.left, m.until = budget, now.Add(budgetTime)
+		clear(m.took)
 	}
 	most := uint64(maxModule)
 	if out.Format == "ptx" {
@@ -60,9 +64,10 @@ func (m *modules) look(who caller, now time.Time, address uint64, head []byte) e
 	} else {
 		most = out.Size
 	}
-	if most > 0 && m.left > 0 {
+	if most > 0 && m.left > 0 && m.took[who.tgid] < budget/share {
 		digest, size, ok := m.digest(func() (string, uint64, bool) { return digestOf(who.tgid, address, most, out.Format == "ptx") })
 		m.left -= int64(size)
+		m.took[who.tgid] += int64(size)
 		if ok {
 			out.Digest, out.Size = digest, size
 		}
@@ -126,8 +131,9 @@ func (m *modules) seen(who caller, now time.Time, out *event.CUDAModule, digest 
 	key := [16]byte(sum[:16])
 	switch {
 	case m.known[key]:
-	case len(m.known) < maxModules:
+	case len(m.known) < maxModules && m.of[exe] < maxModules/share:
 		m.known[key] = true
+		m.of[exe]++
 		out.New = true
 	default: // nothing is called new that may have been forgotten
 		m.missed.Add(1)

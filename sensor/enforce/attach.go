@@ -89,6 +89,12 @@ var features = []feature{
 		func(r *Rules) bool { return r.Enforce && len(r.Private) > 0 },
 	},
 	{
+		"enforce-signed",
+		[]rung{{gatedBy, "fanotify: a workload gets EPERM when it opens a model file that is not signed as its policy wants", false, nil}},
+		"model files that are not signed are told of and loaded",
+		func(r *Rules) bool { return r.Enforce && r.Signed != nil },
+	},
+	{
 		"enforce-protect",
 		[]rung{{"task_kill", "task_kill (LSM): a signal to Picket gets EPERM", true, each("on_kill")}},
 		"signals to Picket are told and not stopped",

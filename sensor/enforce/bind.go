@@ -143,6 +143,9 @@ func (e *Enforcer) point(id uint64, b *binding) error {
 	if err := e.keep(id, b, p.rules.kept()); err != nil {
 		return err
 	}
+	if err := e.gateSigned(id, b); err != nil {
+		return err
+	}
 	v := bpfBinding{Slot: p.slot, Flags: p.rules.flags()}
 	if !p.rules.Until.IsZero() {
 		v.Until = uint64(max(1, int64(bootNow()+time.Until(p.rules.Until))))
@@ -232,7 +235,7 @@ func (e *Enforcer) Refresh() error {
 		if p.rules.Exec != nil {
 			all = append(all, e.admit(id, b, p.rules.Exec))
 		}
-		all = append(all, e.keep(id, b, p.rules.kept()))
+		all = append(all, e.keep(id, b, p.rules.kept()), e.gateSigned(id, b))
 	}
 	return errors.Join(append(all, e.reserve())...)
 }
@@ -257,7 +260,7 @@ func (e *Enforcer) release(id uint64) {
 	if err := e.maps["bound"].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		e.log.Error("a cgroup could not be released", "cgroup", b.target.Cgroup, "error", err)
 	}
-	_ = e.admit(id, b, nil) // it only deletes
+	_ = errors.Join(e.admit(id, b, nil), e.ungateSigned(id)) // they only let go
 	if err := e.keep(id, b, nil); err != nil {
 		e.log.Error("a model directory stays read-only", "cgroup", b.target.Cgroup, "error", err)
 	}

@@ -42,6 +42,9 @@ type Options struct {
 	Log     *slog.Logger
 	Host    string // name put on events
 	SelfPID int    // process that nothing is done to; 0: our own
+	// Judge says of a model file whether it may be loaded, for Rules.Signed. Whoever opens it waits: it
+	// may take no lock that is held while a file is opened. nil: nobody is asked.
+	Judge func(Opening, *Signed) Judgment
 }
 
 // Rules is what a policy asks of the kernel.
@@ -54,6 +57,7 @@ type Rules struct {
 	Sysctl  bool      // no setting of the kernel is written
 	Models  []string  // directories in which nothing is changed, where Enforce is set
 	Private []string  // directories in which nobody else opens a file, where Enforce is set
+	Signed  *Signed   // which model files are loaded, where Enforce is set; nil: not limited
 }
 
 // Egress says where may be sent to. The longest prefix that covers an address decides.
@@ -111,8 +115,10 @@ type Enforcer struct {
 
 	refusals atomic.Uint64 // of read-only mounts
 
-	gates        map[place]*gate   // by private directory
-	execGates    map[uint64]*gate  // by cgroup that is bound, of containers
+	gates        map[place]*gate  // by private directory
+	execGates    map[uint64]*gate // by cgroup that is bound, of containers
+	signedGates  map[uint64]*gate // by cgroup that is bound
+	judge        func(Opening, *Signed) Judgment
 	denials      chan *event.Event // of gates, to be told
 	refusedOpens atomic.Uint64     // by gates
 	untold       atomic.Uint64     // of those, as denials was full
@@ -167,7 +173,7 @@ func Open(opts Options) (*Enforcer, error) {
 	e := &Enforcer{
 		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
-		gates: map[place]*gate{}, execGates: map[uint64]*gate{}, denials: make(chan *event.Event, 256),
+		gates: map[place]*gate{}, execGates: map[uint64]*gate{}, signedGates: map[uint64]*gate{}, judge: opts.Judge, denials: make(chan *event.Event, 256),
 	}
 	e.listens = sync.OnceValue(e.tryLSM)
 	if err := e.open(opts); err != nil {
@@ -215,6 +221,9 @@ func (e *Enforcer) Close() error {
 	}
 	for id := range e.execGates {
 		all = append(all, e.ungateExec(id))
+	}
+	for id := range e.signedGates {
+		all = append(all, e.ungateSigned(id))
 	}
 	for name := range e.attached {
 		all = append(all, e.detach(name))

@@ -89,6 +89,8 @@ func play(role string, args []string) error {
 		return errors.New(strconv.FormatInt(int64(time.Since(start))/20_000, 10))
 	case "reserve": // until it is killed
 		return reserveUntilKilled(args[0], args[1])
+	case "hold-models": // until it is killed
+		return holdUntilKilled(args[0], args[1])
 	case "hold":
 		return holdConnections(args)
 	case "protected":

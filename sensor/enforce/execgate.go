@@ -26,7 +26,7 @@ func (e *Enforcer) gateExec(id uint64, b *binding, paths []string) error {
 		return e.ungateExec(id)
 	}
 	if e.execGates[id] == nil {
-		g, err := e.newGate()
+		g, err := e.newGate(0)
 		if err != nil {
 			return nil //nolint:nilerr // programs are killed, as where there is no fanotify
 		}
@@ -35,9 +35,9 @@ func (e *Enforcer) gateExec(id uint64, b *binding, paths []string) error {
 	g := e.execGates[id]
 	allowed := allowedFiles(b.dir, paths)
 	rules := &gateRules{policy: b.name, rule: event.RuleExec, cgroups: []string{b.target.Cgroup}, until: p.rules.Until}
-	rules.judge = func(pid, fd int) bool {
+	rules.judge = func(pid, fd int) ruling {
 		var st unix.Stat_t
-		return unix.Fstat(fd, &st) != nil || allowed[place{st.Dev, st.Ino}] || !rules.holds(pid)
+		return ruling{allowed: unix.Fstat(fd, &st) != nil || allowed[place{st.Dev, st.Ino}] || !rules.holds(pid)}
 	}
 	g.rules.Store(rules)
 	host := mountIDs("self")

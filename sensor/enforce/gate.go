@@ -23,13 +23,19 @@ const patience = 2 * time.Second
 // takes no lock that is held elsewhere, and asks /proc only. When it closes, and when this process
 // ends, by whatever means, the kernel takes all that wait for allowed.
 type gate struct {
-	f     *os.File
-	rules atomic.Pointer[gateRules]
-	since atomic.Int64  // when the answer under way was begun, in Unix nanoseconds; 0 for none
-	ended chan struct{} // when it is closed the watch ends
-	shut  func() error
-	e     *Enforcer
-	told  map[uint32]*again // by process
+	f       *os.File
+	rules   atomic.Pointer[gateRules]
+	since   atomic.Int64  // when the answer under way was begun, in Unix nanoseconds; 0 for none
+	settles atomic.Int64  // as since, of those that were put off
+	ended   chan struct{} // when it is closed the watch ends
+	shut    func() error
+	e       *Enforcer
+
+	mu      sync.Mutex
+	told    map[uint32]*again // by process
+	put     []pending         // off
+	most    int               // of those
+	settler bool              // it runs
 }
 
 // gateRules is for whom a gate is open.
@@ -38,7 +44,14 @@ type gateRules struct {
 	rule    string    // of event.Policy
 	cgroups []string  // and those below
 	until   time.Time // from then on it is for all; zero for never
-	judge   func(pid, fd int) bool
+	judge   func(pid, fd int) ruling
+}
+
+// ruling is what becomes of who opens a file. The zero value is a refusal.
+type ruling struct {
+	allowed  bool
+	later    bool            // it is not known yet: ask again
+	artifact *event.Artifact // the file that is refused, where that is why; may be nil
 }
 
 // again is what a process was refused since it was last told.
@@ -47,8 +60,9 @@ type again struct {
 	more uint32
 }
 
-func openGate() (int, error) {
-	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|unix.FAN_UNLIMITED_QUEUE|unix.FAN_UNLIMITED_MARKS,
+// openGate makes a fanotify group: with unix.FAN_REPORT_TID its questions name threads.
+func openGate(flags uint) (int, error) {
+	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|unix.FAN_UNLIMITED_QUEUE|unix.FAN_UNLIMITED_MARKS|flags,
 		unix.O_RDONLY|unix.O_CLOEXEC|unix.O_LARGEFILE|unix.O_NONBLOCK)
 	if err != nil {
 		return 0, fmt.Errorf("fanotify with permissions: %w", err)
@@ -58,7 +72,7 @@ func openGate() (int, error) {
 
 // tryGate reports whether the kernel asks before a file is opened.
 func tryGate() error {
-	fd, err := openGate()
+	fd, err := openGate(0)
 	if err != nil {
 		return err
 	}
@@ -74,12 +88,12 @@ func tryGate() error {
 	return nil
 }
 
-func (e *Enforcer) newGate() (*gate, error) {
-	fd, err := openGate()
+func (e *Enforcer) newGate(flags uint) (*gate, error) {
+	fd, err := openGate(flags)
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{f: os.NewFile(uintptr(fd), "fanotify"), ended: make(chan struct{}), e: e, told: map[uint32]*again{}}
+	g := &gate{f: os.NewFile(uintptr(fd), "fanotify"), ended: make(chan struct{}), e: e, told: map[uint32]*again{}, most: maxPending}
 	g.shut = sync.OnceValue(func() error {
 		close(g.ended)
 		return g.f.Close()
@@ -119,12 +133,18 @@ func (g *gate) watch() {
 		case <-g.ended:
 			return
 		case now := <-tick.C:
-			if since := g.since.Load(); since != 0 && now.UnixNano()-since > int64(patience) {
+			if late(&g.since, now) || late(&g.settles, now) {
 				g.e.log.Error("fanotify lets everybody pass: an answer took too long", "policy", g.rules.Load().policy, "error", g.close())
 				return
 			}
 		}
 	}
+}
+
+// late reports whether what began then takes longer than anybody waits for.
+func late(began *atomic.Int64, now time.Time) bool {
+	since := began.Load()
+	return since != 0 && now.UnixNano()-since > int64(patience)
 }
 
 // A message of fanotify is length, version, reserved, length of the rest, mask, descriptor, pid.
@@ -158,18 +178,29 @@ func (g *gate) answer(mask uint64, fd int32, pid uint32) {
 	if fd < 0 {
 		return
 	}
-	defer unix.Close(int(fd)) //nolint:errcheck // nothing was written
 	if mask&(unix.FAN_OPEN_PERM|unix.FAN_OPEN_EXEC_PERM) == 0 {
+		_ = unix.Close(int(fd)) // nothing was written
 		return
 	}
-	rules := g.rules.Load()
-	allowed := rules == nil || pid == g.e.self.Self || int32(pid) <= 1 || rules.judge(int(pid), int(fd))
+	rules, is := g.rules.Load(), ruling{allowed: true}
+	if rules != nil && pid != g.e.self.Self && int32(pid) > 1 {
+		is = rules.judge(int(pid), int(fd))
+	}
+	if is.later && g.putOff(pending{fd, pid, time.Now().Add(holdMost)}) {
+		return
+	}
+	g.reply(rules, is, fd, pid)
+}
+
+// reply lets a process go on, with its file or without.
+func (g *gate) reply(rules *gateRules, is ruling, fd int32, pid uint32) {
+	defer unix.Close(int(fd)) //nolint:errcheck // nothing was written
 	var ev *event.Event
-	if !allowed {
-		ev = g.violation(rules, int(fd), pid)
+	if !is.allowed {
+		ev = g.violation(rules, is, int(fd), pid)
 	}
 	reply := binary.NativeEndian.AppendUint32(nil, uint32(fd))
-	reply = binary.NativeEndian.AppendUint32(reply, map[bool]uint32{true: unix.FAN_ALLOW, false: unix.FAN_DENY}[allowed])
+	reply = binary.NativeEndian.AppendUint32(reply, map[bool]uint32{true: unix.FAN_ALLOW, false: unix.FAN_DENY}[is.allowed])
 	if _, err := g.f.Write(reply); err != nil || ev == nil {
 		return // it was killed, or the gate was closed, and it went on
 	}
@@ -182,8 +213,10 @@ func (g *gate) answer(mask uint64, fd int32, pid uint32) {
 
 // violation says who was refused what. The process waits for us, so all of it is there. It returns
 // nil for what was told of less than a second ago, which is counted and told with the next.
-func (g *gate) violation(rules *gateRules, fd int, pid uint32) *event.Event {
+func (g *gate) violation(rules *gateRules, is ruling, fd int, pid uint32) *event.Event {
 	g.e.refusedOpens.Add(1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	now := time.Now()
 	if len(g.told) > 4096 {
 		clear(g.told)
@@ -200,8 +233,9 @@ func (g *gate) violation(rules *gateRules, fd int, pid uint32) *event.Event {
 	file, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	ev := &event.Event{
 		Kind: event.PolicyViolation, Time: now, Host: g.e.host, Count: was.more,
-		Policy:  &event.Policy{Name: rules.policy, Rule: rules.rule, Action: event.ActionDenied, Rung: gatedBy},
-		Process: &event.Process{PID: pid, TID: pid, Comm: strings.TrimSuffix(string(comm), "\n"), LoginUID: ^uint32(0)},
+		Policy:   &event.Policy{Name: rules.policy, Rule: rules.rule, Action: event.ActionDenied, Rung: gatedBy},
+		Process:  &event.Process{PID: groupOf(pid), TID: pid, Comm: strings.TrimSuffix(string(comm), "\n"), LoginUID: ^uint32(0)},
+		Artifact: is.artifact,
 	}
 	ev.File.Path = file
 	var st unix.Stat_t

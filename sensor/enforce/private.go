@@ -57,7 +57,7 @@ func (e *Enforcer) reserve() error {
 			continue
 		}
 		for _, p := range r.Private {
-			fd, at, err := privateDir(b.dir, p)
+			fd, at, err := askedDir(b.dir, p)
 			if err != nil || fd < 0 {
 				all = append(all, err)
 				continue
@@ -89,7 +89,7 @@ func (e *Enforcer) reserve() error {
 				continue
 			}
 			var err error
-			if g, err = e.newGate(); err != nil {
+			if g, err = e.newGate(0); err != nil {
 				all = append(all, err)
 				continue
 			}
@@ -97,7 +97,7 @@ func (e *Enforcer) reserve() error {
 		}
 		slices.Sort(w.cgroups)
 		rules := &gateRules{cgroups: w.cgroups, until: w.until, rule: event.RulePrivate, policy: e.policyOf(w.cgroups[0])}
-		rules.judge = rules.mayOpen
+		rules.judge = func(pid, _ int) ruling { return ruling{allowed: rules.mayOpen(pid)} }
 		g.rules.Store(rules)
 		if err := g.markTree(w.fd); err != nil {
 			all = append(all, fmt.Errorf("models: keep %s private: %w", w.path, err))
@@ -116,16 +116,16 @@ func (e *Enforcer) policyOf(cgroup string) string {
 	return ""
 }
 
-// privateDir opens a directory that may be private. It returns -1 where nothing is yet. No link may
-// lead there: who can write one could make any directory private.
-func privateDir(root int, p string) (int, place, error) {
+// askedDir opens a directory of which the kernel may ask who opens files in it. It returns -1 where
+// nothing is yet. No link may lead there: who can write one could make any directory such a one.
+func askedDir(root int, p string) (int, place, error) {
 	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS}
 	fd, err := unix.Openat2(root, p, &how)
 	if errors.Is(err, unix.ENOENT) {
 		return -1, place{}, nil
 	}
 	if errors.Is(err, unix.ELOOP) {
-		return -1, place{}, fmt.Errorf("models: a link leads to %s: to be private a directory is named itself", p)
+		return -1, place{}, fmt.Errorf("models: a link leads to %s: name the directory itself", p)
 	}
 	if err != nil {
 		return -1, place{}, fmt.Errorf("models: open %s: %w", p, err)
@@ -144,7 +144,7 @@ func privateDir(root int, p string) (int, place, error) {
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return -1, place{}, fmt.Errorf("models: %s cannot be private: %w", p, err)
+		return -1, place{}, fmt.Errorf("models: the kernel cannot ask who opens files in %s: %w", p, err)
 	}
 	return fd, place{st.Dev, st.Ino}, nil
 }
@@ -180,7 +180,7 @@ func (g *gate) markTree(root int) error {
 
 // mayOpen reports whether a process may open what is private to others. Where it cannot be told, it
 // may: the process is gone, or out of our sight.
-func (r *gateRules) mayOpen(pid, _ int) bool {
+func (r *gateRules) mayOpen(pid int) bool {
 	at, ok := cgroupOf(pid)
 	return !ok || r.over() || r.has(at)
 }

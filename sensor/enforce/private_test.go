@@ -155,7 +155,7 @@ func TestAGateThatHangsOpens(t *testing.T) {
 	r.Enforcer.mu.Lock()
 	for _, gate := range r.gates {
 		rules := *gate.rules.Load()
-		rules.judge = func(int, int) bool { <-hang; return false }
+		rules.judge = func(int, int) ruling { <-hang; return ruling{} }
 		gate.rules.Store(&rules)
 	}
 	r.Enforcer.mu.Unlock()

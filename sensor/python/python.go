@@ -129,8 +129,10 @@ func (s *Sensor) Close() error {
 
 // Run calls handle for each event until ctx ends.
 func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
+	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
+	defer stop() // an error of the ring is told now, not when ctx ends
 	all.Go(func() { s.set.Run(ctx) })
 	if err := uprobe.Follow(ctx, s.ring, s.decode, &s.odd, handle); err != nil {
 		return fmt.Errorf("read the ring of audit events: %w", err)

@@ -186,6 +186,37 @@ type mapping struct {
 	path  string
 }
 
+const maxThreads = 4096 // of a process that are looked at
+
+// living returns a process, or, where its first thread has ended, another one of it: that has no memory any more.
+func living(pid uint32) uint32 {
+	has := func(id string) bool {
+		f, err := os.Open("/proc/" + id + "/maps")
+		if err != nil {
+			return false
+		}
+		defer f.Close() //nolint:errcheck // it was only read
+		n, _ := f.Read(make([]byte, 1))
+		return n > 0
+	}
+	own := strconv.FormatUint(uint64(pid), 10)
+	if has(own) {
+		return pid
+	}
+	d, err := os.Open("/proc/" + own + "/task")
+	if err != nil {
+		return pid
+	}
+	defer d.Close() //nolint:errcheck // it was only read
+	threads, _ := d.Readdirnames(maxThreads)
+	for _, t := range threads {
+		if id, err := strconv.ParseUint(t, 10, 32); err == nil && has(t) {
+			return uint32(id)
+		}
+	}
+	return pid
+}
+
 // mappings calls yield for the files that a process runs code of and that have a name that is asked for.
 func mappings(pid uint32, match func(string) bool, yield func(mapping)) error {
 	f, err := os.Open("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/maps")

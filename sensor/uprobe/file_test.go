@@ -1,8 +1,12 @@
 package uprobe
 
 import (
+	"bufio"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -71,5 +75,40 @@ func TestALookThatDoesNotEnd(t *testing.T) {
 	s.within("another", func() { t.Error("one more waits") })
 	if s.late.Load() != 1 {
 		t.Error("what was not looked at is not counted")
+	}
+}
+
+// A program may end its first thread and go on in others. Only those have its memory, and what runs in it.
+func TestAProcessWithoutItsFirstThread(t *testing.T) {
+	cmd := exec.Command("python3", "-c", `
+import ctypes, platform, threading, time
+threading.Thread(target=lambda: (print("runs", flush=True), time.sleep(600))).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+`)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip("needs python3: ", err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	pid, found := uint32(cmd.Process.Pid), 0
+	all := func(string) bool { return true }
+	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if strings.Contains(string(b), ") Z ") {
+			break
+		}
+	}
+	_ = mappings(pid, all, func(mapping) { t.Fatal("the first thread has memory: this test tests nothing") })
+	if err := mappings(living(pid), all, func(mapping) { found++ }); err != nil || found == 0 {
+		t.Errorf("%d files by thread %d of %d, %v", found, living(pid), pid, err)
 	}
 }

@@ -239,6 +239,7 @@ func (s *Set) scanHost() {
 
 // look attaches to what a process runs code of.
 func (s *Set) look(pid uint32) {
+	pid = living(pid)
 	_ = mappings(pid, s.opt.Match, func(m mapping) { // a process that has ended has none
 		if s.seen(m.where) {
 			return
