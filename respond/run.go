@@ -142,7 +142,7 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 			return nil, fmt.Errorf("it could not be planned, so nobody approved what it would hit: %s", a.Error)
 		}
 		i := &item{Class: a.Class, Request: action.Request{
-			ID: event.HashID("act", r.ID, t.ID, fmt.Sprint(n)), Run: r.ID, Step: t.Step, Fence: l.e.fence, Kind: a.Kind, Target: a.Target,
+			ID: event.HashID("act", r.ID, t.ID, fmt.Sprint(n)), Run: r.ID, Step: t.Step, Fence: l.e.fence, Kind: a.Kind, Class: a.Class, Target: a.Target,
 			Params: a.Params, TTL: a.TTL, By: r.By, Reason: r.Reason, Incident: r.Incident,
 		}}
 		if a.Gone != "" {
