@@ -256,9 +256,10 @@ func (a *kubeSet) Verify(ctx context.Context, r *Request) (bool, string, error) 
 func (a *kubeSet) Undo(ctx context.Context, r *Request) (*Result, error) {
 	return a.k.was.undo(r.ID, func(w *was) (said string, err error) {
 		errLeft := errors.New("left")
-		pinned := *r
+		pinned, back, k := *r, *a, *a.k
 		pinned.Target.Object = w.Object
-		err = a.set(ctx, &pinned, func(o kubeObject, t Target, c kubeChange) (any, error) {
+		k.protected, back.k = nil, &k // what was done before a namespace was protected is taken back all the same
+		err = back.set(ctx, &pinned, func(o kubeObject, t Target, c kubeChange) (any, error) {
 			at := fmt.Sprintf("%s of %s is ", strings.Join(c.path, "."), t.Object)
 			switch is := c.now(o); {
 			case sameValue(is, w.Was):

@@ -389,6 +389,14 @@ func (c *testCluster) refused(t *testing.T) {
 			t.Errorf("%s of %s: %v", x.kind, x.target, err)
 		}
 	}
+	c.act("p1", Label, of("pod", "ml", "hosted"), map[string]string{"key": "held", "value": "1"})
+	protected := c.k.protected
+	c.k.protected = append(protected, "ml")
+	c.undo("p1")
+	c.k.protected = protected
+	if is := c.get("/api/v1/namespaces/ml/pods/hosted", "metadata", "labels", "held"); is != nil {
+		t.Errorf("what was done before its namespace was protected is left: %v", is)
+	}
 }
 
 // What is done is done to the very object, as it was read.
