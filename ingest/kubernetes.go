@@ -42,7 +42,9 @@ func (s *source) entry(now time.Time, line []byte, told func(*event.Event)) {
 		k := e.Kubernetes
 		key := alikeAudit{k.User, k.Source, k.Verb, k.Resource, k.Subresource, k.Namespace, k.Name, k.Status.N}
 		single := k.Verb != "get" && k.Verb != "list" && k.Verb != "watch" || k.Stage == "ResponseStarted"
-		if !s.entries.take(now, key, single, *e, s.tellEntry(told)) {
+		tell := s.tellEntry(told)
+		// Who floods the log with changes must not hide one of another kind among them.
+		if !s.entries.take(now, key, single, *e, tell) && !(single && s.entries.take(now, key, false, *e, tell)) {
 			s.Dropped++
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // Kubernetes is the kubernetes section.
 type Kubernetes struct {
 	Config  string   `yaml:"config" doc:"kubeconfig of the cluster in which playbooks may act; empty takes the service account of the server's pod, and outside of a pod there are no such acts"`
-	Protect []string `yaml:"protect" doc:"namespaces in which nothing is done, beside kube-system and Picket's own"`
+	Protect []string `yaml:"protect" doc:"namespaces in which nothing is done, beside kube-system and that of Picket's service account"`
 }
 
 var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)

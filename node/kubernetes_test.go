@@ -3,141 +3,191 @@ package node_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"picket/bench/public"
-	"picket/detect"
-	"picket/event"
-	"picket/ingest"
+	"picket/api/client"
+	"picket/node"
+	"picket/respond"
+	"picket/respond/action"
+	"picket/respond/kubetest"
 )
 
-// audited writes an entry of a cluster's audit log, as a kube-apiserver does at the level Request.
-func audited(t *testing.T, verb, user, resource, subresource, name string, object any) []byte {
-	t.Helper()
-	group := map[string]string{"cronjobs": "batch", "deployments": "apps", "rolebindings": "rbac.authorization.k8s.io", "mutatingwebhookconfigurations": "admissionregistration.k8s.io", "selfsubjectrulesreviews": "authorization.k8s.io"}[resource]
-	now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
-	b, err := json.Marshal(map[string]any{
-		"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Request", "auditID": fmt.Sprint(verb, resource, name), "stage": "ResponseComplete", "requestURI": "/api/v1/namespaces/ml/" + resource,
-		"verb": verb, "user": map[string]any{"username": user, "groups": []string{"system:authenticated"}}, "sourceIPs": []string{"203.0.113.9"}, "userAgent": "kubectl/v1.36.0",
-		"objectRef":      map[string]string{"resource": resource, "subresource": subresource, "namespace": "ml", "name": name, "apiGroup": group, "apiVersion": "v1"},
-		"responseStatus": map[string]any{"metadata": map[string]any{}, "code": 200}, "requestObject": object, "requestReceivedTimestamp": now, "stageTimestamp": now,
+// The whole way in a cluster: a shell in a pod is told of, and a playbook cuts that pod off and scales what
+// makes it to nothing, with the role of the guide: tried by the API server, approved by another, read back
+// and taken back.
+func TestAPodIsCutOffInItsCluster(t *testing.T) {
+	cluster := kubetest.Start(t)
+	p := newProgram(t)
+	container := strings.Repeat("3f2a", 16)
+	template := kubetest.M{"metadata": kubetest.M{"labels": kubetest.M{"app": "serve-0"}}, "spec": kubetest.M{"containers": []any{kubetest.M{"name": "main", "image": "x"}}}}
+	cluster.Namespace("ml")
+	cluster.Do("POST", "/apis/apps/v1/namespaces/ml/deployments", kubetest.M{"metadata": kubetest.M{"name": "serve"}, "spec": kubetest.M{
+		"replicas": 2, "selector": kubetest.M{"matchLabels": kubetest.M{"app": "serve-0"}}, "template": template,
+	}})
+	cluster.Pod("ml", "serve-0", "gpu-1", container)
+	from, secret := filepath.Dir(cluster.Account("../docs/kubernetes.md")), ""
+	for _, name := range []string{"kubeconfig", "token"} { // to where the server, which is not root, can read it
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(p.dir, "kube", name), string(b))
+		secret = strings.TrimSpace(string(b))
+	}
+	write(t, filepath.Join(p.dir, "playbooks/cut-pod.json"), cutPod())
+	config, err := os.ReadFile(p.configFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.configFile(), fmt.Sprintf("%skubernetes: {config: %[2]s/kube/kubeconfig}\nrespond: {playbooks: [%[2]s/playbooks]}\n", config, p.dir))
+	p.start()
+	inPod(t, container, "true "+mark+"kube; sleep 60")
+	incident := ""
+	p.until(30*time.Second, "an incident with the container", func() bool {
+		list, err := p.client.Incidents(t.Context(), client.IncidentFilter{})
+		if err != nil || len(list.Items) == 0 {
+			return false
+		}
+		incident = list.Items[0].ID
+		plan, code := p.try("playbook", "plan", "cut-pod", incident)
+		return code == 0 && strings.Contains(plan, "pod ml/serve-0") && strings.Contains(plan, "no network plugin that is known") && strings.Contains(plan, "deployment ml/serve")
+	})
+	if out, code := p.try("playbook", "simulate", "cut-pod", "--since", "1h"); code != 0 || !strings.Contains(out, "scale") {
+		t.Errorf("%d %s", code, out)
+	}
+
+	const policies, work, pod = "/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies", "/apis/apps/v1/namespaces/ml/deployments/serve", "/api/v1/namespaces/ml/pods/serve-0"
+	state := func() string {
+		made, _ := cluster.Do("GET", policies, nil)["items"].([]any)
+		spec, _ := cluster.Do("GET", work, nil)["spec"].(kubetest.M)
+		meta, _ := cluster.Do("GET", pod, nil)["metadata"].(kubetest.M)
+		labels, _ := meta["labels"].(kubetest.M)
+		return fmt.Sprintf("%d policies, %v replicas, %d labels", len(made), spec["replicas"], len(labels))
+	}
+	var run respond.Run
+	out := p.picket("playbook", "run", "cut-pod", incident, "--reason", "a test", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &run); err != nil || run.State != respond.Waiting || run.Plan.Class != action.Destructive {
+		t.Fatalf("%v %s", err, out)
+	}
+	if is := state(); is != "0 policies, 2 replicas, 1 labels" {
+		t.Errorf("before anybody approved: %s", is)
+	}
+	if _, err := p.another("berta").ApproveRun(t.Context(), run.ID, run.Plan.Hash, "agreed"); err != nil {
+		t.Fatal(err)
+	}
+	p.until(30*time.Second, "the run is over", func() bool {
+		r, err := p.client.Run(t.Context(), run.ID)
+		return err == nil && r.State == respond.Succeeded
+	})
+	if is := state(); is != "1 policies, 0 replicas, 2 labels" {
+		t.Errorf("after the run: %s\n%s", is, p.picket("playbook", "show-run", run.ID[:8]))
+	}
+	p.until(20*time.Second, "the acts are told of", func() bool {
+		told, code := p.try("events", "event.kind:action")
+		return code == 0 && strings.Contains(told, "isolate-pod of pod ml/serve-0") && strings.Contains(told, "scale of deployment ml/serve")
+	})
+	p.picket("playbook", "undo", run.ID[:8])
+	p.until(20*time.Second, "all is as it was", func() bool { return state() == "0 policies, 2 replicas, 1 labels" })
+	p.holds(secret)
+}
+
+// holds fails where a secret stands in what the program wrote.
+func (p *program) holds(secret string) {
+	p.t.Helper()
+	err := filepath.WalkDir(p.dir, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(file, filepath.Join(p.dir, "kube")) {
+			return nil // a file of the moment, or where the secret is from
+		}
+		if b, err := os.ReadFile(file); err == nil && strings.Contains(string(b), secret) {
+			p.t.Errorf("the token stands in %s", file)
+		}
+		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// A file is written as an API server writes its audit log, and what stands in it is found.
-func TestTheAuditLogOfAClusterLeadsToFindings(t *testing.T) {
-	p := newProgram(t)
-	log := filepath.Join(p.dir, "audit.log")
-	write(t, log, "")
-	conf, err := os.ReadFile(p.configFile())
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, p.configFile(), string(conf)+fmt.Sprintf("ingest: {kubernetes: %q}\n", log))
-	p.start()
-	p.until(2*time.Minute, "the log is read", func() bool { return strings.Contains(string(p.log()), "an access log is read") })
-	pod := map[string]any{"spec": map[string]any{
-		"volumes":    []any{map[string]any{"hostPath": map[string]string{"path": "/var/lib/kubelet"}}},
-		"containers": []any{map[string]any{"image": "vllm/vllm-openai", "env": []any{map[string]string{"name": "HF_TOKEN", "value": "zanzibar-heliotrope"}}, "resources": map[string]any{"limits": map[string]string{"nvidia.com/gpu": "8"}}}},
-	}}
-	f, err := os.OpenFile(log, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range [][]byte{
-		audited(t, "create", "bob", "pods", "", "debug", pod), audited(t, "create", "bob", "pods", "exec", "vllm-0", nil), audited(t, "list", "bob", "secrets", "", "", nil),
-		[]byte("{no entry"), audited(t, "delete", "bob", "daemonsets", "", "nvidia-device-plugin-daemonset", nil),
-	} {
-		if _, err := f.Write(append(line, '\n')); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for rule, want := range map[string]string{
-		"gpu_pod_reaches_node": "bob set up pods ml/debug so that it gets at its node: kubelet;",
-		"serving_pod_entered":  "bob got into the pod ml/vllm-0, which runs vllm, by exec",
-		"secrets_listed":       "bob listed the secrets of ml, from 203.0.113.9",
-		"gpu_operator_changed": "bob did delete with daemonsets ml/nvidia-device-plugin-daemonset",
-	} {
-		p.until(2*time.Minute, "the finding of "+rule, func() bool {
-			all, err := p.findings(rule)
-			return err == nil && len(all) == 1 && strings.Contains(all[0].Summary, want)
-		})
-	}
-	all, err := p.findings("secrets_listed")
-	if err != nil || len(all) != 1 {
-		t.Fatal(all, err)
-	}
-	var names []string
-	for _, e := range all[0].Entities {
-		names = append(names, string(e.Kind)+" "+e.ID)
-	}
-	if got := strings.Join(names, "; "); !strings.Contains(got, "address 203.0.113.9; user kubernetes/bob") {
-		t.Errorf("the finding is about %s", got)
-	}
-	if err, _ := p.stop(syscall.SIGINT); err != nil {
-		t.Errorf("it ended with %v", err)
+		p.t.Error(err)
 	}
 }
 
-// The public rules about the audit log fire on entries of it, and on no others.
-func TestThePublicRulesAboutClustersFire(t *testing.T) {
-	dir := t.TempDir()
-	for _, f := range public.Rules(t) {
-		if strings.Contains(f.Name, "/application/kubernetes/audit/") {
-			write(t, filepath.Join(dir, filepath.Base(f.Name)), string(f.Data))
-		}
+// another is the client of another person, who signs in by a token.
+func (p *program) another(name string) *client.Client {
+	p.t.Helper()
+	socket := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", node.SocketPath(p.cfg)) }}}
+	defer socket.CloseIdleConnections()
+	answer, err := socket.Post("http://picket/api/v1/tokens", "application/json", strings.NewReader(fmt.Sprintf(`{"name": %q, "role": "admin"}`, name)))
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	threats, err := detect.LoadThreats(detect.Collection(dir))
+	defer answer.Body.Close()
+	var made struct{ Secret string }
+	if err := json.NewDecoder(answer.Body).Decode(&made); err != nil || made.Secret == "" {
+		p.t.Fatalf("a token: %s %v", answer.Status, err)
+	}
+	c, err := client.New("http://"+p.cfg.API.Listen, made.Secret)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+// inPod runs a shell in a cgroup as the kubelet and containerd make them.
+func inPod(t *testing.T, container, script string) {
+	t.Helper()
+	root := "/sys/fs/cgroup/unified" // beside hierarchies of v1
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root = "/sys/fs/cgroup"
+	}
+	slice := fmt.Sprintf("%s/kubepods-pod%d.slice", root, os.Getpid())
+	group := slice + "/cri-containerd-" + container + ".scope"
+	if err := os.MkdirAll(group, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(group)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(threats[0].Rules); n != 16 || len(threats[0].Warnings) > 0 {
-		t.Errorf("%d rules, %v", n, threats[0].Warnings)
+	defer dir.Close()
+	cmd := exec.Command("/bin/sh", "-c", script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd()), Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	privileged := map[string]any{"spec": map[string]any{
-		"volumes":    []any{map[string]any{"hostPath": map[string]string{"path": "/"}}},
-		"containers": []any{map[string]any{"securityContext": map[string]any{"capabilities": map[string]any{"add": []string{"SYS_ADMIN"}}}}},
-	}}
-	for _, c := range []struct {
-		line []byte
-		want string
-	}{
-		{audited(t, "create", "bob", "pods", "", "x", privileged), "Container With A hostPath Mount Created; Privileged Container Deployed"},
-		{audited(t, "create", "bob", "pods", "", "x", nil), ""},
-		{audited(t, "create", "bob", "pods", "exec", "x", nil), "Potential Remote Command Execution In Pod Container"},
-		{audited(t, "list", "bob", "secrets", "", "", nil), "Kubernetes Secrets Enumeration"},
-		{audited(t, "patch", "bob", "deployments", "", "x", nil), "Potential Sidecar Injection Into Running Deployment"},
-		{audited(t, "create", "bob", "cronjobs", "", "x", nil), "Kubernetes CronJob/Job Modification"},
-		{audited(t, "create", "bob", "selfsubjectrulesreviews", "", "", nil), "RBAC Permission Enumeration Attempt"},
-		{audited(t, "update", "bob", "mutatingwebhookconfigurations", "", "x", nil), "Kubernetes Admission Controller Modification"},
-		{audited(t, "get", "bob", "pods", "", "x", nil), ""},
-	} {
-		e, err := ingest.ParseAudit(c.line, time.Now())
-		if err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		for end := time.Now().Add(5 * time.Second); os.Remove(group) != nil && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond) // until its children are gone
 		}
-		engine, err := detect.New(detect.Options{Threats: threats, MinLevel: event.Informational})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var fired []string
-		for _, f := range engine.Process(e) {
-			fired = append(fired, f.Rule.Title)
-		}
-		if got := strings.Join(fired, "; "); got != c.want {
-			t.Errorf("%s: %q fire, want %q", c.line, got, c.want)
-		}
+		_ = os.Remove(slice)
+	})
+}
+
+// cutPod is a playbook of two commands: one for the pods of the incident, one for what makes them.
+func cutPod() string {
+	id := func(kind string, n int) string { return fmt.Sprintf("%s--00000000-0000-4000-8000-%012d", kind, n) }
+	step := func(next, command string) map[string]any {
+		return map[string]any{"type": "action", "agent": id("security-category", 1), "on_completion": next, "commands": []any{
+			map[string]any{"type": "openc2-http", "command": "POST /x HTTP/1.1", "content": command},
+		}}
 	}
+	data, _ := json.Marshal(map[string]any{ // of texts and numbers
+		"type": "playbook", "spec_version": "cacao-2.0", "id": id("playbook", 3), "name": "Cut a pod off", "created_by": id("identity", 1),
+		"created": "2026-01-01T00:00:00.000Z", "modified": "2026-01-01T00:00:00.000Z", "workflow_start": id("start", 1),
+		"agent_definitions": map[string]any{id("security-category", 1): map[string]any{"type": "security-category", "name": "Picket", "category": []string{"server"}}},
+		"workflow": map[string]any{
+			id("start", 1):  map[string]any{"type": "start", "on_completion": id("action", 1)},
+			id("action", 1): step(id("action", 2), `{"action": "contain", "target": {"x-picket": {"entity": "pod"}}, "args": {"duration": 3600000, "x-picket": {"act": "isolate-pod"}}}`),
+			id("action", 2): step(id("end", 1), `{"action": "set", "target": {"x-picket": {"object": {"of": "kubernetes", "kind": "deployment", "namespace": "ml", "name": "serve"}}}, "args": {"x-picket": {"act": "scale", "replicas": "0"}}}`),
+			id("end", 1):    map[string]any{"type": "end"},
+		},
+	})
+	return string(data)
 }

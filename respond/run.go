@@ -144,7 +144,7 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 	}
 	for n, a := range acts {
 		i := &item{Class: a.Class, Request: action.Request{
-			ID: event.HashID("act", r.ID, t.ID, fmt.Sprint(n)), Run: r.ID, Step: t.Step, Fence: l.e.fence, Kind: a.Kind, Target: a.Target,
+			ID: event.HashID("act", r.ID, t.ID, fmt.Sprint(n)), Run: r.ID, Step: t.Step, Fence: l.e.fence, Kind: a.Kind, Class: a.Class, Target: a.Target,
 			Params: a.Params, TTL: a.TTL, By: r.By, Reason: r.Reason, Incident: r.Incident,
 		}}
 		if a.Gone != "" {

@@ -105,12 +105,18 @@ type Request struct {
 	Step     string            `json:"step,omitempty"`  // of the run
 	Fence    uint64            `json:"fence,omitempty"` // of the run's holder: lower ones than were seen are refused
 	Kind     Kind              `json:"kind"`
+	Class    Class             `json:"class,omitempty"` // that was approved: one that by then does more harm is refused; "": whatever it does
 	Target   Target            `json:"target"`
 	Params   map[string]string `json:"params,omitempty"`
 	TTL      time.Duration     `json:"ttl,omitempty"` // ns; a reversible act is taken back after it
 	By       string            `json:"by"`            // user, policy:NAME or agent:HOST
 	Reason   string            `json:"reason,omitempty"`
 	Incident string            `json:"incident,omitempty"`
+}
+
+// graver reports whether an act of a class would end what nobody approved the end of.
+func (r *Request) graver(c Class) bool {
+	return c == Destructive && r.Class != "" && r.Class != Destructive
 }
 
 // Plan says what an act would do, before it is done.

@@ -179,6 +179,9 @@ func (l *Local) begin(ctx context.Context, act Action, r *Request) (*Result, err
 	if errors.Is(err, ErrInvalid) {
 		return nil, err
 	}
+	if err == nil && r.graver(p.Class) {
+		err = fmt.Errorf("%s: %w", strings.Join(p.Effects, "; "), ErrGraver)
+	}
 	if err != nil {
 		return l.settle(rec, &Result{State: stateOf(err), Detail: err.Error()})
 	}

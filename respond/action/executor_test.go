@@ -169,6 +169,9 @@ func TestProtectedAndGone(t *testing.T) {
 	l, dir := running(t, t.TempDir(), nil), t.TempDir()
 	do(t, l, request("a", "break", dir+"/init"), Refused)
 	do(t, l, request("b", "break", dir+"/gone"), Gone)
+	harmless := request("c", "break", dir+"/file")
+	harmless.Class = Reversible // as it was approved
+	do(t, l, harmless, Refused)
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
 		t.Errorf("done all the same: %v", files)
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,7 +35,7 @@ type KubeOptions struct {
 type kube struct {
 	*cluster
 	http      *http.Client
-	dir       string
+	was       wasDir
 	protected []string
 }
 
@@ -45,6 +44,7 @@ const (
 	kubeAnswer = 32 << 20
 	kubePage   = 500 // objects in one answer
 	kubePages  = 100
+	kubeTries  = 3 // beside the first, where the API server has too much to do
 )
 
 // NewKube returns the acts on a cluster. ErrNoCluster says that none is configured.
@@ -62,7 +62,7 @@ func NewKube(o KubeOptions) ([]Action, error) {
 	if err := ownDir(o.Dir); err != nil {
 		return nil, fmt.Errorf("acts on Kubernetes: %w", err)
 	}
-	k := &kube{cluster: c, dir: o.Dir, protected: append([]string{"kube-system"}, o.Protected...)}
+	k := &kube{cluster: c, was: wasDir(o.Dir), protected: append([]string{"kube-system"}, o.Protected...)}
 	if c.namespace != "" {
 		k.protected = append(k.protected, c.namespace)
 	}
@@ -153,8 +153,12 @@ type kubeError struct {
 	code    int
 	tried   string
 	message string
-	after   time.Duration
+	budget  bool          // a disruption budget does not allow it
+	after   time.Duration // that the API server wants to be left alone
 }
+
+// Is makes an object that is not found one that is gone.
+func (e *kubeError) Is(target error) bool { return target == ErrGone && e.code == http.StatusNotFound }
 
 func (e *kubeError) Error() string {
 	hint := ""
@@ -174,8 +178,24 @@ func kubeCode(err error) int {
 	return 0
 }
 
-// call makes one request and reads the object in its answer.
+// call makes a request and reads the object in its answer. Where the API server has too much to do, which
+// is not what a disruption budget says, it is asked again: nothing was done then.
 func (k *kube) call(ctx context.Context, method, path string, query url.Values, kind string, body any) (kubeObject, error) {
+	for try := 0; ; try++ {
+		o, err := k.once(ctx, method, path, query, kind, body)
+		e, _ := errors.AsType[*kubeError](err)
+		if e == nil || e.code != http.StatusTooManyRequests || e.budget || try == kubeTries {
+			return o, err
+		}
+		select {
+		case <-time.After(min(max(e.after, time.Second), 5*time.Second)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (k *kube) once(ctx context.Context, method, path string, query url.Values, kind string, body any) (kubeObject, error) {
 	tried := method + " " + path
 	var send []byte
 	if body != nil {
@@ -197,13 +217,9 @@ func (k *kube) call(ctx context.Context, method, path string, query url.Values, 
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
-	token := k.token
-	if k.tokenFile != "" {
-		b, err := os.ReadFile(k.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s: token: %w", tried, err)
-		}
-		token = strings.TrimSpace(string(b))
+	token, err := k.bearer()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", tried, err)
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -229,6 +245,9 @@ func (k *kube) read(resp *http.Response, tried string) (kubeObject, error) {
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := &kubeError{code: resp.StatusCode, tried: tried, message: oneLine(out.text("message"), 500)}
+		for _, c := range out.list("details", "causes") {
+			e.budget = e.budget || c.text("reason") == "DisruptionBudget"
+		}
 		if e.message == "" {
 			e.message = resp.Status
 		}

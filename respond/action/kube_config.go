@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -27,7 +28,7 @@ type cluster struct {
 	tls       *tls.Config
 	token     string
 	tokenFile string // read at each request: what is in it is renewed
-	namespace string // that this program runs in; "": none
+	namespace string // that this program runs in, or its account is of; "": none
 }
 
 // inCluster reads the account of the pod that this program runs in.
@@ -152,6 +153,9 @@ func joinKube(dir string, c kubeCluster, u kubeUser) (*cluster, error) {
 	if u.TokenFile != "" {
 		out.tokenFile = beside(dir, u.TokenFile)
 	}
+	if out.namespace, err = out.account(); err != nil {
+		return nil, err
+	}
 	if c.CA != "" || c.CAData != "" {
 		if out.tls.RootCAs, err = rootsOf(inlineOr(dir, c.CAData, c.CA)); err != nil {
 			return nil, fmt.Errorf("certificate-authority: %w", err)
@@ -173,6 +177,40 @@ func joinKube(dir string, c kubeCluster, u kubeUser) (*cluster, error) {
 		return nil, errors.New("the user has neither token, tokenFile nor client certificate")
 	}
 	return out, nil
+}
+
+// bearer returns the token of now, "" where it goes by a certificate.
+func (c *cluster) bearer() (string, error) {
+	if c.tokenFile == "" {
+		return c.token, nil
+	}
+	b, err := os.ReadFile(c.tokenFile)
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// account returns the namespace of the service account that the token is of, "" where it is of none: what
+// Picket runs by is there.
+func (c *cluster) account() (string, error) {
+	token, err := c.bearer()
+	part := strings.Split(token, ".")
+	if err != nil || len(part) != 3 {
+		return "", err
+	}
+	var claims struct {
+		Subject string `json:"sub"`
+	}
+	if b, err := base64.RawURLEncoding.DecodeString(part[1]); err != nil || json.Unmarshal(b, &claims) != nil {
+		return "", nil // a token of another kind
+	}
+	who, ok := strings.CutPrefix(claims.Subject, "system:serviceaccount:")
+	if !ok {
+		return "", nil
+	}
+	ns, _, _ := strings.Cut(who, ":")
+	return ns, nil
 }
 
 func beside(dir, file string) string {

@@ -46,27 +46,33 @@ func (k *kube) end(ctx context.Context, kind Kind, pin *ObjectPin, grace string,
 	if grace != "" {
 		options["gracePeriodSeconds"] = json.Number(grace)
 	}
+	var query url.Values
 	if dry {
-		options["dryRun"] = []string{"All"}
+		options["dryRun"], query = dryRun["dryRun"], dryRun
 	}
 	path := kubeKinds["pod"].path(pin)
 	var err error
 	if kind == DeletePod {
-		_, err = k.call(ctx, http.MethodDelete, path, nil, "application/json", options)
+		_, err = k.call(ctx, http.MethodDelete, path, query, "application/json", options)
 	} else {
-		_, err = k.call(ctx, http.MethodPost, path+"/eviction", nil, "application/json", map[string]any{
+		_, err = k.call(ctx, http.MethodPost, path+"/eviction", query, "application/json", map[string]any{
 			"apiVersion": "policy/v1", "kind": "Eviction",
 			"metadata": map[string]any{"name": pin.Name, "namespace": pin.Namespace}, "deleteOptions": options,
 		})
 	}
-	if kubeCode(err) == http.StatusNotFound {
-		return fmt.Errorf("there is no %s: %w", pin, ErrGone)
+	if kubeCode(err) == http.StatusConflict { // which a UID that is another's is too
+		if now, look := k.call(ctx, http.MethodGet, path, nil, "", nil); look == nil && now.uid() != pin.UID {
+			return fmt.Errorf("%s was made anew: %w", pin, ErrGone)
+		}
 	}
 	return err
 }
 
 // budgeted reports whether a disruption budget kept a pod from being evicted.
-func budgeted(err error) bool { return kubeCode(err) == http.StatusTooManyRequests }
+func budgeted(err error) bool {
+	e, ok := errors.AsType[*kubeError](err)
+	return ok && e.budget
+}
 
 // Plan has the API server try it.
 func (a *kubeEnd) Plan(ctx context.Context, r *Request) (*Plan, error) {
@@ -350,6 +356,11 @@ func (a *kubeIsolate) Plan(ctx context.Context, r *Request) (*Plan, error) {
 	pinned.Target = t
 	if _, err := a.k.call(ctx, http.MethodPost, policiesPath(t.Object.Namespace), dryRun, "application/json", a.policy(&pinned)); err != nil && kubeCode(err) != http.StatusConflict {
 		return nil, fmt.Errorf("tried without doing it: %w", err)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodDelete} { // what it is read back and undone by
+		if _, err := a.k.call(ctx, method, policiesPath(t.Object.Namespace)+"/"+isolatedName(r), dryRun, "", nil); err != nil && !errors.Is(err, ErrGone) {
+			return nil, fmt.Errorf("tried without doing it: %w", err)
+		}
 	}
 	if _, err := a.label.Plan(ctx, &pinned); err != nil {
 		return nil, err

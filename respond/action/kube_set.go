@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -36,7 +34,7 @@ type kubeSet struct {
 	// want says what is set where. It is asked again with the object as it is when it is done.
 	want func(r *Request, o kubeObject) (kubeChange, error)
 	// effects says what follows.
-	effects func(t Target, o kubeObject, c kubeChange) []string
+	effects func(ctx context.Context, t Target, o kubeObject, c kubeChange) []string
 	// ends reports whether pods end by it: what they had in memory is lost, though the value can be set
 	// back; nil: never.
 	ends func(t Target, o kubeObject, c kubeChange) bool
@@ -78,8 +76,13 @@ func (c kubeChange) where() string {
 func (c kubeChange) patch(o kubeObject, v any) map[string]any {
 	if c.item != nil {
 		old, _ := o.at(c.path...).([]any)
-		list := slices.DeleteFunc(slices.Clone(old), c.item)
-		if v != nil {
+		list := slices.Clone(old)
+		switch at := slices.IndexFunc(list, c.item); {
+		case at >= 0 && v != nil: // where it stands
+			list[at] = v
+		case at >= 0:
+			list = slices.Delete(list, at, at+1)
+		case v != nil:
 			list = append(list, v)
 		}
 		if v = list; len(list) == 0 {
@@ -95,38 +98,6 @@ func (c kubeChange) patch(o kubeObject, v any) map[string]any {
 	}
 	at[c.path[len(c.path)-1]] = v
 	return out
-}
-
-// kubeWas is what is kept of an object that was changed.
-type kubeWas struct {
-	Request string     `json:"request"`
-	Object  *ObjectPin `json:"object"`
-	Path    string     `json:"path"` // where the value stands
-	Was     any        `json:"was"`
-	Want    any        `json:"want"`
-	At      time.Time  `json:"at"`
-	By      string     `json:"by"`
-}
-
-func (k *kube) file(id string) string { return filepath.Join(k.dir, fileID(id)+".json") }
-
-// kept reads what is kept of a request into v; false where nothing is.
-func (k *kube) kept(id string, v any) (bool, error) { return readKept(k.file(id), v) }
-
-func readKept(file string, v any) (bool, error) {
-	b, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	dec := json.NewDecoder(strings.NewReader(string(b)))
-	dec.UseNumber()
-	if err := dec.Decode(v); err != nil {
-		return false, fmt.Errorf("reading %s: %w", file, err)
-	}
-	return true, nil
 }
 
 // undoesOwn says that each act takes back what it did itself, though another like it holds still.
@@ -192,10 +163,13 @@ func (a *kubeSet) Plan(ctx context.Context, r *Request) (*Plan, error) {
 	p := &Plan{Target: t, Class: Reversible, Hits: []string{t.Object.String()}}
 	if sameValue(was, c.want) {
 		p.Effects = []string{fmt.Sprintf("%s of %s is %s already: nothing changes", strings.Join(c.path, "."), t.Object, show(was))}
+		if a.ends != nil {
+			p.Effects = append(p.Effects, "where that is otherwise by then, and pods would end by it, nothing is done either: plan again")
+		}
 		p.Undo = "there is nothing to set back"
 		return p, nil
 	}
-	p.Effects = append([]string{fmt.Sprintf("%s of %s becomes %s; it is %s", strings.Join(c.path, "."), t.Object, show(c.want), show(was))}, a.effects(t, o, c)...)
+	p.Effects = append([]string{fmt.Sprintf("%s of %s becomes %s; it is %s", strings.Join(c.path, "."), t.Object, show(c.want), show(was))}, a.effects(ctx, t, o, c)...)
 	p.Undo = fmt.Sprintf("it is set back to %s, unless somebody else has changed it by then", show(was))
 	if a.ends != nil && a.ends(t, o, c) {
 		p.Class = Destructive
@@ -236,14 +210,17 @@ func (a *kubeSet) set(ctx context.Context, r *Request, do func(o kubeObject, t T
 func (a *kubeSet) Do(ctx context.Context, r *Request) (*Result, error) {
 	said := ""
 	err := a.set(ctx, r, func(o kubeObject, t Target, c kubeChange) (any, error) {
-		w := kubeWas{Request: r.ID, Object: t.Object, Path: c.where(), Was: c.now(o), Want: c.want, At: time.Now().UTC(), By: r.By}
+		w := was{Request: r.ID, Object: t.Object, Path: c.where(), Was: c.now(o), Want: c.want, By: r.By}
 		said = fmt.Sprintf("%s of %s is %s, before %s", strings.Join(c.path, "."), t.Object, show(c.want), show(w.Was))
-		return c.want, writeJSON(a.k.file(r.ID), w)
+		if !sameValue(w.Was, w.Want) && a.ends != nil && a.ends(t, o, c) && r.graver(Destructive) {
+			return nil, fmt.Errorf("%s of %s is %s now, and pods would end by it: %w", strings.Join(c.path, "."), t.Object, show(w.Was), ErrGraver)
+		}
+		return c.want, a.k.was.keep(&w)
 	})
 	if err != nil {
 		res, err := a.k.failed(err)
 		if err != nil { // nothing was set: nothing is owed
-			_ = os.Remove(a.k.file(r.ID))
+			a.k.was.forget(r.ID)
 		}
 		return res, err
 	}
@@ -252,7 +229,7 @@ func (a *kubeSet) Do(ctx context.Context, r *Request) (*Result, error) {
 
 // failed says how an act came out whose last call went wrong: where no answer came, nobody knows.
 func (k *kube) failed(err error) (*Result, error) {
-	if errors.Is(err, ErrGone) || errors.Is(err, ErrProtected) || errors.Is(err, ErrInvalid) || kubeCode(err) != 0 && kubeCode(err) < 500 {
+	if stateOf(err) != Failed || errors.Is(err, ErrInvalid) || kubeCode(err) != 0 && kubeCode(err) < 500 {
 		return nil, err
 	}
 	return &Result{State: Unknown, Detail: err.Error()}, nil
@@ -275,80 +252,31 @@ func (a *kubeSet) Verify(ctx context.Context, r *Request) (bool, string, error) 
 	return sameValue(is, c.want), fmt.Sprintf("%s of %s is %s", strings.Join(c.path, "."), t.Object, show(is)), nil
 }
 
-// handOver gives what stood there before an act to the act that set the same value after it, which sets
-// it back in its turn. It returns that one's id, "" where none did.
-func (k *kube) handOver(w *kubeWas) (string, error) {
-	files, err := filepath.Glob(filepath.Join(k.dir, "*.json"))
-	if err != nil {
-		return "", err
-	}
-	var next *kubeWas
-	for _, file := range files {
-		var o kubeWas
-		if there, err := readKept(file, &o); err != nil || !there {
-			continue // what is broken is told when its own act is taken back
-		}
-		if o.Object == nil || w.Object == nil || o.Request == w.Request || o.Object.UID != w.Object.UID || o.Path != w.Path {
-			continue
-		}
-		if o.At.After(w.At) && sameValue(o.Was, w.Want) && (next == nil || o.At.Before(next.At)) {
-			next = &o
-		}
-	}
-	if next == nil {
-		return "", nil
-	}
-	next.Was = w.Was
-	return next.Request, writeJSON(k.file(next.Request), next)
-}
-
 // Undo sets back what stood there.
 func (a *kubeSet) Undo(ctx context.Context, r *Request) (*Result, error) {
-	var w kubeWas
-	there, err := a.k.kept(r.ID, &w)
-	if err != nil {
-		return nil, err
-	}
-	if !there {
-		return &Result{State: Undone, Detail: "nothing was changed"}, nil
-	}
-	next, err := a.k.handOver(&w)
-	if err == nil && next != "" {
-		err = os.Remove(a.k.file(r.ID))
-	}
-	if err != nil {
-		return nil, err
-	}
-	if next != "" {
-		return &Result{State: Undone, Detail: "act " + next + " set it after, and sets it back"}, nil
-	}
-	errLeft := errors.New("left")
-	said := ""
-	pinned := *r
-	pinned.Target.Object = w.Object
-	err = a.set(ctx, &pinned, func(o kubeObject, t Target, c kubeChange) (any, error) {
-		at := fmt.Sprintf("%s of %s is ", strings.Join(c.path, "."), t.Object)
-		switch is := c.now(o); {
-		case sameValue(is, w.Was):
-			said = at + show(is) + ", as before"
-			return nil, errLeft
-		case !sameValue(is, w.Want):
-			said = at + show(is) + ", which somebody else set since: it stays"
-			return nil, errLeft
+	return a.k.was.undo(r.ID, func(w *was) (said string, err error) {
+		errLeft := errors.New("left")
+		pinned, back, k := *r, *a, *a.k
+		pinned.Target.Object = w.Object
+		k.protected, back.k = nil, &k // what was done before a namespace was protected is taken back all the same
+		err = back.set(ctx, &pinned, func(o kubeObject, t Target, c kubeChange) (any, error) {
+			at := fmt.Sprintf("%s of %s is ", strings.Join(c.path, "."), t.Object)
+			switch is := c.now(o); {
+			case sameValue(is, w.Was):
+				said = at + show(is) + ", as before"
+				return nil, errLeft
+			case !sameValue(is, w.Want):
+				said = at + show(is) + ", which somebody else set since: it stays"
+				return nil, errLeft
+			}
+			said = at + show(w.Was) + " again"
+			return w.Was, nil
+		})
+		if errors.Is(err, errLeft) {
+			err = nil
 		}
-		said = at + show(w.Was) + " again"
-		return w.Was, nil
+		return said, err
 	})
-	if errors.Is(err, ErrGone) {
-		said, err = err.Error(), nil
-	}
-	if err != nil && !errors.Is(err, errLeft) {
-		return nil, err
-	}
-	if err := os.Remove(a.k.file(r.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	return &Result{State: Undone, Detail: said}, nil
 }
 
 var (
@@ -426,7 +354,7 @@ func wantReplicas(r *Request, _ kubeObject) (kubeChange, error) {
 	return kubeChange{path: []string{"spec", "replicas"}, want: json.Number(n)}, nil
 }
 
-func noEffects(Target, kubeObject, kubeChange) []string { return nil }
+func noEffects(context.Context, Target, kubeObject, kubeChange) []string { return nil }
 
 // fewer reports whether a number of pods becomes smaller.
 func fewer(_ Target, o kubeObject, c kubeChange) bool {
@@ -436,35 +364,55 @@ func fewer(_ Target, o kubeObject, c kubeChange) bool {
 	return err1 != nil || err2 != nil || want < n
 }
 
+// scalers says which autoscalers set the number of an object's pods too.
+func (k *kube) scalers(ctx context.Context, t Target, c kubeChange) (out []string) {
+	all, err := k.list(ctx, "/apis/autoscaling/v2/namespaces/"+t.Object.Namespace+"/horizontalpodautoscalers", nil)
+	if err != nil {
+		return []string{"whether an autoscaler sets the number anew cannot be told: " + err.Error()}
+	}
+	for _, h := range all {
+		if !strings.EqualFold(h.text("spec", "scaleTargetRef", "kind"), t.Object.Kind) || h.text("spec", "scaleTargetRef", "name") != t.Object.Name {
+			continue
+		}
+		name, least := oneLine(h.text("metadata", "name"), 253), h.at("spec", "minReplicas")
+		if same(c.want, 0) && !same(least, 0) {
+			out = append(out, fmt.Sprintf("HorizontalPodAutoscaler %s leaves it alone while it is 0", name))
+			continue
+		}
+		out = append(out, fmt.Sprintf("HorizontalPodAutoscaler %s sets the number anew, from %s to %s as the load is: change that one, or scale to 0, which it leaves alone unless its least is 0", name, show(least), show(h.at("spec", "maxReplicas"))))
+	}
+	return out
+}
+
 func kubeSets(k *kube) []Action {
 	anything := []string{"pod", "node", "deployment", "statefulset", "replicaset", "job", "cronjob"}
 	return []Action{
-		&kubeSet{k: k, kind: Label, kinds: anything, want: keyValue("labels", labelValue.MatchString), effects: func(Target, kubeObject, kubeChange) []string {
+		&kubeSet{k: k, kind: Label, kinds: anything, want: keyValue("labels", labelValue.MatchString), effects: func(context.Context, Target, kubeObject, kubeChange) []string {
 			return []string{"services, policies and controllers that select by this label see it"}
 		}},
 		&kubeSet{k: k, kind: Annotate, kinds: anything, want: keyValue("annotations", func(s string) bool { return len(s) <= 1000 }), effects: noEffects},
-		&kubeSet{k: k, kind: Cordon, kinds: []string{"node"}, want: unschedulable(true), effects: func(Target, kubeObject, kubeChange) []string {
+		&kubeSet{k: k, kind: Cordon, kinds: []string{"node"}, want: unschedulable(true), effects: func(context.Context, Target, kubeObject, kubeChange) []string {
 			return []string{"no further pod is placed there; those that run go on"}
 		}},
-		&kubeSet{k: k, kind: Uncordon, kinds: []string{"node"}, want: unschedulable(nil), effects: func(Target, kubeObject, kubeChange) []string {
+		&kubeSet{k: k, kind: Uncordon, kinds: []string{"node"}, want: unschedulable(nil), effects: func(context.Context, Target, kubeObject, kubeChange) []string {
 			return []string{"pods are placed there again"}
 		}},
-		&kubeSet{k: k, kind: Taint, kinds: []string{"node"}, want: wantTaint, effects: func(Target, kubeObject, kubeChange) []string {
+		&kubeSet{k: k, kind: Taint, kinds: []string{"node"}, want: wantTaint, effects: func(context.Context, Target, kubeObject, kubeChange) []string {
 			return []string{"only pods that tolerate it are placed there; those that run go on"}
 		}},
-		&kubeSet{k: k, kind: Scale, kinds: []string{"deployment", "statefulset", "replicaset"}, want: wantReplicas, ends: fewer, effects: func(_ Target, o kubeObject, _ kubeChange) []string {
-			out := []string{"where there are fewer, pods end; an autoscaler may set the number anew"}
+		&kubeSet{k: k, kind: Scale, kinds: []string{"deployment", "statefulset", "replicaset"}, want: wantReplicas, ends: fewer, effects: func(ctx context.Context, t Target, o kubeObject, c kubeChange) []string {
+			out := []string{"where there are fewer, pods end"}
 			if kind, name := o.owner(); kind != "" {
 				out = append(out, fmt.Sprintf("%s %s keeps it, and may set the number anew: scale that one", kind, oneLine(name, 253)))
 			}
-			return out
+			return append(out, k.scalers(ctx, t, c)...)
 		}},
 		&kubeSet{
 			k: k, kind: Suspend, kinds: []string{"job", "cronjob"}, ends: func(t Target, _ kubeObject, _ kubeChange) bool { return t.Object.Kind == "job" },
 			want: func(r *Request, _ kubeObject) (kubeChange, error) {
 				return kubeChange{path: []string{"spec", "suspend"}, want: true}, params(r)
 			},
-			effects: func(t Target, o kubeObject, _ kubeChange) []string {
+			effects: func(_ context.Context, t Target, o kubeObject, _ kubeChange) []string {
 				if t.Object.Kind == "cronjob" {
 					return []string{"no further job begins; those that run go on"}
 				}

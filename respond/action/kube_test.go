@@ -1,92 +1,59 @@
 package action
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
+	"picket/respond/kubetest"
 )
 
-// testCluster is a real kube-apiserver on an etcd, without nodes of its own: pods are what the test
-// makes them.
+// testCluster is a real API server, and the acts on it.
 type testCluster struct {
+	*kubetest.Cluster
 	t     *testing.T
-	dir   string
-	url   string
-	admin *http.Client
+	k     *kube
 	local *Local
 }
 
-// newCluster starts one, or skips with what is missing.
+const guide = "../../docs/kubernetes.md"
+
 func newCluster(t *testing.T) *testCluster {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("a kube-apiserver takes half a minute to start: not in -short")
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skip(err)
-	}
-	found, _ := filepath.Glob(filepath.Join(cache, "picket", "kube-apiserver-v*"))
-	etcd, err := exec.LookPath("etcd")
-	if err != nil {
-		etcd = filepath.Join(cache, "picket", "etcd")
-	}
-	if _, err := os.Stat(etcd); err != nil || len(found) == 0 || strings.HasSuffix(found[len(found)-1], ".new") {
-		t.Skip("there is no kube-apiserver and etcd to test with: tools/kube.sh builds them")
-	}
-	c := &testCluster{t: t, dir: t.TempDir()}
-	at := func(port string) string { return "http://127.0.0.1:" + port }
-	client, peer, secure := freePort(t), freePort(t), freePort(t)
-	c.url = "https://127.0.0.1:" + secure
-	c.run(etcd, "--data-dir", filepath.Join(c.dir, "etcd"), "--listen-client-urls", at(client), "--advertise-client-urls", at(client),
-		"--listen-peer-urls", at(peer), "--initial-advertise-peer-urls", at(peer), "--initial-cluster", "default="+at(peer), "--unsafe-no-fsync")
-	key := filepath.Join(c.dir, "sa.key")
-	pair, err := rsa.GenerateKey(rand.Reader, 2048)
+	c := &testCluster{Cluster: kubetest.Start(t), t: t}
+	acts, err := NewKube(KubeOptions{Config: c.Account(guide), Dir: filepath.Join(t.TempDir(), "was"), Protected: []string{"vault"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(pair)})
-	write(t, key, string(block))
-	write(t, filepath.Join(c.dir, "tokens"), "admin-token,admin,1,system:masters\npicket-token,picket,2\n")
-	certs := filepath.Join(c.dir, "certs")
-	c.run(found[len(found)-1], "--etcd-servers", at(client), "--secure-port", secure, "--bind-address", "127.0.0.1", "--cert-dir", certs,
-		"--token-auth-file", filepath.Join(c.dir, "tokens"), "--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24",
-		"--service-account-issuer", "https://picket.test", "--service-account-key-file", key, "--service-account-signing-key-file", key,
-		"--disable-admission-plugins", "ServiceAccount")
-	c.connect(certs)
+	c.k = acts[0].(*kubeSet).k
+	c.local = opened(t, acts...)
+	until(t, 20*time.Second, "the role counts", func() bool {
+		_, err := c.k.call(t.Context(), http.MethodGet, "/api/v1/nodes/none", nil, "", nil)
+		return kubeCode(err) == http.StatusNotFound
+	})
 	return c
 }
 
-func freePort(t *testing.T) string {
+// opened carries acts out in a directory of its own.
+func opened(t *testing.T, acts ...Action) *Local {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := Open(Options{Dir: t.TempDir(), Host: "h"}, acts...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = l.Run(ctx) }()
+	t.Cleanup(func() { end(); <-ended; _ = l.Close() })
+	return l
 }
 
 func write(t *testing.T, file, text string) {
@@ -96,152 +63,28 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// run starts a program that ends with the test.
-func (c *testCluster) run(name string, args ...string) {
-	c.t.Helper()
-	log, err := os.Create(filepath.Join(c.dir, filepath.Base(name)+".log"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if c.t.Failed() {
-			b, _ := os.ReadFile(log.Name())
-			c.t.Logf("%s said: …%s", name, b[max(0, len(b)-1500):])
-		}
-		_ = log.Close()
-	})
-}
+var until = kubetest.Until
 
-// connect waits for the API server, gives Picket the role that the guide has, and opens the acts.
-func (c *testCluster) connect(certs string) {
-	t := c.t
-	t.Helper()
-	var roots *x509.CertPool
-	until(t, 3*time.Minute, "the API server is ready", func() bool {
-		var err error
-		if roots, err = rootsOf(os.ReadFile(filepath.Join(certs, "apiserver.crt"))); err != nil {
-			return false
-		}
-		c.admin = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: 20 * time.Second}
-		code, _ := c.try("GET", "/readyz", nil)
-		return code == http.StatusOK
-	})
-	guide, err := os.ReadFile("../../docs/kubernetes.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	role := regexp.MustCompile("(?s)```yaml\n(apiVersion: rbac.authorization.k8s.io/v1\n.*?)```").FindSubmatch(guide)
-	if role == nil {
-		t.Fatal("the guide has no role")
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(role[1]))
-	for {
-		var doc map[string]any
-		if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		switch doc["kind"] {
-		case "ClusterRole":
-			c.do("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", doc)
-		case "ClusterRoleBinding":
-			doc["subjects"] = []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "picket"}}
-			c.do("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", doc)
-		}
-	}
-	ca, err := os.ReadFile(filepath.Join(certs, "apiserver.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := filepath.Join(c.dir, "kubeconfig")
-	write(t, config, fmt.Sprintf(`
-current-context: test
-contexts: [{name: test, context: {cluster: test, user: picket}}]
-clusters: [{name: test, cluster: {server: %s, certificate-authority-data: %s}}]
-users: [{name: picket, user: {token: picket-token}}]
-`, c.url, base64.StdEncoding.EncodeToString(ca)))
-	acts, err := NewKube(KubeOptions{Config: config, Dir: filepath.Join(c.dir, "was"), Protected: []string{"vault"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.local, err = Open(Options{Dir: c.dir}, acts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, end := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = c.local.Run(ctx) }()
-	t.Cleanup(func() { end(); <-ended; _ = c.local.Close() })
-}
-
-func until(t *testing.T, most time.Duration, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(most); !is(); time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", most, what)
-		}
-	}
-}
-
-// try makes a call as the administrator.
-func (c *testCluster) try(method, path string, body any) (int, kubeObject) {
-	c.t.Helper()
-	b, _ := json.Marshal(body)
-	req, err := http.NewRequest(method, c.url+path, bytes.NewReader(b))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer admin-token")
-	req.Header.Set("Content-Type", "application/json")
-	if method == "PATCH" {
-		req.Header.Set("Content-Type", "application/merge-patch+json")
-	}
-	resp, err := c.admin.Do(req)
-	if err != nil {
-		return 0, nil
-	}
-	defer resp.Body.Close()
-	var out kubeObject
-	dec := json.NewDecoder(resp.Body)
-	dec.UseNumber()
-	_ = dec.Decode(&out) // /readyz says ok, and no JSON
-	return resp.StatusCode, out
-}
+type m = kubetest.M
 
 func (c *testCluster) do(method, path string, body any) kubeObject {
 	c.t.Helper()
-	code, o := c.try(method, path, body)
-	if code < 200 || code > 299 {
-		c.t.Fatalf("%s %s: %d %v", method, path, code, o)
-	}
-	return o
+	return c.Do(method, path, body)
 }
 
-type m = map[string]any
+func (c *testCluster) try(method, path string, body any) (int, kubeObject) {
+	c.t.Helper()
+	code, o := c.Try(method, path, body)
+	return code, o
+}
+
+// containerOf is the id of the container of a pod.
+func containerOf(pod string) string { return strings.Repeat(fmt.Sprintf("%x", pod[:1]), 32) }
 
 // pod makes a pod, on a node where one is named, and has it run.
 func (c *testCluster) pod(ns, name, node string, more ...func(m)) kubeObject {
 	c.t.Helper()
-	spec := m{"containers": []any{m{"name": "main", "image": "x"}}, "nodeName": node, "automountServiceAccountToken": false}
-	doc := m{"metadata": m{"name": name, "labels": m{"app": name}}, "spec": spec}
-	for _, f := range more {
-		f(doc)
-	}
-	o := c.do("POST", "/api/v1/namespaces/"+ns+"/pods", doc)
-	c.do("PATCH", "/api/v1/namespaces/"+ns+"/pods/"+name+"/status", m{"status": m{
-		"phase":             "Running",
-		"containerStatuses": []any{m{"name": "main", "containerID": "containerd://" + strings.Repeat(fmt.Sprintf("%x", name[:1]), 32), "image": "x", "imageID": "", "ready": true, "restartCount": 0}},
-	}})
-	return o
+	return c.Pod(ns, name, node, containerOf(name), more...)
 }
 
 func of(kind, ns, name string) Target {
@@ -289,9 +132,8 @@ func (c *testCluster) get(path string, at ...string) any {
 // done once, read back, and what was is put back, unless somebody else has changed it.
 func TestKubernetes(t *testing.T) {
 	c := newCluster(t)
-	for _, ns := range []string{"ml", "vault"} {
-		c.do("POST", "/api/v1/namespaces", m{"metadata": m{"name": ns}})
-	}
+	c.Namespace("ml")
+	c.Namespace("vault")
 	for _, n := range []string{"gpu-1", "gpu-2"} {
 		c.do("POST", "/api/v1/nodes", m{"metadata": m{"name": n}, "spec": m{}})
 	}
@@ -300,7 +142,11 @@ func TestKubernetes(t *testing.T) {
 	t.Run("work", c.work)
 	t.Run("isolate", c.isolate)
 	t.Run("end", c.end)
+	t.Run("changed", c.changed)
+	t.Run("graver", c.graver)
+	t.Run("owed", c.owed)
 	t.Run("refused", c.refused)
+	t.Run("role", c.role)
 }
 
 func (c *testCluster) label(t *testing.T) {
@@ -327,7 +173,7 @@ func (c *testCluster) label(t *testing.T) {
 	if res := c.undo("l3"); !strings.Contains(res.Detail, "somebody else") || c.get(path, "metadata", "labels", "state") != "released" {
 		t.Errorf("another's change was undone: %s", res.Detail)
 	}
-	byContainer := Target{Object: &ObjectPin{Of: Kubernetes, Kind: "pod", Container: strings.Repeat("6c", 32)}} // "l"
+	byContainer := Target{Object: &ObjectPin{Of: Kubernetes, Kind: "pod", Container: containerOf("labelled")}}
 	p, _ = c.act("l4", Label, byContainer, map[string]string{"key": "picket/seen", "value": "1"})
 	if p.Target.Object.Name != "labelled" {
 		t.Errorf("of another pod: %+v", p.Target.Object)
@@ -359,13 +205,12 @@ func (c *testCluster) node(t *testing.T) {
 		t.Error("cordon was not undone")
 	}
 	c.do("PATCH", path, m{"spec": m{"taints": []any{m{"key": "gpu", "effect": "NoSchedule", "value": "old"}, m{"key": "other", "effect": "NoSchedule"}}}})
+	before := c.plain(path)
 	c.act("n3", Taint, of("node", "", "gpu-1"), map[string]string{"key": "gpu", "value": "suspect"})
-	c.do("PATCH", path, m{"metadata": m{"labels": m{"moved": "on"}}}) // another resourceVersion
+	c.do("PATCH", path, m{"metadata": m{"annotations": m{"moved": "on"}}}) // another resourceVersion
 	c.undo("n3")
-	taints := c.do("GET", path, nil).list("spec", "taints")
-	if len(taints) != 2 || taints[1].text("value") != "old" || taints[1].text("key") != "gpu" {
-		t.Errorf("not what was: %v", taints)
-	}
+	c.do("PATCH", path, m{"metadata": m{"annotations": m{"moved": nil}}})
+	c.isAs(path, before)
 }
 
 func (c *testCluster) work(t *testing.T) {
@@ -380,6 +225,16 @@ func (c *testCluster) work(t *testing.T) {
 		t.Errorf("%s replicas", n)
 	}
 	c.undo("w1")
+	c.do("POST", "/apis/autoscaling/v2/namespaces/ml/horizontalpodautoscalers", m{"metadata": m{"name": "load"}, "spec": m{
+		"minReplicas": 2, "maxReplicas": 9, "scaleTargetRef": m{"apiVersion": "apps/v1", "kind": "Deployment", "name": "serve"},
+		"metrics": []any{m{"type": "Resource", "resource": m{"name": "cpu", "target": m{"type": "Utilization", "averageUtilization": 80}}}},
+	}})
+	for n, says := range map[string]string{"2": "HorizontalPodAutoscaler load sets the number anew, from 2 to 9", "0": "HorizontalPodAutoscaler load leaves it alone while it is 0"} {
+		p, err := c.local.Plan(t.Context(), &Request{Kind: Scale, Target: of("deployment", "ml", "serve"), Params: map[string]string{"replicas": n}})
+		if err != nil || !strings.Contains(strings.Join(p.Effects, "\n"), says) {
+			t.Errorf("scale to %s: %+v %v", n, p, err)
+		}
+	}
 	if n := fmt.Sprint(c.get(serve, "spec", "replicas")); n != "3" {
 		t.Errorf("%s replicas, not what was", n)
 	}
@@ -407,6 +262,7 @@ func (c *testCluster) isolate(t *testing.T) {
 	c.do("POST", "/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies", m{"metadata": m{"name": "web"}, "spec": m{
 		"podSelector": m{"matchLabels": m{"app": "quiet"}}, "ingress": []any{m{}}, "policyTypes": []any{"Ingress"},
 	}})
+	before := c.plain("/api/v1/namespaces/ml/pods/quiet")
 	p, _ := c.act("i1", IsolatePod, of("pod", "ml", "quiet"), nil)
 	said := strings.Join(p.Effects, "\n")
 	for _, want := range []string{"policy web allows it some traffic still", "no network plugin that is known", "connections that are open may go on"} {
@@ -433,9 +289,31 @@ func (c *testCluster) isolate(t *testing.T) {
 	if code, _ := c.try("GET", policies+"/"+made.text("metadata", "name"), nil); code != http.StatusNotFound {
 		t.Errorf("the policy is there: %d", code)
 	}
-	if after, _ := c.get("/api/v1/namespaces/ml/pods/quiet", "metadata", "labels").(map[string]any); len(after) != 1 {
-		t.Errorf("labels are left: %v", after)
+	c.isAs("/api/v1/namespaces/ml/pods/quiet", before)
+
+	a := newKubeIsolate(c.k)
+	half := &Request{ID: "i2", Kind: IsolatePod, Target: p.Target, By: "test"} // it ended when the policy was made
+	c.do("POST", policies, a.policy(half))
+	if holds, said, err := a.Verify(t.Context(), half); holds || err != nil {
+		t.Errorf("a pod without the label is isolated: %s %v", said, err)
 	}
+	if _, err := a.Undo(t.Context(), half); err != nil {
+		t.Error(err)
+	}
+	if code, _ := c.try("GET", policies+"/"+isolatedName(half), nil); code != http.StatusNotFound {
+		t.Errorf("the policy is left: %d", code)
+	}
+	other := &Request{ID: "i3", Kind: IsolatePod, Target: p.Target, By: "test"}
+	foreign := a.policy(other)
+	foreign["metadata"].(m)["annotations"] = m{}
+	c.do("POST", policies, foreign)
+	if _, err := a.Do(t.Context(), other); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "not of this act") {
+		t.Errorf("another's policy was taken for its own: %v", err)
+	}
+	if err := a.remove(t.Context(), other); err != nil || c.get(policies+"/"+isolatedName(other), "metadata", "uid") == nil {
+		t.Errorf("another's policy was taken away: %v", err)
+	}
+	c.isAs("/api/v1/namespaces/ml/pods/quiet", before)
 }
 
 func (c *testCluster) end(t *testing.T) {
@@ -470,6 +348,11 @@ func (c *testCluster) end(t *testing.T) {
 	c.do("PATCH", "/apis/policy/v1/namespaces/ml/poddisruptionbudgets/one/status", m{"status": m{
 		"observedGeneration": pdb.at("metadata", "generation"), "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2,
 	}})
+	c.do("POST", "/apis/policy/v1/namespaces/ml/poddisruptionbudgets", m{"metadata": m{"name": "two"}, "spec": m{"minAvailable": 1, "selector": m{"matchLabels": m{"app": "guarded"}}}})
+	if _, err := c.local.Plan(t.Context(), &Request{Kind: Evict, Target: of("pod", "ml", "guarded")}); err == nil || !strings.Contains(err.Error(), "more than one PodDisruptionBudget") {
+		t.Errorf("of two budgets nothing is told: %v", err)
+	}
+	c.do("DELETE", "/apis/policy/v1/namespaces/ml/poddisruptionbudgets/two", nil)
 	c.act("e3", Evict, of("pod", "ml", "guarded"), nil)
 	if c.get(guarded, "metadata", "deletionTimestamp") == nil {
 		t.Error("it was not evicted")
@@ -489,6 +372,7 @@ func (c *testCluster) refused(t *testing.T) {
 	}{
 		{DeletePod, of("pod", "vault", "kept"), nil, ErrProtected, "namespace vault is protected"},
 		{DeletePod, of("pod", "kube-system", "dns"), nil, ErrProtected, "namespace kube-system is protected"},
+		{DeletePod, of("pod", "picket", "agent"), nil, ErrProtected, "namespace picket is protected"}, // by its account's token
 		{Drain, of("node", "", "control"), nil, ErrProtected, "control plane"},
 		{Evict, of("pod", "ml", "none"), nil, ErrGone, "there is no pod ml/none"},
 		{Evict, of("pod", "ml", "../../../nodes/gpu-1"), nil, ErrInvalid, "is no name of a pod"},
@@ -505,11 +389,219 @@ func (c *testCluster) refused(t *testing.T) {
 			t.Errorf("%s of %s: %v", x.kind, x.target, err)
 		}
 	}
-	c.do("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/picket-acts", nil)
-	until(t, 20*time.Second, "Picket may do nothing", func() bool {
-		_, err := c.local.Plan(t.Context(), &Request{Kind: Cordon, Target: of("node", "", "gpu-1")})
-		return kubeCode(err) == http.StatusForbidden && strings.Contains(err.Error(), "docs/kubernetes.md")
+	c.act("p1", Label, of("pod", "ml", "hosted"), map[string]string{"key": "held", "value": "1"})
+	protected := c.k.protected
+	c.k.protected = append(protected, "ml")
+	c.undo("p1")
+	c.k.protected = protected
+	if is := c.get("/api/v1/namespaces/ml/pods/hosted", "metadata", "labels", "held"); is != nil {
+		t.Errorf("what was done before its namespace was protected is left: %v", is)
+	}
+}
+
+// What is done is done to the very object, as it was read.
+func (c *testCluster) changed(t *testing.T) {
+	const path = "/api/v1/namespaces/ml/pods/moving"
+	was := c.pod("ml", "moving", "gpu-1")
+	c.do("PATCH", path, m{"metadata": m{"labels": m{"moved": "on"}}})
+	if _, err := c.k.patch(t.Context(), path, was, nil, m{"metadata": m{"labels": m{"app": "x"}}}); kubeCode(err) != http.StatusConflict {
+		t.Errorf("an object that changed since was changed: %v", err)
+	}
+	label := &kubeSet{k: c.k, kind: Label, kinds: []string{"pod"}, want: keyValue("labels", labelValue.MatchString)}
+	tries := 0
+	r := &Request{Kind: Label, Target: of("pod", "ml", "moving"), Params: map[string]string{"key": "held", "value": "1"}}
+	err := label.set(t.Context(), r, func(_ kubeObject, _ Target, ch kubeChange) (any, error) {
+		if tries++; tries < 3 { // between the reading and the change
+			c.do("PATCH", path, m{"metadata": m{"labels": m{"moved": fmt.Sprint(tries)}}})
+		}
+		return ch.want, nil
 	})
+	if is, _ := c.get(path, "metadata", "labels").(map[string]any); err != nil || tries != 3 || is["held"] != "1" || is["moved"] != "2" {
+		t.Errorf("after %d tries the labels are %v: %v", tries, is, err)
+	}
+
+	c.do("DELETE", path, m{"gracePeriodSeconds": 0})
+	c.pod("ml", "moving", "gpu-1")
+	anew := c.do("GET", path, nil)
+	anew["metadata"].(m)["uid"] = was.uid() // of the one before, with the version of now
+	if _, err := c.k.patch(t.Context(), path, anew, nil, m{"metadata": m{"labels": m{"app": "x"}}}); err == nil {
+		t.Error("an object that was made anew was changed")
+	} else {
+		t.Log(err)
+	}
+	pin := &ObjectPin{Of: Kubernetes, Kind: "pod", Namespace: "ml", Name: "moving", UID: was.uid()}
+	for _, kind := range []Kind{Evict, DeletePod} {
+		if err := c.k.end(t.Context(), kind, pin, "0", false); !errors.Is(err, ErrGone) {
+			t.Errorf("%s of a pod that was made anew: %v", kind, err)
+		}
+	}
+	if c.get(path, "metadata", "deletionTimestamp") != nil {
+		t.Error("a pod that was made anew ends")
+	}
+	target := Target{Object: pin}
+	if res, err := c.local.Do(t.Context(), &Request{ID: "c1", Kind: Evict, Target: target, By: "test"}); err != nil || res.State != Gone {
+		t.Errorf("%+v %v", res, err)
+	}
+}
+
+// What was planned as no harm, and let be done as such, does none by the time that it is done.
+func (c *testCluster) graver(t *testing.T) {
+	for _, x := range []struct {
+		id            string
+		kind          Kind
+		target        Target
+		params        map[string]string
+		path          string
+		before, after m
+	}{
+		{"g1", Scale, of("deployment", "ml", "serve"), map[string]string{"replicas": "2"}, "/apis/apps/v1/namespaces/ml/deployments/serve", m{"replicas": 2}, m{"replicas": 5}},
+		{"g2", Suspend, of("job", "ml", "train"), nil, "/apis/batch/v1/namespaces/ml/jobs/train", m{"suspend": true}, m{"suspend": false}},
+	} {
+		c.do("PATCH", x.path, m{"spec": x.before})
+		r := &Request{ID: x.id, Kind: x.kind, Target: x.target, Params: x.params, By: "test"}
+		p, err := c.local.Plan(t.Context(), r)
+		if err != nil || p.Class != Reversible || !strings.Contains(strings.Join(p.Effects, "\n"), "nothing changes") {
+			t.Fatalf("%+v %v", p, err)
+		}
+		r.Target, r.Class = p.Target, p.Class
+		c.do("PATCH", x.path, m{"spec": x.after})
+		act, _ := c.local.acts.Of(x.kind)
+		if _, err := act.Do(t.Context(), r); !errors.Is(err, ErrGraver) {
+			t.Errorf("%s: %v", x.kind, err)
+		}
+		if res, err := c.local.Do(t.Context(), r); err != nil || res.State != Refused || !strings.Contains(res.Detail, "plan again") {
+			t.Errorf("%s: %+v %v", x.kind, res, err)
+		}
+		is, _ := c.get(x.path, "spec").(map[string]any)
+		for k, v := range x.after {
+			if !sameValue(is[k], v) {
+				t.Errorf("%s: %s is %v", x.kind, k, is[k])
+			}
+		}
+		r.ID, r.Class = x.id+"-approved", Destructive
+		if res, err := c.local.Do(t.Context(), r); err != nil || res.State != Done {
+			t.Errorf("%s: %+v %v", x.kind, res, err)
+		}
+		c.undo(r.ID)
+	}
+}
+
+// Acts of two runs on the same object end in any order: when the last one has, all is as it was before
+// the first.
+func (c *testCluster) owed(t *testing.T) {
+	const node, pod, work = "/api/v1/nodes/gpu-2", "/api/v1/namespaces/ml/pods/shared", "/apis/apps/v1/namespaces/ml/deployments/serve"
+	c.pod("ml", "shared", "gpu-2")
+	onNode, onPod, onWork := of("node", "", "gpu-2"), of("pod", "ml", "shared"), of("deployment", "ml", "serve")
+	c.do("PATCH", node, m{"spec": m{"unschedulable": nil}}) // it was drained before
+	before := map[string]string{node: c.plain(node), pod: c.plain(pod), work: c.plain(work)}
+	for n, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		id := func(kind, x string) string { return fmt.Sprintf("%s%d%s", kind, n, x) }
+		for _, x := range []string{"a", "b"} {
+			c.act(id("cordon", x), Cordon, onNode, nil)
+			c.act(id("label", x), Label, onPod, map[string]string{"key": "state-" + x, "value": "held"})
+			c.act(id("taint", x), Taint, onNode, map[string]string{"key": "held", "value": x})
+			c.act(id("scale", x), Scale, onWork, map[string]string{"replicas": map[string]string{"a": "0", "b": "1"}[x]})
+			c.act(id("isolate", x), IsolatePod, onPod, nil)
+		}
+		for i, x := range order {
+			for _, kind := range []string{"cordon", "label", "taint", "scale", "isolate"} {
+				c.undo(id(kind, x))
+			}
+			if is := c.get(node, "spec", "unschedulable"); i == 0 && is != true {
+				t.Errorf("%v: cordoned by the other act, it is %v", order, is)
+			}
+		}
+		for path, was := range before {
+			c.isAs(path, was)
+		}
+	}
+}
+
+// plain is an object without what counts its changes.
+func (c *testCluster) plain(path string) string {
+	c.t.Helper()
+	o := c.do("GET", path, nil)
+	meta := o["metadata"].(m)
+	for _, k := range []string{"resourceVersion", "generation", "managedFields"} {
+		delete(meta, k)
+	}
+	b, err := json.MarshalIndent(o, "", " ")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (c *testCluster) isAs(path, before string) {
+	c.t.Helper()
+	if is := c.plain(path); is != before {
+		c.t.Errorf("%s is not as it was:\n%s\nand was\n%s", path, is, before)
+	}
+}
+
+// Each line of the guide's role is needed, and what one is missing for is refused when it is planned.
+func (c *testCluster) role(t *testing.T) {
+	c.pod("ml", "subject", "gpu-1")
+	pod, node, work := of("pod", "ml", "subject"), of("node", "", "gpu-1"), of("deployment", "ml", "serve")
+	set, scale := map[string]string{"key": "a", "value": "b"}, map[string]string{"replicas": "1"}
+	whole, _ := c.Role(guide)
+	for _, x := range []struct {
+		resource, verb string
+		kind           Kind
+		target         Target
+		params         map[string]string
+		told           bool // that it is missing; nothing is refused for it
+	}{
+		{"pods", "get", Label, pod, set, false},
+		{"pods", "list", Drain, node, nil, false},
+		{"pods", "patch", Annotate, pod, set, false},
+		{"pods", "delete", DeletePod, pod, nil, false},
+		{"pods/eviction", "create", Evict, pod, nil, false},
+		{"nodes", "get", Cordon, node, nil, false},
+		{"nodes", "patch", Taint, node, set, false},
+		{"deployments", "get", Scale, work, scale, false},
+		{"deployments", "patch", Scale, work, scale, false},
+		{"jobs", "patch", Suspend, of("job", "ml", "train"), nil, false},
+		{"cronjobs", "patch", Suspend, of("cronjob", "ml", "nightly"), nil, false},
+		{"networkpolicies", "get", IsolatePod, pod, nil, false},
+		{"networkpolicies", "list", IsolatePod, pod, nil, false},
+		{"networkpolicies", "create", IsolatePod, pod, nil, false},
+		{"networkpolicies", "delete", IsolatePod, pod, nil, false},
+		{"daemonsets", "list", IsolatePod, pod, nil, true},
+		{"horizontalpodautoscalers", "list", Scale, work, scale, true},
+	} {
+		c.SetRole(lacking(whole, x.resource, x.verb))
+		until(t, 20*time.Second, fmt.Sprintf("without %s %s", x.verb, x.resource), func() bool {
+			p, err := c.local.Plan(t.Context(), &Request{Kind: x.kind, Target: x.target, Params: x.params})
+			if x.told {
+				return err == nil && strings.Contains(strings.Join(p.Effects, "\n"), "cannot be told")
+			}
+			return kubeCode(err) == http.StatusForbidden && strings.Contains(err.Error(), "docs/kubernetes.md")
+		})
+	}
+	c.SetRole(whole)
+	until(t, 20*time.Second, "with the whole role", func() bool {
+		p, err := c.local.Plan(t.Context(), &Request{Kind: Scale, Target: work, Params: scale})
+		return err == nil && !strings.Contains(strings.Join(p.Effects, "\n"), "cannot be told")
+	})
+}
+
+// lacking is a role that lacks a verb of a resource.
+func lacking(role m, resource, verb string) m {
+	var rules []any
+	for _, r := range role["rules"].([]any) {
+		rule := r.(m)
+		for _, res := range rule["resources"].([]any) {
+			verbs := slices.Clone(rule["verbs"].([]any))
+			if res == resource {
+				verbs = slices.DeleteFunc(verbs, func(v any) bool { return v == verb })
+			}
+			if len(verbs) > 0 {
+				rules = append(rules, m{"apiGroups": rule["apiGroups"], "resources": []any{res}, "verbs": verbs})
+			}
+		}
+	}
+	return m{"apiVersion": role["apiVersion"], "kind": role["kind"], "metadata": role["metadata"], "rules": rules}
 }
 
 func TestKubeconfig(t *testing.T) {

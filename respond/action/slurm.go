@@ -5,10 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -39,13 +38,14 @@ type SlurmOptions struct {
 // slurm runs Slurm's own programs, by their arguments and never by a shell. What it reads is written in
 // columns that no user of the cluster has a say in: names of jobs are not among them.
 type slurm struct {
-	dir, conf string
-	programs  map[string]string
+	conf     string
+	was      wasDir
+	programs map[string]string
 }
 
 // NewSlurm returns the acts on the cluster that this host is of. ErrNoSlurm says that it is of none.
 func NewSlurm(o SlurmOptions) ([]Action, error) {
-	s := &slurm{dir: o.Dir, conf: o.Conf, programs: map[string]string{}}
+	s := &slurm{was: wasDir(o.Dir), conf: o.Conf, programs: map[string]string{}}
 	for _, name := range []string{"scontrol", "scancel", "squeue", "sinfo"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -105,16 +105,28 @@ type jobNow struct {
 	UID    string `json:"uid"`
 	Submit string `json:"submit"`
 	Prio   string `json:"priority"`
+	Starts int    `json:"restarts"`
 	Reason string `json:"reason"`
 }
 
 func (j *jobNow) held() bool { return j.State == "PENDING" && j.Prio == "0" }
 
 // life tells one job of a number from another: numbers are given out anew when they run out.
-func (j *jobNow) life() string { return j.Submit + " of user " + j.UID }
+func (j *jobNow) life() string {
+	return fmt.Sprintf("%s of user %s restarted %d", j.Submit, j.UID, j.Starts)
+}
+
+// is reports whether a job is the one of a pin, as it was submitted then or, where again, requeued since:
+// Slurm then submits it anew, under its number, and counts that.
+func (j *jobNow) is(pin string, again bool) bool {
+	var submit, uid string
+	starts := -1
+	_, _ = fmt.Sscanf(pin, "%s of user %s restarted %d", &submit, &uid, &starts) // what is missing fits nothing, or is of an act of before
+	return uid == j.UID && (submit == j.Submit || again && starts >= 0 && j.Starts > starts)
+}
 
 func (s *slurm) job(ctx context.Context, id string) (*jobNow, error) {
-	out, err := s.run(ctx, "squeue", "--noheader", "--states=all", "--jobs="+id, "--format=%T %U %V %Q %r")
+	out, err := s.run(ctx, "squeue", "--noheader", "--states=all", "--jobs="+id, "--Format=State:30,UserID:20,SubmitTime:30,PriorityLong:30,RestartCnt:20,Reason:200")
 	if err != nil && strings.Contains(err.Error(), "Invalid job id") || err == nil && out == "" {
 		return nil, fmt.Errorf("there is no job %s: %w", id, ErrGone)
 	}
@@ -126,10 +138,14 @@ func (s *slurm) job(ctx context.Context, id string) (*jobNow, error) {
 		return nil, fmt.Errorf("%w: job %s is an array: name one of its jobs by its own number", ErrInvalid, id)
 	}
 	w := strings.Fields(line)
-	if len(w) < 5 {
+	if len(w) < 6 {
 		return nil, fmt.Errorf("squeue of job %s: %q is not understood", id, oneLine(line, 100))
 	}
-	return &jobNow{w[0], w[1], w[2], w[3], strings.Join(w[4:], " ")}, nil
+	starts, err := strconv.Atoi(w[4])
+	if err != nil {
+		return nil, fmt.Errorf("squeue of job %s: it was restarted %q times", id, oneLine(w[4], 100))
+	}
+	return &jobNow{w[0], w[1], w[2], w[3], starts, strings.Join(w[5:], " ")}, nil
 }
 
 // slurmJob acts on a job.
@@ -156,6 +172,8 @@ func (s *slurm) object(r *Request, kind string, name *regexp.Regexp) (*ObjectPin
 	return &pin, params(r)
 }
 
+// find returns a request's job as it is now, pinned to it. An act that ends a job is for one that was
+// requeued since too: else its user could keep it from what was planned.
 func (a *slurmJob) find(ctx context.Context, r *Request) (*ObjectPin, *jobNow, error) {
 	pin, err := a.s.object(r, "job", slurmJobID)
 	if err != nil {
@@ -165,10 +183,12 @@ func (a *slurmJob) find(ctx context.Context, r *Request) (*ObjectPin, *jobNow, e
 	if err != nil {
 		return nil, nil, err
 	}
-	if pin.UID != "" && pin.UID != j.life() {
+	if pin.UID == "" {
+		pin.UID = j.life()
+	}
+	if !j.is(pin.UID, a.class == Destructive) {
 		return nil, nil, fmt.Errorf("job %s is another one now: %w", pin.Name, ErrGone)
 	}
-	pin.UID = j.life()
 	return pin, j, nil
 }
 
@@ -220,73 +240,6 @@ func (a *slurmJob) Plan(ctx context.Context, r *Request) (*Plan, error) {
 	}, nil
 }
 
-func (s *slurm) file(id string) string { return filepath.Join(s.dir, fileID(id)+".json") }
-
-// slurmWas is what is kept of a job or a node that was changed.
-type slurmWas struct {
-	Request string     `json:"request"`
-	Object  *ObjectPin `json:"object"`
-	Was     bool       `json:"was"`  // held, or draining
-	Want    bool       `json:"want"` // the same, by the act
-	Reason  string     `json:"reason,omitempty"`
-	Mark    string     `json:"mark,omitempty"` // the reason that stands at a node that the act drained
-	At      time.Time  `json:"at"`
-}
-
-// handOver gives what was before an act to the act that did the same after it, which sets it back in
-// its turn. It returns that one's id, "" where none did.
-func (s *slurm) handOver(w *slurmWas) (string, error) {
-	files, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
-	if err != nil {
-		return "", err
-	}
-	var next *slurmWas
-	for _, file := range files {
-		var o slurmWas
-		if there, err := readKept(file, &o); err != nil || !there || o.Object == nil || w.Object == nil || o.Request == w.Request {
-			continue // what is broken is told when its own act is taken back
-		}
-		if o.Object.Kind == w.Object.Kind && o.Object.Name == w.Object.Name && o.Object.UID == w.Object.UID && o.At.After(w.At) && o.Was == w.Want && (next == nil || o.At.Before(next.At)) {
-			next = &o
-		}
-	}
-	if next == nil {
-		return "", nil
-	}
-	if next.Want == w.Want { // it changed nothing: what stands there is of the one before
-		next.Mark = w.Mark
-	}
-	next.Was, next.Reason = w.Was, w.Reason
-	return next.Request, writeJSON(s.file(next.Request), next)
-}
-
-// undo sets back what an act changed, by what set does with what was there before, and forgets it. Where
-// nothing was changed, or a later act sets it back, set is not called; a thing that is gone is as good.
-func (s *slurm) undo(id string, set func(was *slurmWas) (said string, err error)) (*Result, error) {
-	var was slurmWas
-	there, err := readKept(s.file(id), &was)
-	if err != nil {
-		return nil, err
-	}
-	if !there {
-		return &Result{State: Undone, Detail: "nothing was changed"}, nil
-	}
-	next, err := s.handOver(&was)
-	said := "act " + next + " did it after, and sets it back"
-	if err == nil && next == "" {
-		if said, err = set(&was); errors.Is(err, ErrGone) {
-			said, err = err.Error(), nil
-		}
-	}
-	if err == nil {
-		err = os.Remove(s.file(id))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Result{State: Undone, Detail: said}, nil
-}
-
 // Do has Slurm do it, to the job that was pinned.
 func (a *slurmJob) Do(ctx context.Context, r *Request) (*Result, error) {
 	pin, j, err := a.find(ctx, r)
@@ -294,7 +247,7 @@ func (a *slurmJob) Do(ctx context.Context, r *Request) (*Result, error) {
 		err = a.fits(pin, j)
 	}
 	if err == nil && a.class == Reversible {
-		err = writeJSON(a.s.file(r.ID), slurmWas{Request: r.ID, Object: pin, Was: j.held(), Want: a.kind == HoldJob, At: time.Now().UTC()})
+		err = a.s.was.keep(&was{Request: r.ID, Object: pin, Was: j.held(), Want: a.kind == HoldJob, By: r.By})
 	}
 	if err != nil {
 		return nil, err
@@ -315,17 +268,11 @@ func (a *slurmJob) Do(ctx context.Context, r *Request) (*Result, error) {
 	return &Result{State: Done, Detail: fmt.Sprintf("%s: %s", pin, slurmEffects[a.kind][0])}, nil
 }
 
-// anew reports whether a pinned job was submitted anew, which is what Slurm makes of one that is requeued.
-func (a *slurmJob) anew(ctx context.Context, r *Request) bool {
-	j, err := a.s.job(ctx, r.Target.Object.Name)
-	return err == nil && strings.HasSuffix(r.Target.Object.UID, " of user "+j.UID)
-}
-
 // Verify looks at the job.
 func (a *slurmJob) Verify(ctx context.Context, r *Request) (bool, string, error) {
 	pin, j, err := a.find(ctx, r)
 	if errors.Is(err, ErrGone) {
-		return a.kind == CancelJob || a.kind == RequeueJob && a.anew(ctx, r), err.Error(), nil
+		return a.kind == CancelJob, err.Error(), nil
 	}
 	if err != nil {
 		return false, "", err
@@ -337,7 +284,7 @@ func (a *slurmJob) Verify(ctx context.Context, r *Request) (bool, string, error)
 	case ReleaseJob:
 		return !j.held(), said, nil
 	case RequeueJob:
-		return j.State == "PENDING" || j.State == "COMPLETING" || j.State == "REQUEUED", said, nil
+		return !j.is(pin.UID, false) || j.State == "PENDING" || j.State == "COMPLETING" || j.State == "REQUEUED", said, nil
 	}
 	return j.over() || j.State == "COMPLETING", said, nil
 }
@@ -347,17 +294,17 @@ func (a *slurmJob) Undo(ctx context.Context, r *Request) (*Result, error) {
 	if a.class != Reversible {
 		return nil, fmt.Errorf("%w: a job that ended cannot be brought back to where it was", ErrInvalid)
 	}
-	return a.s.undo(r.ID, func(was *slurmWas) (said string, err error) {
+	return a.s.was.undo(r.ID, func(w *was) (said string, err error) {
 		pin, j, err := a.find(ctx, r)
 		if err != nil {
 			return "", err
 		}
 		switch {
-		case j.held() == was.Was:
+		case j.held() == w.Was:
 			said = pin.String() + " is as it was"
-		case was.Was && j.State != "PENDING":
+		case w.Was == true && j.State != "PENDING":
 			said = pin.String() + " has started, and goes on"
-		case was.Was:
+		case w.Was == true:
 			_, err = a.s.run(ctx, "scontrol", "hold", pin.Name)
 			said = pin.String() + " is held again"
 		default:
@@ -442,11 +389,11 @@ func (a *slurmNode) Do(ctx context.Context, r *Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := slurmWas{Request: r.ID, Object: pin, Was: n.drains(), Want: a.kind == DrainNode, Reason: n.Reason, At: time.Now().UTC()}
-	if w.Want {
+	w := was{Request: r.ID, Object: pin, Was: n.drains(), Want: a.kind == DrainNode, Reason: n.Reason, By: r.By}
+	if a.kind == DrainNode {
 		w.Mark = reasonOf(r)
 	}
-	if err := writeJSON(a.s.file(r.ID), w); err != nil {
+	if err := a.s.was.keep(&w); err != nil {
 		return nil, err
 	}
 	if w.Want == w.Was {
@@ -477,21 +424,21 @@ func (a *slurmNode) Verify(ctx context.Context, r *Request) (bool, string, error
 
 // Undo sets the node back, unless somebody else has changed it since.
 func (a *slurmNode) Undo(ctx context.Context, r *Request) (*Result, error) {
-	return a.s.undo(r.ID, func(was *slurmWas) (said string, err error) {
+	return a.s.was.undo(r.ID, func(w *was) (said string, err error) {
 		pin, n, err := a.find(ctx, r)
 		if err != nil {
 			return "", err
 		}
 		switch {
-		case n.drains() == was.Was:
+		case n.drains() == w.Was:
 			said = fmt.Sprintf("%s is %s, as before", pin, n.State)
-		case a.kind == DrainNode && n.Reason != was.Mark:
+		case a.kind == DrainNode && n.Reason != w.Mark:
 			said = fmt.Sprintf("%s is drained by somebody else since (%s): it stays", pin, oneLine(n.Reason, 100))
 		case a.kind == DrainNode:
 			err = a.undrain(ctx, pin.Name)
 			said = pin.String() + " takes jobs again"
 		default:
-			err = a.drain(ctx, pin.Name, was.Reason)
+			err = a.drain(ctx, pin.Name, w.Reason)
 			said = pin.String() + " is drained again"
 		}
 		return said, err

@@ -1,7 +1,6 @@
 package action
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"picket/respond/kubetest"
 )
 
 // newSlurm starts a cluster of one node on loopback: munged, slurmctld, slurmd. It returns its node.
@@ -64,7 +65,7 @@ ReturnToService=2
 MpiDefault=none
 NodeName=%[1]s NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES State=UP
-`, node, dir, freePort(t), freePort(t)))
+`, node, dir, kubetest.FreePort(t), kubetest.FreePort(t)))
 	t.Setenv("SLURM_CONF", filepath.Join(dir, "slurm.conf"))
 	daemon := func(name string, args ...string) {
 		log, err := os.Create(filepath.Join(dir, name+".log"))
@@ -116,14 +117,7 @@ func TestSlurm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Open(Options{Dir: dir, Host: "h"}, acts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, end := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = l.Run(ctx) }()
-	t.Cleanup(func() { end(); <-ended; _ = l.Close() })
+	l := opened(t, acts...)
 	c := &testCluster{t: t, local: l}
 	of := func(kind, name string) Target {
 		return Target{Object: &ObjectPin{Of: Slurm, Kind: kind, Name: name}}
@@ -157,6 +151,20 @@ func TestSlurm(t *testing.T) {
 	}
 	c.act("h3", ReleaseJob, of("job", held), nil)
 	c.undo("h3")
+
+	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} { // acts of two runs end in any order
+		for _, x := range order {
+			c.act("h"+order[0]+x, HoldJob, of("job", waiting), nil)
+			c.act("d"+order[0]+x, DrainNode, of("node", node), nil)
+		}
+		for i, x := range []string{"a", "b"} {
+			c.undo("h" + order[0] + x)
+			c.undo("d" + order[0] + x)
+			if _, now, err := (&slurmNode{s, DrainNode}).find(t.Context(), &Request{Target: of("node", node)}); err != nil || now.drains() != (i == 0) || state(waiting).held() != (i == 0) {
+				t.Errorf("%v: after %d of them: %+v %+v %v", order, i+1, now, state(waiting), err)
+			}
+		}
+	}
 
 	const n = "n"
 	drains := func() *nodeNow {
@@ -198,7 +206,17 @@ func TestSlurm(t *testing.T) {
 	if holds, said, err := l.Verify(t.Context(), &Request{ID: "r1"}); !holds || err != nil {
 		t.Errorf("a job that waits anew: %v %s %v", holds, said, err)
 	}
-	c.act("c1", CancelJob, of("job", running), nil)
+	again := of("job", running) // as it was planned before it was requeued, by whomever
+	again.Object.UID = pin
+	if _, err := l.Plan(t.Context(), &Request{Kind: HoldJob, Target: again}); !errors.Is(err, ErrGone) {
+		t.Errorf("what was requeued is held by a plan of before: %v", err)
+	}
+	again.Object.UID = strings.Replace(pin, " of user ", " of user 1", 1)
+	if _, err := l.Plan(t.Context(), &Request{Kind: CancelJob, Target: again}); !errors.Is(err, ErrGone) {
+		t.Errorf("another user's job is cancelled: %v", err)
+	}
+	again.Object.UID = pin
+	c.act("c1", CancelJob, again, nil)
 	until(t, time.Minute, "it has ended", func() bool { j, err := s.job(t.Context(), running); return err != nil || j.over() })
 
 	stale := of("job", held)
