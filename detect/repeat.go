@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"picket/event"
@@ -117,10 +118,22 @@ func object(e *event.Event) string {
 		if e.Process != nil {
 			return e.Process.Cmdline
 		}
+	case "kubernetes":
+		if k := e.Kubernetes; k != nil {
+			return strings.Join([]string{k.User, k.Verb, k.Resource, k.Subresource, k.Namespace, k.Name}, " ")
+		}
 	case "":
 		return e.ID()
 	}
-	return ""
+	switch {
+	case e.Deviation != nil:
+		return e.Deviation.What + " " + e.Deviation.Value
+	case e.Drift != nil && e.Request != nil:
+		return e.Request.Model + " " + e.Drift.Measure
+	case e.Policy != nil:
+		return e.Policy.Rule + " " + e.File.Path + " " + otherEnd(&e.Net)
+	}
+	return e.File.Path
 }
 
 // otherEnd returns what was reached: many servers share an address, and sockets of the host have none.

@@ -76,7 +76,7 @@ func replayed(t testing.TB, r Replay, recording []byte) ([]string, ReplaySummary
 
 const (
 	shellLine = `{"Image":"/bin/sh","CommandLine":"sh -c %d","@timestamp":"2026-03-04T05:06:07Z"}`
-	execLine  = `{"apiVersion":"audit.k8s.io/v1","auditID":"%d","verb":"create","objectRef":{"subresource":"exec"},"user":{"username":"bob"}}`
+	execLine  = `{"apiVersion":"audit.k8s.io/v1","auditID":"%[1]d","verb":"create","objectRef":{"subresource":"exec","name":"pod-%[1]d"},"user":{"username":"bob"}}`
 )
 
 func TestReplay(t *testing.T) {

@@ -28,6 +28,8 @@ var known = map[string]string{
 	"T1027":     "stealth|Obfuscated Files or Information",
 	"T1030":     "exfiltration|Data Transfer Size Limits",
 	"T1033":     "discovery|System Owner/User Discovery",
+	"T1040":     "discovery|Network Sniffing",
+	"T1557.002": "credential-access|ARP Cache Poisoning",
 	"T1036":     "stealth|Masquerading",
 	"T1046":     "discovery|Network Service Discovery",
 	"T1041":     "exfiltration|Exfiltration Over C2 Channel",
