@@ -79,33 +79,44 @@ func (e *Engine) with(ctx context.Context, id string, f func(*live) error) (Run,
 
 // find returns the run's goroutine, started if need be.
 func (e *Engine) find(ctx context.Context, id string) (*live, error) {
-	e.mu.Lock()
-	l := e.live[id]
-	e.mu.Unlock()
-	if l != nil {
-		return l, nil
+	for {
+		e.mu.Lock()
+		l, left := e.live[id], e.left
+		e.mu.Unlock()
+		if l != nil {
+			return l, nil
+		}
+		k, err := e.o.Journal.Run(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("run %s: %w", id, err)
+		}
+		r, err := e.read(k)
+		if err != nil {
+			return nil, err
+		}
+		l, err = e.admit(r, nil, left)
+		if !errors.Is(err, errStale) {
+			return l, err
+		}
 	}
-	k, err := e.o.Journal.Run(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", id, err)
-	}
-	r, err := e.read(k)
-	if err != nil {
-		return nil, err
-	}
-	l, err = e.admit(r, nil)
-	return l, err
 }
 
-// start makes a run live that was not.
+// errStale says that a run may have been changed after it was read.
+var errStale = errors.New("it was read before another changed it")
+
+// fresh stands for a number of runs that had left: nobody can have changed the run since it was read.
+const fresh = -1
+
+// start makes a run live at the start of the engine.
 func (e *Engine) start(r *Run) error {
-	_, err := e.admit(r, nil)
+	_, err := e.admit(r, nil, fresh)
 	return err
 }
 
 // admit gives a run its goroutine, or returns the one that it has. A run that is new comes with the
-// message that opens it, which is answered when the run is kept.
-func (e *Engine) admit(r *Run, opening *message) (*live, error) {
+// message that opens it, which is answered when the run is kept. One that is not new was read when so many
+// runs had left.
+func (e *Engine) admit(r *Run, opening *message, left int) (*live, error) {
 	kept := r.State
 	if opening != nil {
 		kept = ""
@@ -135,6 +146,9 @@ func (e *Engine) admit(r *Run, opening *message) (*live, error) {
 	}
 	if other := e.live[r.ID]; other != nil {
 		return other, nil
+	}
+	if left != fresh && e.left != left {
+		return nil, errStale
 	}
 	if opening != nil {
 		if err := opening.do(l); err != nil {
@@ -261,6 +275,7 @@ func (l *live) leave() {
 		cancel()
 	}
 	delete(l.e.live, l.run.ID)
+	l.e.left++
 	due := l.run.due()
 	switch {
 	case l.kept == "": // the journal has nothing of it, or another that was there before

@@ -151,3 +151,36 @@ func (x *recorder) until(now func() time.Time) func(*action.Request) (*action.Re
 		return res, nil
 	}
 }
+
+// Who changes a run just when another has is not told that it changed meanwhile: what was read before is
+// read again.
+func TestARunIsNotChangedAsItWasBefore(t *testing.T) {
+	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("deny", "container", "")), nil)
+	run, err := r.Request(ctx, Request{Playbook: "test", Incident: "incident1", By: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ends(t, run.ID, Succeeded)
+	var all sync.WaitGroup
+	for n := range 8 {
+		all.Go(func() {
+			for range 100 {
+				if _, err := r.with(ctx, run.ID, func(l *live) error { l.note("extend", "", fmt.Sprint(n), "", nil); return nil }); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	records, err := r.Records(ctx, run.ID)
+	n := 0
+	for _, rec := range records {
+		if rec.What == "extend" {
+			n++
+		}
+	}
+	if err != nil || n != 800 {
+		t.Errorf("%d changes are kept of 800: %v", n, err)
+	}
+}

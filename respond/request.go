@@ -92,7 +92,7 @@ func (e *Engine) open(ctx context.Context, r *Run, state State) (Run, error) {
 		l.e.metrics.runs.WithLabelValues(string(state)).Inc()
 		return nil
 	}, make(chan reply, 1)}
-	l, err := e.admit(r, &m)
+	l, err := e.admit(r, &m, fresh)
 	if err != nil {
 		return Run{}, err
 	}

@@ -75,6 +75,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	live    map[string]*live
+	left    int                  // how many ceased to be live
 	due     map[string]time.Time // when something must happen to a run that is not live
 	stopped string               // who stopped all acts; "" lets them go on
 	closed  bool

@@ -159,8 +159,8 @@ func (k *killer) count() (int, error) {
 	return bytes.Count(b, []byte("\n")), err
 }
 
-// limit is how long a run may take, with all that is killed in it; most how often one is killed, so that
-// there are many runs.
+// limit is how long one program may take, and a run with all that is killed in it many times as long; most
+// is how often one is killed in a run, so that there are many runs.
 const (
 	limit = 5 * time.Minute
 	most  = 12
@@ -209,7 +209,7 @@ func (k *killer) hands(stop <-chan struct{}, kill bool) error {
 // brain starts engines until one has brought the run to its end.
 func (k *killer) brain(id string, kill bool) (*report, error) {
 	began := time.Now()
-	for n := 0; time.Since(began) < limit; n++ {
+	for n := 0; time.Since(began) < (most+1)*limit; n++ {
 		w, options := k.how("engine", kill && n < most)
 		cmd, wrong, out, err := k.start("engine", id, options...)
 		if err != nil {
@@ -237,7 +237,7 @@ func (k *killer) brain(id string, kill bool) (*report, error) {
 		}
 		k.note(w)
 	}
-	return nil, fmt.Errorf("it did not end within %s", limit)
+	return nil, fmt.Errorf("it did not end within %s", time.Since(began).Round(time.Second))
 }
 
 // how chooses how a program is killed, and strace's options for it. Calls are counted by thread.
