@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"picket/detect/device"
 	"picket/detect/mining"
 	"picket/event"
 	"picket/sensor/gpu"
@@ -28,6 +29,8 @@ const (
 type gpus struct {
 	sensor *gpu.Sensor
 	watch  *mining.Watch
+	device *device.Watch
+	kept   time.Time       // when the hours of GPUs were
 	told   map[toldOf]told // of the one goroutine that handles events
 
 	mu    sync.Mutex
@@ -50,7 +53,7 @@ type told struct {
 }
 
 func newGPUs(cfg *Config, log *slog.Logger, reg *prometheus.Registry) *gpus {
-	g := &gpus{sensor: gpu.New(gpuOptions(cfg, log)), watch: mining.New(), told: map[toldOf]told{}}
+	g := &gpus{sensor: gpu.New(gpuOptions(cfg, log)), watch: mining.New(), device: openDevices(cfg, log), told: map[toldOf]told{}}
 	reg.MustRegister(g)
 	return g
 }
@@ -113,6 +116,7 @@ func (a *agent) readGPUs(now time.Time, r event.GPUReading) (news []*event.Event
 			}
 		}
 		state = append(state, one)
+		news = append(news, a.gpus.device.Read(now, d, shown)...)
 		if a.gpus.news(now, toldOf{gpu: d.UUID}, told{}) {
 			news = append(news, &event.Event{Kind: event.GPUSample, Time: now, Host: a.cfg.Host, GPU: &event.GPUReport{GPU: d.GPU}})
 		}
@@ -122,6 +126,7 @@ func (a *agent) readGPUs(now time.Time, r event.GPUReading) (news []*event.Event
 			delete(a.gpus.told, at)
 		}
 	}
+	a.keepGPUHours(now)
 	a.gpus.mu.Lock()
 	a.gpus.state = state
 	a.gpus.mu.Unlock()

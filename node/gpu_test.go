@@ -249,3 +249,65 @@ func TestAUserOfAGPUIsNamedWithItsContainerAndWorkload(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// A GPU is set otherwise, and memory of it stays in use when its process has ended.
+func TestWhatBecomesOfAGPUIsJudged(t *testing.T) {
+	a, start := gpuAgent(t), time.Now()
+	read := func(at time.Duration, r event.GPUReading) (rules []string) {
+		for _, e := range a.readGPUs(start.Add(at), r) {
+			for rule := range a.judgeGPU(e) {
+				rules = append(rules, rule)
+			}
+		}
+		return rules
+	}
+	pid := run(t, filepath.Join(t.TempDir(), "job"))
+	is := reading(pid, 0, 40_000)
+	is.Devices[0].ComputeMode = "exclusive process"
+	for at := time.Duration(0); at < 5*time.Minute; at += 30 * time.Second {
+		if said := read(at, is); len(said) > 0 {
+			t.Fatalf("after %v: %v", at, said)
+		}
+	}
+	is.Devices[0].ComputeMode, is.Devices[0].PowerLimit = "default", event.Measured(400_000)
+	if d := cmp.Diff([]string{"gpu_isolation_changed", "gpu_limits_changed"}, read(5*time.Minute, is)); d != "" {
+		t.Error(d)
+	}
+	is.Devices[0].Uses = nil // its memory is still in use
+	said := map[string]time.Duration{}
+	for at := 6 * time.Minute; at < 20*time.Minute; at += 30 * time.Second {
+		for _, rule := range read(at, is) {
+			said[rule] = at
+		}
+	}
+	if d := cmp.Diff(map[string]time.Duration{"gpu_memory_orphaned": 16 * time.Minute}, said); d != "" {
+		t.Error(d)
+	}
+	if !shown(pid) || shown(1<<22+7) && wholeHost() {
+		t.Error("which processes the host shows is told wrongly")
+	}
+}
+
+func TestTheHoursOfGPUsAreKept(t *testing.T) {
+	a := gpuAgent(t)
+	a.cfg.Data = t.TempDir()
+	if err := os.MkdirAll(a.cfg.dir("agent"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	for m := range 70 {
+		a.readGPUs(start.Add(time.Duration(m)*time.Minute), reading(1, 90, 100))
+	}
+	b, err := os.ReadFile(hoursFile(a.cfg))
+	if err != nil || !strings.Contains(string(b), `"GPU-1":{"since":`) {
+		t.Fatalf("%v: %s", err, b)
+	}
+	if err := os.WriteFile(hoursFile(a.cfg), b[:len(b)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	openDevices(a.cfg, slog.New(slog.NewTextHandler(&said, nil)))
+	if !strings.Contains(said.String(), "learned anew") {
+		t.Errorf("nothing is said of a file that is cut: %s", said.String())
+	}
+}

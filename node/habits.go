@@ -8,7 +8,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"picket/detect/install"
 	"picket/detect/outflow"
@@ -28,8 +31,9 @@ type habits struct {
 	profiles *profile.Watch
 	tunnel   *tunnel.Watch
 	install  *install.Watch
-	counting bool // the bytes of files, as there are models
-	mapped   bool // libraries are told of, as there are workloads
+	dropped  atomic.Uint64 // what all of them gave up
+	counting bool          // the bytes of files, as there are models
+	mapped   bool          // libraries are told of, as there are workloads
 	looked   time.Time
 	kept     time.Time
 	size     int // of what was kept: much is kept more seldom
@@ -41,6 +45,9 @@ func (a *agent) openHabits() {
 	h.profiles = profile.New(profile.Options{Host: a.cfg.Host, Image: imageOf})
 	h.outflow = outflow.New(outflow.Options{Host: a.cfg.Host, Usual: h.profiles.Usual})
 	h.tunnel, h.install = tunnel.New(a.cfg.Host), install.New(a.cfg.Host)
+	a.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "picket_habits_dropped_total", Help: "Profiles, and what is followed of models, names and installers, that were given up as there was too much.",
+	}, func() float64 { return float64(h.dropped.Load()) }))
 	b, err := os.ReadFile(profilesFile(a.cfg))
 	if err == nil {
 		err = h.profiles.Restore(b)
@@ -105,6 +112,7 @@ func (a *agent) advanceHabits(now time.Time) {
 		h.outflow.Advance(now)
 		h.tunnel.Advance(now)
 		h.install.Advance(now)
+		h.dropped.Store(h.profiles.Dropped() + h.outflow.Dropped() + h.tunnel.Dropped() + h.install.Dropped())
 	}
 	for _, e := range news {
 		a.judge(e)

@@ -93,7 +93,7 @@ func (e *Engine) Adopt(ctx context.Context, host, incident string, h Handover) (
 		l.e.metrics.runs.WithLabelValues(string(r.State)).Inc()
 		return nil
 	}, make(chan reply, 1)}
-	l, err := e.admit(r, &m)
+	l, err := e.admit(r, &m, fresh)
 	if err != nil {
 		return Run{}, err
 	}
