@@ -29,11 +29,11 @@ type RespondLocal struct {
 type LocalRule struct {
 	Name        string   `yaml:"name" doc:"its name in runs"`
 	Playbook    string   `yaml:"playbook" doc:"the playbook's name; each of its steps must be one that an agent does by itself"`
-	Level       string   `yaml:"level" doc:"findings that are together at least so severe: low, medium, high, critical; empty takes all"`
-	Threats     []string `yaml:"threats" doc:"with a finding of one of these threats; empty takes all"`
-	Rules       []string `yaml:"rules" doc:"with a finding of one of these rules; empty takes all"`
-	Entities    []string `yaml:"entities" doc:"with one of these entities, kind:name, where name may hold * and ?; empty takes all"`
-	Tags        []string `yaml:"tags" doc:"that bear one of these tags of assets; empty takes all"`
+	Level       string   `yaml:"level" doc:"findings that are at least so severe: low, medium, high, critical; empty takes all"`
+	Threats     []string `yaml:"threats" doc:"findings of one of these threats; empty takes all"`
+	Rules       []string `yaml:"rules" doc:"findings of one of these rules; empty takes all"`
+	Entities    []string `yaml:"entities" doc:"findings about one of these entities, kind:name, where name may hold * and ?; empty takes all"`
+	Tags        []string `yaml:"tags" doc:"findings about what bears one of these tags of assets; empty takes all"`
 	Limit       int      `yaml:"limit" doc:"runs within an hour, past which nothing is done; 0 is 10"`
 	Destructive bool     `yaml:"destructive" doc:"the playbook may hold acts that cannot be taken back"`
 }
@@ -100,17 +100,24 @@ type local struct {
 	journal *localRuns
 	dropped prometheus.Counter
 
-	mu         sync.Mutex
-	correlator *incident.Correlator // of what the server has not taken yet; nil: nothing
-	owed       map[string]*owed     // by incident
-	heard      time.Time            // when the server was last in reach
+	mu    sync.Mutex
+	rules []*localWatch
+	heard time.Time // when the server was last in reach
 }
 
-// owed is an incident that the server may not know of.
+// localWatch is what one rule is about, of what the server has not taken yet: each container, and each
+// process outside of one with what it started, by its first finding. An incident would join what happened
+// on a host at the same time; nobody looks before an agent acts, so here nothing is joined.
+type localWatch struct {
+	rule string
+	owed map[string]*owed
+}
+
+// owed is an incident of one finding that the server may not know of.
 type owed struct {
-	inc     event.Incident
-	threats []string
-	changed bool
+	rule string
+	inc  event.Incident
+	done bool
 }
 
 // openLocal makes the engine of this host's own playbooks, where the configuration names some. What
@@ -166,10 +173,13 @@ func newLocal(cfg *Config, log *slog.Logger, reg prometheus.Registerer, acts *ac
 		return nil, err
 	}
 	l := &local{
-		log: log, after: time.Duration(cfg.Respond.Local.After), server: server, journal: journal, heard: time.Now(), owed: map[string]*owed{},
+		log: log, after: time.Duration(cfg.Respond.Local.After), server: server, journal: journal, heard: time.Now(),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "picket_respond_local_dropped_total", Help: "Findings that the agent could not weigh for its own playbooks, as too many waited for the server."}),
 	}
 	reg.MustRegister(l.dropped)
+	for _, r := range c.Rules {
+		l.rules = append(l.rules, &localWatch{rule: r.Name})
+	}
 	l.engine, err = respond.New(context.Background(), respond.Options{
 		Log: log, Journal: journal, Incidents: nowhere{}, Executor: acts.local, Library: lib, Config: c, Transport: noTransport{}, Agent: cfg.Host,
 	})
@@ -178,37 +188,37 @@ func newLocal(cfg *Config, log *slog.Logger, reg prometheus.Registerer, acts *ac
 
 // see takes a finding that was handed on to the server.
 func (l *local) see(f event.Finding) {
+	alone, _, _ := incident.New(incident.Options{}).Process(f)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.correlator == nil {
-		l.correlator = incident.New(incident.Options{Log: l.log})
-	}
-	inc, absorbed, changed := l.correlator.Process(f)
-	if !changed {
-		return
-	}
-	o := l.owed[inc.ID]
-	if o == nil && len(l.owed) >= maxOwed {
-		l.dropped.Inc()
-		return
-	}
-	if o == nil {
-		o = &owed{}
-		l.owed[inc.ID] = o
-	}
-	o.inc, o.changed = inc, true
-	threats := []string{f.Rule.Threat}
-	for _, part := range absorbed {
-		if p := l.owed[part.ID]; p != nil {
-			threats = append(threats, p.threats...)
-			delete(l.owed, part.ID)
+	for _, w := range l.rules {
+		if l.engine.Fits(w.rule, &alone, f.Rule.Threat) && !w.take(&f, alone) {
+			l.dropped.Inc()
 		}
 	}
-	for _, t := range threats {
-		if t != "" && !slices.Contains(o.threats, t) {
-			o.threats = append(o.threats, t)
-		}
+}
+
+// take notes what a finding is about, unless that is noted. It reports whether there was room.
+func (w *localWatch) take(f *event.Finding, alone event.Incident) bool {
+	if len(f.Processes) == 0 {
+		return true // there is nothing that could be acted on
 	}
+	key := "container " + f.Processes[0].Container
+	if f.Processes[0].Container == "" {
+		key = "process " + f.Processes[0].UID
+	}
+	known := w.owed[key] != nil || slices.ContainsFunc(f.Processes, func(p event.ProcessNode) bool { return w.owed["process "+p.UID] != nil })
+	switch {
+	case known:
+		return true
+	case len(w.owed) >= maxOwed:
+		return false
+	case w.owed == nil:
+		w.owed = map[string]*owed{}
+	}
+	alone.ID = f.ID // the server finds its own incident by that
+	w.owed[key] = &owed{rule: w.rule, inc: alone}
+	return true
 }
 
 // run acts on what the server does not, until ctx ends.
@@ -221,11 +231,8 @@ func (l *local) run(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			for _, o := range l.due(now) {
-				// An incident is named after its first finding here: the server finds its own by that.
-				inc := o.inc
-				inc.ID = inc.Findings[0].ID
-				if err := l.engine.Respond(ctx, inc, o.threats); err != nil && ctx.Err() == nil {
-					l.log.Warn("a finding was not answered by this host's own playbooks", "finding", inc.ID, "error", err)
+				if err := l.engine.Follow(ctx, o.rule, o.inc); err != nil && ctx.Err() == nil {
+					l.log.Warn("a finding was not answered by this host's own playbooks", "finding", o.inc.ID, "error", err)
 				}
 			}
 		}
@@ -240,18 +247,22 @@ func (l *local) due(now time.Time) (out []owed) {
 	defer l.mu.Unlock()
 	if connected {
 		l.heard = now
-		if pending == 0 && l.correlator != nil {
-			l.correlator, l.owed = nil, map[string]*owed{}
+		for _, w := range l.rules {
+			if pending == 0 {
+				w.owed = nil
+			}
 		}
 		return nil
 	}
 	if now.Sub(l.heard) < l.after {
 		return nil
 	}
-	for _, o := range l.owed {
-		if o.changed && len(o.inc.Findings) > 0 {
-			o.changed = false
-			out = append(out, *o)
+	for _, w := range l.rules {
+		for _, o := range w.owed {
+			if !o.done {
+				o.done = true
+				out = append(out, *o)
+			}
 		}
 	}
 	slices.SortFunc(out, func(x, y owed) int { return x.inc.FirstSeen.Compare(y.inc.FirstSeen) })

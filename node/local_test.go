@@ -94,14 +94,18 @@ func TestLocalPlaybooks(t *testing.T) {
 	act := func(at time.Time) int {
 		n := 0
 		for _, o := range l.due(at) {
-			o.inc.ID = o.inc.Findings[0].ID
-			if err := l.engine.Respond(t.Context(), o.inc, o.threats); err != nil {
+			if err := l.engine.Follow(t.Context(), o.rule, o.inc); err != nil {
 				t.Fatal(err)
 			}
 			n++
 		}
 		return n
 	}
+	// Something else beside it, at the same time: an incident would hold both, and the rule is about one.
+	bystander, beside := a.sleeper(t, "/beside")
+	other := findingAbout(bystander.Process.Pid, "f0", now.Add(-time.Second))
+	other.Rule.Threat = "open-service"
+	l.see(other)
 	l.see(findingAbout(work.Process.Pid, "f1", now))
 	if n := act(now); n != 0 || !advances(t, file) {
 		t.Fatal("it acted though the server was there")
@@ -118,12 +122,14 @@ func TestLocalPlaybooks(t *testing.T) {
 			t.Fatal("the run does not end")
 		}
 	}
-	if advances(t, file) {
-		t.Fatal("it is not frozen")
+	if advances(t, file) || !advances(t, beside) {
+		t.Fatal("it is not frozen, or what runs beside it is")
 	}
-	l.see(findingAbout(work.Process.Pid, "f2", now.Add(time.Second)))
-	if n := act(now.Add(32 * time.Second)); n != 1 || l.waiting() != 1 {
-		t.Errorf("the incident that grew was answered %d times", l.waiting())
+	again := findingAbout(work.Process.Pid, "f2", now.Add(time.Second))
+	again.Processes = append([]event.ProcessNode{{UID: "child", PID: 99999}}, findingAbout(work.Process.Pid, "f1", now).Processes...)
+	l.see(again)
+	if n := act(now.Add(32 * time.Second)); n != 0 || l.waiting() != 1 {
+		t.Errorf("what it started is answered by itself: %d, %d", n, l.waiting())
 	}
 	if err := l.engine.Close(); err != nil {
 		t.Fatal(err)
@@ -179,7 +185,7 @@ func TestLocalPlaybooks(t *testing.T) {
 	}
 
 	w.up, w.pending = true, 0
-	if act(time.Now()); l.correlator != nil || len(l.owed) != 0 {
+	if act(time.Now()); len(l.rules[0].owed) != 0 {
 		t.Error("what the server has taken is not forgotten")
 	}
 }
@@ -250,8 +256,7 @@ func TestLocalPlaybooksAreSigned(t *testing.T) {
 		defer l.engine.Close()
 		l.see(f)
 		for _, o := range l.due(now.Add(time.Hour)) {
-			o.inc.ID = o.inc.Findings[0].ID
-			if err := l.engine.Respond(t.Context(), o.inc, o.threats); err != nil {
+			if err := l.engine.Follow(t.Context(), o.rule, o.inc); err != nil {
 				return err
 			}
 			for end := time.Now().Add(30 * time.Second); l.waiting() == 0; time.Sleep(10 * time.Millisecond) {

@@ -47,13 +47,12 @@ func TestTheAgentActsWhileTheServerIsAway(t *testing.T) {
 	began := time.Now()
 	p.until(2*time.Minute, "the agent freezes it by itself", func() bool { return frozen(t, work.Process.Pid) })
 	t.Logf("frozen %v after the command began, with the server out of reach and after: 5s", time.Since(began).Round(time.Second))
-	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid("agent"))); err == nil {
-		for line := range strings.Lines(string(b)) {
-			if strings.HasPrefix(line, "VmRSS") || strings.HasPrefix(line, "RssAnon") {
-				t.Log("the agent: ", strings.TrimSpace(line))
-			}
+	for line := range strings.Lines(string(p.log())) {
+		if strings.Contains(line, "the hub is away") || strings.Contains(line, "msg=act ") {
+			t.Log(strings.TrimSpace(line))
 		}
 	}
+	t.Log("the agent while it acts: ", memoryOf(p.pid("agent")))
 
 	if err := syscall.Kill(server, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -79,6 +78,7 @@ func TestTheAgentActsWhileTheServerIsAway(t *testing.T) {
 		r, err := p.client.Run(t.Context(), run.ID)
 		return err == nil && len(r.Holds) == 0
 	})
+	t.Log("the agent after it acted: ", memoryOf(p.pid("agent")))
 	list, err := p.client.Runs(t.Context(), run.Incident, 10)
 	if err != nil || len(list) != 1 {
 		t.Errorf("%d runs, %v", len(list), err)
@@ -100,4 +100,15 @@ func hasRule(inc event.Incident, rule string) bool {
 		}
 	}
 	return false
+}
+
+// memoryOf is what a process holds, as the kernel says it.
+func memoryOf(pid int) (words []string) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // it may have ended
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "VmRSS") || strings.HasPrefix(line, "RssAnon") {
+			words = append(words, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return words
 }

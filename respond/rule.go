@@ -176,6 +176,25 @@ func (e *Engine) Respond(ctx context.Context, inc event.Incident, threats []stri
 	return errors.Join(errs...)
 }
 
+// Fits reports whether the rule of a name is about an incident. Threats are those that its findings are of.
+func (e *Engine) Fits(rule string, inc *event.Incident, threats ...string) bool {
+	is := map[string]bool{}
+	for _, t := range threats {
+		is[t] = true
+	}
+	i := slices.IndexFunc(e.o.Config.Rules, func(r Rule) bool { return r.Name == rule })
+	return i >= 0 && e.o.Config.Rules[i].fits(inc, is) && e.o.Config.bears(inc, e.o.Config.Rules[i].Tags)
+}
+
+// Follow opens the run that the rule of a name wants for an incident, once, whether it fits or not.
+func (e *Engine) Follow(ctx context.Context, rule string, inc event.Incident) error {
+	i := slices.IndexFunc(e.o.Config.Rules, func(r Rule) bool { return r.Name == rule })
+	if i < 0 {
+		return fmt.Errorf("rule %s: %w", rule, ErrNotFound)
+	}
+	return e.follow(ctx, &e.o.Config.Rules[i], &inc)
+}
+
 // follow does what a rule says about an incident. A suggestion follows an incident that grows: a new
 // plan takes its place as long as nobody has approved it.
 func (e *Engine) follow(ctx context.Context, r *Rule, inc *event.Incident) error {

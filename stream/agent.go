@@ -134,7 +134,7 @@ func (a *Agent) connect(b Bundle) error {
 	a.nc, err = nats.Connect(b.URL,
 		nats.Name(b.Name), nats.Secure(conf), nats.CustomInboxPrefix(inbox(b.Name)),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), // the spool is the buffer
-		nats.IgnoreAuthErrorAbort(), nats.Timeout(3*time.Second), nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2),
+		nats.IgnoreAuthErrorAbort(), nats.Timeout(3*time.Second), nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(10*time.Second), // a write that stalls holds pings up
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ConnectHandler(a.connected), nats.ReconnectHandler(a.connected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
