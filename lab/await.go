@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -77,7 +79,7 @@ func (r *run) ask(ctx context.Context, done time.Time) (bool, error) {
 	}
 	r.asked = true
 	for _, f := range findings {
-		if names(f.Entities, r.box.id) {
+		if names(f.Entities, r.box.id) || asked(f, r.box.id) {
 			r.found(f, done)
 		}
 	}
@@ -102,6 +104,12 @@ func names(entities []event.Entity, container string) bool {
 	return slices.ContainsFunc(entities, func(e event.Entity) bool {
 		return e.Kind == event.EntityContainer && (e.ID == container || e.Name == container)
 	})
+}
+
+// asked reports whether a finding rests on a request for a model of that name: a trace tells no container.
+func asked(f event.Finding, model string) bool {
+	want := []byte(`"gen_ai.request.model":"` + model + `"`)
+	return slices.ContainsFunc(f.Events, func(record json.RawMessage) bool { return bytes.Contains(record, want) })
 }
 
 // found notes a finding on the container, once.

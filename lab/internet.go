@@ -23,8 +23,8 @@ const (
 	portRaw     = 4444
 )
 
-// internet answers for every address but the server's: it takes uploads by HTTP and by plain TCP,
-// hands out the miner, and runs a mining pool. Each thing that arrives is one JSON line on out.
+// internet answers for every address but the server's: it takes uploads by HTTP and by plain TCP, and
+// traces, hands out the miner, and runs a mining pool. Each thing that arrives is one JSON line on out.
 // It ends when its parent does.
 func internet(out io.Writer) error {
 	if err := ownNetwork(); err != nil {
@@ -42,7 +42,7 @@ func internet(out io.Writer) error {
 		_, _ = out.Write(append(b, '\n')) // the reader has gone: so are we, soon
 	}
 	var listeners []net.Listener
-	for _, port := range []int{portHTTP, portStratum, portRaw} {
+	for _, port := range []int{portHTTP, portStratum, portRaw, portTraces} {
 		l, err := net.Listen("tcp4", "0.0.0.0:"+strconv.Itoa(port))
 		if err != nil {
 			return fmt.Errorf("listen for the sandbox: %w", err)
@@ -54,7 +54,12 @@ func internet(out io.Writer) error {
 		n, _ := io.Copy(io.Discard, c) // a broken connection delivered what it delivered
 		note(outside{Kind: "received", Bytes: n}, c.LocalAddr())
 	})
-	_, _ = io.WriteString(out, "listening\n") // as in note
+	traces := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: collector(func(o outside, r *http.Request) {
+		at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		note(o, at)
+	})}
+	go func() { _ = traces.Serve(listeners[3]) }() // it ends with the process
+	_, _ = io.WriteString(out, "listening\n")      // as in note
 	srv := &http.Server{Handler: web(note), ReadHeaderTimeout: 10 * time.Second}
 	return srv.Serve(listeners[0])
 }

@@ -41,6 +41,7 @@ type Options struct {
 	Out      io.Writer     // progress for a person; nil for none
 	Log      *slog.Logger  // nil for none
 	Picket   Reader        // asked for findings and incidents; nil plays the attack without asking
+	Traces   Traces        // where Picket takes traces: needed where the scenario sends any
 	Policies Policies      // needed where the scenario's sandbox has a policy
 	Patience time.Duration // how long to wait for findings and incident; 0 is 30 s
 	Seed     uint64        // same seed, same names and bytes; 0 picks one
@@ -100,6 +101,9 @@ func (o *Options) complete() (hostParts, error) {
 	}
 	if o.Scenario.Sandbox.Policy != "" && o.Policies == nil {
 		return host, errors.New("this attack plays against a policy: it needs a Picket on this host that holds the container to it")
+	}
+	if o.Picket != nil && o.Traces.Address == "" && slices.Contains(o.Scenario.Needs.Features, "traces") {
+		return host, errNoTraces
 	}
 	if o.Out == nil {
 		o.Out = io.Discard

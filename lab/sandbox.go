@@ -45,9 +45,12 @@ type sandbox struct {
 	client *http.Client
 	undo   []undoStep
 
-	mu     sync.Mutex
-	seen   []outside // what arrived at the internet
-	webEnd chan struct{}
+	mu      sync.Mutex
+	seen    []outside // what arrived at the internet
+	webEnd  chan struct{}
+	traces  chan []byte   // that arrived
+	handed  chan struct{} // closed when all were handed over
+	handErr error         // behind handed
 }
 
 type undoStep struct {
@@ -57,18 +60,19 @@ type undoStep struct {
 
 // outside is one thing that arrived at an address outside the container.
 type outside struct {
-	Kind  string    `json:"kind"` // received or login
-	Host  string    `json:"host"`
-	Port  int       `json:"port"`
-	Path  string    `json:"path,omitempty"`
-	Bytes int64     `json:"bytes,omitempty"`
-	Time  time.Time `json:"time"`
+	Kind   string    `json:"kind"` // received or login
+	Host   string    `json:"host"`
+	Port   int       `json:"port"`
+	Path   string    `json:"path,omitempty"`
+	Bytes  int64     `json:"bytes,omitempty"`
+	Time   time.Time `json:"time"`
+	Traces []byte    `json:"traces,omitempty"` // as they were sent
 }
 
 // start makes and starts the sandbox. When it fails nothing is left.
 func start(ctx context.Context, opts *Options, host hostParts) (box *sandbox, err error) {
 	id := dirPrefix + strconv.FormatUint(opts.Seed, 10)
-	s := &sandbox{id: id, dir: filepath.Join(os.TempDir(), id), runc: host.runc, log: opts.Log, webEnd: make(chan struct{})}
+	s := &sandbox{id: id, dir: filepath.Join(os.TempDir(), id), runc: host.runc, log: opts.Log, webEnd: make(chan struct{}), traces: make(chan []byte, tracesWait), handed: make(chan struct{})}
 	s.root = filepath.Join(s.dir, "root")
 	defer func() {
 		if err != nil {
@@ -78,7 +82,7 @@ func start(ctx context.Context, opts *Options, host hostParts) (box *sandbox, er
 	if err := s.mountRoot(host, opts.Seed); err != nil {
 		return nil, err
 	}
-	if err := s.startInternet(opts.Binary); err != nil {
+	if err := s.startInternet(opts.Binary, opts.Traces); err != nil {
 		return nil, err
 	}
 	if err := s.startContainer(ctx, opts.Binary); err != nil {
@@ -142,7 +146,7 @@ func unmount(dir string) error {
 
 // startInternet starts the process that answers for every address but the server's.
 // It dies with this process, however that ends.
-func (s *sandbox) startInternet(binary string) error {
+func (s *sandbox) startInternet(binary string, traces Traces) error {
 	s.web = exec.Command(binary, "internet")
 	s.web.Env = []string{RoleEnv + "=" + roleInternet}
 	s.web.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -157,13 +161,16 @@ func (s *sandbox) startInternet(binary string) error {
 	}
 	s.push("network", s.net.close)
 	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 2*tracesBytes)
 	ok := lines.Scan() // the first line says that it listens
 	go s.read(lines)
+	go s.handOver(traces)
 	s.push("internet", func() error {
 		_ = s.web.Process.Kill() // it may have ended already
 		<-s.webEnd
 		_ = s.web.Wait() // killed: its status says nothing
-		return nil
+		<-s.handed
+		return s.handErr
 	})
 	if !ok {
 		return fmt.Errorf("the internet did not start: %s", strings.TrimSpace(stderr.String()))
@@ -173,9 +180,14 @@ func (s *sandbox) startInternet(binary string) error {
 
 func (s *sandbox) read(lines *bufio.Scanner) {
 	defer close(s.webEnd)
+	defer close(s.traces)
 	for lines.Scan() {
 		var o outside
 		if json.Unmarshal(lines.Bytes(), &o) == nil {
+			if o.Traces != nil {
+				s.traces <- o.Traces
+				o.Traces = nil
+			}
 			s.mu.Lock()
 			s.seen = append(s.seen, o)
 			s.mu.Unlock()

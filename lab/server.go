@@ -27,8 +27,8 @@ type execReply struct {
 const execOutput = 256 << 10
 
 // serve poses as an inference server: it holds a model's weights open and mapped, answers
-// GET /health, loads the adapters that POST /v1/load_lora_adapter names, and has a hole: POST /exec
-// runs its body by the shell. It writes a line of each request.
+// GET /health, loads the adapters that POST /v1/load_lora_adapter names, answers chats and sends traces of
+// them, and has a hole: POST /exec runs its body by the shell. It writes a line of each request.
 func serve(args []string) error {
 	if err := inSandbox(); err != nil {
 		return err
@@ -51,6 +51,8 @@ func serve(args []string) error {
 	})
 	mux.HandleFunc("POST /exec", runCommand)
 	mux.HandleFunc("POST /v1/load_lora_adapter", loadAdapter)
+	mux.HandleFunc("POST /v1/chat/completions", complete)
+	mux.HandleFunc("POST /agent/call", callTool)
 	srv := &http.Server{Addr: "0.0.0.0:8080", Handler: logged(mux), ReadHeaderTimeout: 10 * time.Second}
 	return srv.ListenAndServe()
 }

@@ -74,8 +74,13 @@ func (c *labAttackCmd) Run(a *app) error {
 			return &node.Error{Err: err, Hint: "start Picket with: picket run; or play the attack unseen with --alone", Code: node.ExitHost}
 		}
 		o.Picket = lab.Ask(cl)
-		if cfg, err := a.config(); err == nil && scenario.Sandbox.Policy != "" {
-			o.Policies = node.PoliciesOf(cfg)
+		if cfg, err := a.config(); err == nil {
+			if scenario.Sandbox.Policy != "" {
+				o.Policies = node.PoliciesOf(cfg)
+			}
+			if o.Traces.Address, o.Traces.Token, err = node.TracesAt(cfg); err != nil {
+				return err
+			}
 		}
 	}
 	report, err := lab.Attack(a.ctx, o)
