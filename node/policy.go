@@ -254,6 +254,11 @@ func (p *policies) apply() {
 			continue
 		}
 		p.applied[name] = rules
+		for _, to := range p.bound {
+			if to.name == name {
+				p.foresee(to)
+			}
+		}
 	}
 	p.place()
 	if err := p.enforcer.Guard(p.cfg.Policy.Protect && !over.Off); err != nil {

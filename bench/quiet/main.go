@@ -3,7 +3,8 @@
 //
 //	go build -o bin/quiet ./bench/quiet && bin/quiet -picket bin/picket -rounds 3
 //
-// It prints findings by rule and fails where one is of level medium or above. What other programs of the host do
+// It prints findings by rule and fails where one is of level medium or above, or where a stranger who reads the
+// weights at the end is not found. What other programs of the host do
 // meanwhile is counted apart.
 package main
 
@@ -62,8 +63,12 @@ func run(picket string, rounds int) (err error) {
 		return err
 	}
 	began := time.Now()
-	group, err := live(dir, rounds)
+	own, err := newGroup()
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, own.close()) }()
+	if err := live(own, dir, rounds); err != nil {
 		return err
 	}
 	took := time.Since(began)
@@ -74,7 +79,7 @@ func run(picket string, rounds int) (err error) {
 	}
 	ours, others, loud := map[string]int{}, 0, 0
 	for _, f := range all {
-		if !of(&f, group, dir) {
+		if !of(&f, own.path) {
 			others++
 			continue
 		}
@@ -92,33 +97,57 @@ func run(picket string, rounds int) (err error) {
 	if loud > 0 {
 		return fmt.Errorf("%d findings in ordinary life", loud)
 	}
-	return nil
+	return heard(c, own, dir)
 }
 
-// live plays it in a cgroup of its own and returns that one's path.
-func live(dir string, rounds int) (group string, err error) {
+// heard makes sure that what is done there is found where it is no ordinary life: a stranger reads the weights.
+func heard(c *client.Client, g *group, dir string) error {
+	if err := g.command("cat", dir+"/models/llama/model.safetensors").Run(); err != nil {
+		return err
+	}
+	return rig.Until(2*time.Minute, "a stranger's reading of the weights is found", func() (bool, error) {
+		all, err := findings(c)
+		return slices.ContainsFunc(all, func(f event.Finding) bool { return f.Severity >= event.Medium && of(&f, g.path) }), err
+	})
+}
+
+// live plays it.
+func live(g *group, dir string, rounds int) error {
 	script := filepath.Join(dir, "life.py")
 	if err := os.WriteFile(script, life, 0o600); err != nil {
-		return "", err
+		return err
 	}
+	cmd := g.command("python3", script, dir, fmt.Sprint(rounds))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// group is a cgroup of our own.
+type group struct {
+	path string
+	dir  *os.File
+}
+
+func newGroup() (*group, error) {
 	root, err := unified()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	group = fmt.Sprintf("/picket-quiet-%d", os.Getpid())
-	if err := os.Mkdir(root+group, 0o755); err != nil {
-		return "", err
+	g := &group{path: fmt.Sprintf("/picket-quiet-%d", os.Getpid())}
+	if err := os.Mkdir(root+g.path, 0o755); err != nil {
+		return nil, err
 	}
-	defer os.Remove(root + group) //nolint:errcheck // it is empty by then
-	at, err := os.Open(root + group)
-	if err != nil {
-		return "", err
-	}
-	defer at.Close() //nolint:errcheck // nothing was written
-	cmd := exec.Command("python3", script, dir, fmt.Sprint(rounds))
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(at.Fd()), Pdeathsig: syscall.SIGTERM}
-	return group, cmd.Run()
+	g.dir, err = os.Open(root + g.path)
+	return g, err
+}
+
+func (g *group) close() error { return errors.Join(g.dir.Close(), os.Remove(g.dir.Name())) }
+
+// command is one that starts there, and ends with us.
+func (g *group) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(g.dir.Fd()), Pdeathsig: syscall.SIGTERM}
+	return cmd
 }
 
 // unified is where cgroup v2 is mounted.
@@ -146,13 +175,10 @@ func findings(c *client.Client) (all []event.Finding, err error) {
 	}
 }
 
-// of reports whether a finding is about what a cgroup did, or about what lies in a directory.
-func of(f *event.Finding, group, dir string) bool {
-	for _, raw := range f.Events {
+// of reports whether a finding is about what a cgroup did.
+func of(f *event.Finding, cgroup string) bool {
+	return slices.ContainsFunc(f.Events, func(raw json.RawMessage) bool {
 		var e map[string]any
-		if json.Unmarshal(raw, &e) == nil && e["process.cgroup"] == group {
-			return true
-		}
-	}
-	return strings.Contains(f.Summary, dir)
+		return json.Unmarshal(raw, &e) == nil && e["process.cgroup"] == cgroup
+	})
 }
