@@ -44,7 +44,11 @@ func (s *source) entry(now time.Time, line []byte, told func(*event.Event)) {
 		single := k.Verb != "get" && k.Verb != "list" && k.Verb != "watch" || k.Stage == "ResponseStarted"
 		tell := s.tellEntry(told)
 		// Who floods the log with changes must not hide one of another kind among them.
-		if !s.entries.take(now, key, single, *e, tell) && !(single && s.entries.take(now, key, false, *e, tell)) {
+		taken := s.entries.take(now, key, single, *e, tell)
+		if !taken && single {
+			taken = s.entries.take(now, key, false, *e, tell)
+		}
+		if !taken {
 			s.Dropped++
 		}
 	}
@@ -215,7 +219,7 @@ type object8s struct {
 	k            *event.Kubernetes
 	dec          *json.Decoder
 	limits, asks int64
-	kind, owner  string
+	owner        string
 	cut          bool
 }
 
@@ -402,10 +406,29 @@ func reachOf(s string) (reach []string) {
 
 // enginesByName are AI engines as images and pods name them.
 var enginesByName = []struct{ part, engine string }{
-	{"vllm", "vllm"}, {"sglang", "sglang"}, {"tritonserver", "triton"}, {"text-generation-inference", "tgi"}, {"ollama", "ollama"}, {"llama.cpp", "llama.cpp"},
-	{"llama-server", "llama.cpp"}, {"llama-cpp", "llama.cpp"}, {"torchserve", "torchserve"}, {"kserve", "kserve"}, {"rayproject/ray", "ray"}, {"raycluster", "ray"},
-	{"jupyter", "jupyter"}, {"mlflow", "mlflow"}, {"litellm", "litellm"}, {"langflow", "langflow"}, {"flowise", "flowise"}, {"lmdeploy", "lmdeploy"},
-	{"tensorrt", "tensorrt-llm"}, {"text-embeddings-inference", "tei"}, {"open-webui", "open-webui"}, {"comfyui", "comfyui"}, {"pytorch", "pytorch"},
+	{"vllm", "vllm"},
+	{"sglang", "sglang"},
+	{"tritonserver", "triton"},
+	{"text-generation-inference", "tgi"},
+	{"ollama", "ollama"},
+	{"llama.cpp", "llama.cpp"},
+	{"llama-server", "llama.cpp"},
+	{"llama-cpp", "llama.cpp"},
+	{"torchserve", "torchserve"},
+	{"kserve", "kserve"},
+	{"rayproject/ray", "ray"},
+	{"raycluster", "ray"},
+	{"jupyter", "jupyter"},
+	{"mlflow", "mlflow"},
+	{"litellm", "litellm"},
+	{"langflow", "langflow"},
+	{"flowise", "flowise"},
+	{"lmdeploy", "lmdeploy"},
+	{"tensorrt", "tensorrt-llm"},
+	{"text-embeddings-inference", "tei"},
+	{"open-webui", "open-webui"},
+	{"comfyui", "comfyui"},
+	{"pytorch", "pytorch"},
 }
 
 func engineIn(name string) string {

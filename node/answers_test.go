@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -41,12 +42,7 @@ func TestASilentHostKeepsNobodyElseWaiting(t *testing.T) {
 	heard := func(what string) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		for _, s := range said {
-			if s == what {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(said, what)
 	}
 	wait := func(what string) {
 		t.Helper()

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -120,7 +121,9 @@ func (p *program) holds(secret string) {
 // another is the client of another person, who signs in by a token.
 func (p *program) another(name string) *client.Client {
 	p.t.Helper()
-	socket := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", node.SocketPath(p.cfg)) }}}
+	socket := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", node.SocketPath(p.cfg))
+	}}}
 	defer socket.CloseIdleConnections()
 	answer, err := socket.Post("http://picket/api/v1/tokens", "application/json", strings.NewReader(fmt.Sprintf(`{"name": %q, "role": "admin"}`, name)))
 	if err != nil {

@@ -141,7 +141,7 @@ func TestLocalPlaybooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.engine.Close()
-	a.acts.runs = l.answer
+	a.runs = l.answer
 	said, err := a.ask(t, action.Command{Op: action.OpRun})
 	var h respond.Handover
 	if err == nil {

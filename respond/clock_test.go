@@ -163,7 +163,7 @@ func TestAPlaybookThatWasChangedInTheJournalEnds(t *testing.T) {
 	o := r.o
 	r.Close()
 	k := r.journal.runs[run.ID]
-	k.Plan = []byte(strings.Replace(string(k.Plan), "A test", "A tost", -1))
+	k.Plan = []byte(strings.ReplaceAll(string(k.Plan), "A test", "A tost"))
 	r.journal.runs[run.ID] = k
 	r.Engine = start(t, o)
 	if _, err := r.Approve(ctx, run.ID, "bob", run.Plan.Hash, ""); err != nil {

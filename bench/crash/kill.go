@@ -145,7 +145,7 @@ func (k *killer) start(role, run string, strace ...string) (*exec.Cmd, *bytes.Bu
 func (k *killer) count() (int, error) {
 	stop, stopped := make(chan struct{}), make(chan error, 1)
 	go func() { stopped <- k.hands(stop, false) }()
-	defer func() { close(stop); <-stopped }()
+	defer func() { close(stop); <-stopped }() //nolint:errcheck // killed on purpose
 	log := filepath.Join(k.dir, "strace")
 	cmd, wrong, out, err := k.start("engine", "r0", "-o", log, "-e", "trace="+writes)
 	if err != nil {
@@ -195,7 +195,7 @@ func (k *killer) hands(stop <-chan struct{}, kill bool) error {
 		select {
 		case <-stop:
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // or it has just been killed
-			<-died
+			<-died                                              //nolint:errcheck // as it was killed
 			return nil
 		case err := <-died:
 			if !killed(err) {

@@ -44,7 +44,7 @@ func (m *marks) has(h uint64) bool { return m[h%maxMarks] == uint32(h>>32)|1 }
 func NewMemory() *Memory { return &Memory{threads: map[uint64]*thread{}} }
 
 // thread returns what is remembered of a thread. The one that was quiet longest gives its place.
-func (m *Memory) thread(id string) (*thread, uint64) {
+func (m *Memory) thread(id string) *thread {
 	key := hash(fnvStart, id)
 	t := m.threads[key]
 	if t == nil {
@@ -62,7 +62,7 @@ func (m *Memory) thread(id string) (*thread, uint64) {
 	}
 	m.turn++
 	t.last = m.turn
-	return t, key
+	return t
 }
 
 // Told notes what a request of a thread had in it: what the user and the system prompt said, and what
@@ -71,7 +71,7 @@ func (m *Memory) Told(id, user, outside string) {
 	if id == "" || user == "" && outside == "" {
 		return
 	}
-	t, _ := m.thread(id)
+	t := m.thread(id)
 	for _, d := range destinations(user) {
 		t.named.add(hash(fnvStart, d.host))
 	}
@@ -95,7 +95,7 @@ func (m *Memory) Call(id, tool, arguments string) (does []string) {
 	}
 	t := new(thread)
 	if id != "" {
-		t, _ = m.thread(id)
+		t = m.thread(id)
 	}
 	outside := false
 	rest := arguments

@@ -95,7 +95,7 @@ func TestMappedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Munmap(b) //nolint:errcheck // the test ends
+	defer unix.Munmap(b)
 	r.find(t, event.FileMap, func(e *event.Event) bool { return e.File.Path == other })
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -115,7 +115,8 @@ func (l *Library) settings(d device, g *event.GPU) {
 		to    *string
 		words []string
 	}{
-		{l.fn.persistence, &g.Persistence, onOff[:]}, {l.fn.accounting, &g.Accounting, onOff[:]},
+		{l.fn.persistence, &g.Persistence, onOff[:]},
+		{l.fn.accounting, &g.Accounting, onOff[:]},
 		{l.fn.computeMode, &g.ComputeMode, []string{"default", "exclusive thread", "prohibited", "exclusive process"}},
 	} {
 		if n := small(s.ask, d); n.Known && n.N < int64(len(s.words)) {
