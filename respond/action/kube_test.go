@@ -424,10 +424,8 @@ func (c *testCluster) changed(t *testing.T) {
 	c.pod("ml", "moving", "gpu-1")
 	anew := c.do("GET", path, nil)
 	anew["metadata"].(m)["uid"] = was.uid() // of the one before, with the version of now
-	if _, err := c.k.patch(t.Context(), path, anew, nil, m{"metadata": m{"labels": m{"app": "x"}}}); err == nil {
-		t.Error("an object that was made anew was changed")
-	} else {
-		t.Log(err)
+	if _, err := c.k.patch(t.Context(), path, anew, nil, m{"metadata": m{"labels": m{"app": "x"}}}); kubeCode(err) != http.StatusUnprocessableEntity {
+		t.Errorf("an object that was made anew was changed: %v", err)
 	}
 	pin := &ObjectPin{Of: Kubernetes, Kind: "pod", Namespace: "ml", Name: "moving", UID: was.uid()}
 	for _, kind := range []Kind{Evict, DeletePod} {
@@ -545,6 +543,11 @@ func (c *testCluster) role(t *testing.T) {
 	pod, node, work := of("pod", "ml", "subject"), of("node", "", "gpu-1"), of("deployment", "ml", "serve")
 	set, scale := map[string]string{"key": "a", "value": "b"}, map[string]string{"replicas": "1"}
 	whole, _ := c.Role(guide)
+	all := []string{"/api/v1/namespaces/ml/pods/subject", "/api/v1/nodes/gpu-1", "/apis/apps/v1/namespaces/ml/deployments/serve", "/apis/batch/v1/namespaces/ml/jobs/train"}
+	before := map[string]string{}
+	for _, path := range all {
+		before[path] = c.plain(path)
+	}
 	for _, x := range []struct {
 		resource, verb string
 		kind           Kind
@@ -576,7 +579,8 @@ func (c *testCluster) role(t *testing.T) {
 			if x.told {
 				return err == nil && strings.Contains(strings.Join(p.Effects, "\n"), "cannot be told")
 			}
-			return kubeCode(err) == http.StatusForbidden && strings.Contains(err.Error(), "docs/kubernetes.md")
+			says := fmt.Sprintf("cannot %s resource %q", x.verb, x.resource)
+			return kubeCode(err) == http.StatusForbidden && strings.Contains(err.Error(), says) && strings.Contains(err.Error(), "docs/kubernetes.md")
 		})
 	}
 	c.SetRole(whole)
@@ -584,6 +588,23 @@ func (c *testCluster) role(t *testing.T) {
 		p, err := c.local.Plan(t.Context(), &Request{Kind: Scale, Target: work, Params: scale})
 		return err == nil && !strings.Contains(strings.Join(p.Effects, "\n"), "cannot be told")
 	})
+	for _, kind := range []Kind{Label, DeletePod, Evict, IsolatePod} { // and a plan changes nothing
+		params := map[string]string{}
+		if kind == Label {
+			params = set
+		}
+		if _, err := c.local.Plan(t.Context(), &Request{Kind: kind, Target: pod, Params: params}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, kind := range []Kind{Cordon, Drain} {
+		if _, err := c.local.Plan(t.Context(), &Request{Kind: kind, Target: node}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, path := range all {
+		c.isAs(path, before[path])
+	}
 }
 
 // lacking is a role that lacks a verb of a resource.
