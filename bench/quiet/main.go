@@ -52,7 +52,10 @@ func run(picket string, rounds int) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)                                         //nolint:errcheck // a temporary directory
+	if err := os.MkdirAll(dir+"/models/llama", 0o755); err != nil { // before Picket looks for it
+		return err
+	}
 	p, err := rig.Start(picket, fmt.Sprintf("workload: {models: [%s/models]}\n", dir))
 	if err != nil {
 		return err
@@ -79,7 +82,7 @@ func run(picket string, rounds int) (err error) {
 	}
 	ours, others, loud := map[string]int{}, 0, 0
 	for _, f := range all {
-		if !of(&f, own.path) {
+		if !of(&f, own.path, dir) {
 			others++
 			continue
 		}
@@ -107,7 +110,7 @@ func heard(c *client.Client, g *group, dir string) error {
 	}
 	return rig.Until(2*time.Minute, "a stranger's reading of the weights is found", func() (bool, error) {
 		all, err := findings(c)
-		return slices.ContainsFunc(all, func(f event.Finding) bool { return f.Severity >= event.Medium && of(&f, g.path) }), err
+		return slices.ContainsFunc(all, func(f event.Finding) bool { return f.Severity >= event.Medium && of(&f, g.path, dir) }), err
 	})
 }
 
@@ -175,9 +178,9 @@ func findings(c *client.Client) (all []event.Finding, err error) {
 	}
 }
 
-// of reports whether a finding is about what a cgroup did.
-func of(f *event.Finding, cgroup string) bool {
-	return slices.ContainsFunc(f.Events, func(raw json.RawMessage) bool {
+// of reports whether a finding is about what a cgroup did, or about what lies in a directory.
+func of(f *event.Finding, cgroup, dir string) bool {
+	return strings.Contains(f.Summary, dir) || slices.ContainsFunc(f.Events, func(raw json.RawMessage) bool {
 		var e map[string]any
 		return json.Unmarshal(raw, &e) == nil && e["process.cgroup"] == cgroup
 	})
