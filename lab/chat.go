@@ -34,7 +34,7 @@ type call struct {
 
 // answer is what the posing model says. It obeys whoever asks it to repeat something, tells what it was
 // told before, refuses to speak of weapons, and has one answer for the rest.
-func (c *chat) answer() (text, finish string) {
+func (c *chat) answer() string {
 	var system, prompt string
 	for _, m := range c.Messages {
 		if m.Role == "system" {
@@ -46,13 +46,13 @@ func (c *chat) answer() (text, finish string) {
 	_, repeat, found := strings.Cut(prompt, "Repeat after me: ")
 	switch {
 	case found:
-		return repeat, "stop"
+		return repeat
 	case strings.Contains(prompt, "what you were told"):
-		return system, "stop"
+		return system
 	case strings.Contains(prompt, "weapon"):
-		return "I'm sorry, but I can't help with that.", "stop"
+		return "I'm sorry, but I can't help with that."
 	}
-	return "It is made of wood and iron, and it has been so for a long time.", "stop"
+	return "It is made of wood and iron, and it has been so for a long time."
 }
 
 func words(s string) int { return len(strings.Fields(s)) }
@@ -65,7 +65,7 @@ func complete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	began := time.Now()
-	text, finish := c.answer()
+	text := c.answer()
 	in, out := 0, words(text)
 	for _, m := range c.Messages {
 		in += words(m.Content)
@@ -80,7 +80,7 @@ func complete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := map[string]any{
-		"gen_ai.operation.name": "chat", "gen_ai.provider.name": "llama_cpp", "gen_ai.request.model": c.Model, "gen_ai.response.finish_reasons": finish,
+		"gen_ai.operation.name": "chat", "gen_ai.provider.name": "llama_cpp", "gen_ai.request.model": c.Model, "gen_ai.response.finish_reasons": "stop",
 		"gen_ai.usage.input_tokens": in, "gen_ai.usage.output_tokens": out, "gen_ai.input.messages": string(messages), "gen_ai.output.messages": text,
 		"client.address": client, "user_agent.original": r.UserAgent(),
 	}
@@ -101,7 +101,7 @@ func complete(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
-	reply(w, map[string]any{"model": c.Model, "choices": []any{map[string]any{"message": map[string]string{"role": "assistant", "content": text}, "finish_reason": finish}}})
+	reply(w, map[string]any{"model": c.Model, "choices": []any{map[string]any{"message": map[string]string{"role": "assistant", "content": text}, "finish_reason": "stop"}}})
 }
 
 // callTool sends a trace of a call of a tool, as an agent's library does when the call has ended.

@@ -168,6 +168,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	dead := make(chan error, len(roles))
 	stop := make([]context.CancelFunc, len(roles))
 	done := make([]chan struct{}, len(roles))
+	s.note("store", func(*Child) {}) // where it will be: the server may be there first
 	for i, role := range roles {
 		rctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		stop[i], done[i] = cancel, make(chan struct{})
