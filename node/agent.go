@@ -31,8 +31,8 @@ import (
 const (
 	heartbeatEvery = 10 * time.Second
 	advanceEvery   = time.Second
-	agentProcesses = 4 << 10  // remembered after their end; those that run come on top
-	agentMemory    = 22 << 20 // soft limit of the Go heap: the agent shares its host with your jobs
+	agentProcesses = 4 << 10 // remembered after their end; those that run come on top
+	agentGC        = 20      // percent by which the heap grows before it is swept: the agent shares its host with your jobs
 	trimEvery      = time.Minute
 )
 
@@ -84,7 +84,7 @@ func RunAgent(ctx context.Context, cfg *Config, log *slog.Logger, reload <-chan 
 	if os.Geteuid() != 0 {
 		return &Error{Err: errors.New("the agent needs root: it loads eBPF programs"), Hint: "run it with sudo", Code: ExitHost}
 	}
-	debug.SetMemoryLimit(agentMemory)
+	debug.SetGCPercent(agentGC)
 	a := &agent{final: func() bool { return interrupted(ctx) }, cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder()}
 	undo := &cleanup{log: log}
 	defer undo.run()
