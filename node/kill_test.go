@@ -73,7 +73,7 @@ func killOnce(t *testing.T, p *program, c *canaries, role string) time.Duration 
 	}
 	p.until(10*time.Second, role+" is started again", func() bool { pid := p.pid(role); return pid != 0 && pid != old })
 	away := time.Since(at)
-	p.until(20*time.Second, role+" works again", func() bool {
+	p.until(time.Minute, role+" works again", func() bool {
 		switch role {
 		case "server":
 			_, err := p.client.Session(t.Context())
@@ -108,7 +108,7 @@ func gaps(t *testing.T, p *program, want int) (lost int) {
 			if err := errors.Join(err1, err2, err3, err4); err != nil {
 				t.Fatal(err)
 			}
-			if d := to.Sub(from); d <= 0 || d > 30*time.Second { // beside other tests the agent may have been behind
+			if d := to.Sub(from); d <= 0 || d > time.Minute { // beside other tests the agent may have been behind
 				t.Errorf("a gap of %v is declared", d)
 			}
 			lost += had + dropped

@@ -23,6 +23,12 @@ func TestAPlanTellsItsCosts(t *testing.T) {
 	if err != nil {
 		t.Skip("needs python3: the job is recognised by it")
 	}
+	// A wrapper would be found first, and is another program once it has started the real one.
+	real, err := exec.Command(python, "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	python = strings.TrimSpace(string(real))
 	p := newProgram(t)
 	old, err := os.ReadFile(p.configFile())
 	if err != nil {
