@@ -132,7 +132,7 @@ func childOf(pid int) string {
 	kids, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is right
 	for _, name := range kids {
 		b, _ := os.ReadFile(name) // a thread that is gone has none
-		for _, pid := range strings.Fields(string(b)) {
+		for pid := range strings.FieldsSeq(string(b)) {
 			if cmd, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && !strings.Contains(string(cmd), "picket-keeper") {
 				return pid
 			}
