@@ -12,6 +12,7 @@ var installers = map[string][]string{
 	"poetry": {"install", "add", "update", "sync"}, "pdm": {"install", "add", "update", "sync"},
 	"npm": {"install", "i", "ci", "add", "update", "exec"}, "pnpm": {"install", "i", "add", "update", "dlx"},
 	"yarn": {"install", "add", "dlx", "up"}, "bun": {"install", "i", "add", "x"}, "uvx": nil, "npx": nil, "bunx": nil,
+	"ensurepip": nil, "venv": nil, // modules of Python: until 3.11 they install setuptools, too
 }
 
 // Installer returns the name of the installer of packages that a process is while it installs, such as pip;
@@ -32,6 +33,11 @@ func (p *Process) Installer() string {
 				continue
 			}
 			return ""
+		}
+		if name == "ensurepip" || name == "venv" {
+			if i == 0 || !strings.HasPrefix(args[i-1], "-") || !strings.HasSuffix(args[i-1], "m") {
+				return "" // a program of that name
+			}
 		}
 		if words == nil || toldTo(args[i+1:], words) {
 			return name

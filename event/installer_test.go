@@ -8,6 +8,7 @@ func TestInstallersAreKnownByWhatTheyAreToldToDo(t *testing.T) {
 		"/usr/bin/python3 /usr/local/bin/pip install --no-cache-dir x", "uv pip install x", "uv add x", "uvx ruff", "conda install -y x",
 		"/usr/bin/python3 /opt/conda/bin/conda create -n x", "npm ci", "/usr/bin/node /usr/bin/npm install left-pad",
 		"node /usr/lib/node_modules/npm/bin/npm-cli.js i x", "npx create-app", "poetry install",
+		"python3 -m venv env", "/x/env/bin/python3.11 -Im ensurepip --upgrade --default-pip",
 	} {
 		if (&Process{Cmdline: line}).Installer() == "" {
 			t.Errorf("%s is no installer", line)
@@ -16,6 +17,7 @@ func TestInstallersAreKnownByWhatTheyAreToldToDo(t *testing.T) {
 	for _, line := range []string{
 		"pip list", "python3 train.py install", "python3 -m http.server", "grep pip install", "sh pip install", "vim pip", "npm start", "uv --version",
 		"node server.js", "bash -c pip install x", "python3 -c pip", "conda activate x", "pip", "node",
+		"python3 /tmp/ensurepip", "/tmp/venv x", "python3 -c venv",
 	} {
 		if (&Process{Cmdline: line}).Installer() != "" {
 			t.Errorf("%s is an installer", line)
