@@ -260,7 +260,7 @@ func (e *Enforcer) release(id uint64) {
 	if err := e.maps["bound"].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		e.log.Error("a cgroup could not be released", "cgroup", b.target.Cgroup, "error", err)
 	}
-	_ = errors.Join(e.admit(id, b, nil), e.ungateSigned(id)) // they only let go
+	_ = errors.Join(e.admit(id, b, nil), ungate(e.signedGates, id)) // they only let go
 	if err := e.keep(id, b, nil); err != nil {
 		e.log.Error("a model directory stays read-only", "cgroup", b.target.Cgroup, "error", err)
 	}

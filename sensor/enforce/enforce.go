@@ -220,10 +220,10 @@ func (e *Enforcer) Close() error {
 		all = append(all, g.close())
 	}
 	for id := range e.execGates {
-		all = append(all, e.ungateExec(id))
+		all = append(all, ungate(e.execGates, id))
 	}
 	for id := range e.signedGates {
-		all = append(all, e.ungateSigned(id))
+		all = append(all, ungate(e.signedGates, id))
 	}
 	for name := range e.attached {
 		all = append(all, e.detach(name))

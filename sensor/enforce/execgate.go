@@ -23,7 +23,7 @@ func (e *Enforcer) gateExec(id uint64, b *binding, paths []string) error {
 	p := e.policies[b.name]
 	pids, _ := e.spaces(b.target.Cgroup) // those with the host's mounts are left out
 	if p == nil || !p.rules.Enforce || paths == nil || r == nil || r.lsm || len(pids) == 0 {
-		return e.ungateExec(id)
+		return ungate(e.execGates, id)
 	}
 	if e.execGates[id] == nil {
 		g, err := e.newGate(0)
@@ -49,12 +49,13 @@ func (e *Enforcer) gateExec(id uint64, b *binding, paths []string) error {
 	return nil
 }
 
-func (e *Enforcer) ungateExec(id uint64) error {
-	g := e.execGates[id]
+// ungate closes the gate of a cgroup, where there is one.
+func ungate(gates map[uint64]*gate, id uint64) error {
+	g := gates[id]
 	if g == nil {
 		return nil
 	}
-	delete(e.execGates, id)
+	delete(gates, id)
 	return g.close()
 }
 

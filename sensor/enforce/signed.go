@@ -48,7 +48,7 @@ const (
 func (e *Enforcer) gateSigned(id uint64, b *binding) error {
 	p := e.policies[b.name]
 	if p == nil || !p.rules.Enforce || p.rules.Signed == nil || e.judge == nil {
-		return e.ungateSigned(id)
+		return ungate(e.signedGates, id)
 	}
 	g := e.signedGates[id]
 	if g != nil && g.closed() { // an answer took too long: from now on it is asked again
@@ -79,15 +79,6 @@ func (e *Enforcer) gateSigned(id uint64, b *binding) error {
 		_ = unix.Close(fd)
 	}
 	return errors.Join(all...)
-}
-
-func (e *Enforcer) ungateSigned(id uint64) error {
-	g := e.signedGates[id]
-	if g == nil {
-		return nil
-	}
-	delete(e.signedGates, id)
-	return g.close()
 }
 
 // closed reports whether a gate lets everybody pass for good.
