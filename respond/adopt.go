@@ -100,12 +100,7 @@ func (e *Engine) Adopt(ctx context.Context, host, incident string, h Handover) (
 	if l.run != r {
 		return e.kept(ctx, id)
 	}
-	select {
-	case a := <-m.reply:
-		return a.run, a.err
-	case <-ctx.Done():
-		return Run{}, ctx.Err()
-	}
+	return m.answered(ctx)
 }
 
 // ownRun says why a run is none that the agent of a host may have done by itself.

@@ -68,12 +68,17 @@ func (e *Engine) with(ctx context.Context, id string, f func(*live) error) (Run,
 		case <-ctx.Done():
 			return Run{}, ctx.Err()
 		}
-		select {
-		case r := <-m.reply:
-			return r.run, r.err
-		case <-ctx.Done():
-			return Run{}, ctx.Err()
-		}
+		return m.answered(ctx)
+	}
+}
+
+// answered waits for the answer to a message.
+func (m *message) answered(ctx context.Context) (Run, error) {
+	select {
+	case r := <-m.reply:
+		return r.run, r.err
+	case <-ctx.Done():
+		return Run{}, ctx.Err()
 	}
 }
 

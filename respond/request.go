@@ -99,12 +99,7 @@ func (e *Engine) open(ctx context.Context, r *Run, state State) (Run, error) {
 	if l.run != r {
 		return Run{}, fmt.Errorf("run %s: %w", r.ID, ErrConflict)
 	}
-	select {
-	case a := <-m.reply:
-		return a.run, a.err
-	case <-ctx.Done():
-		return Run{}, ctx.Err()
-	}
+	return m.answered(ctx)
 }
 
 // Approve approves the plan with a hash. A destructive one needs so many persons as the configuration
