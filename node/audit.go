@@ -91,32 +91,12 @@ func (a *audit) noteHead() {
 		if head == noted {
 			return
 		}
-		if err := a.note(head.String() + "\n"); err != nil {
+		// In one step: half of it, or none after a power cut, could not be told from a note that was done away with.
+		if err := keepFile(a.file, []byte(head.String()+"\n"), true); err != nil {
 			a.log.Error("the end of the audit log was not noted", "file", a.file, "error", err)
 		}
 		noted = head
 	}
-}
-
-// note puts the end of the log on the disk, in one step: half of it, or none after a power cut, could
-// not be told from a note that was done away with.
-func (a *audit) note(head string) error {
-	f, err := os.OpenFile(a.file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(head)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), a.file)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(a.file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Entries lists entries: those behind a number, the first first, or those before one, the last first.

@@ -106,29 +106,6 @@ func (j *localRuns) makeRoom() error {
 	return j.forget(oldest.Kept.ID)
 }
 
-// keepFile replaces a file; what it returned for outlives the machine where sure says so.
-func keepFile(name string, b []byte, sure bool) error {
-	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil && sure {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil || !sure {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // Forget takes a run out.
 func (j *localRuns) Forget(_ context.Context, id string) error {
 	j.mu.Lock()

@@ -332,3 +332,26 @@ func replaceFile(name string, b []byte, mode os.FileMode) error {
 	}
 	return os.Rename(tmp, name)
 }
+
+// keepFile replaces a file; what it returned for outlives the machine where sure says so.
+func keepFile(name string, b []byte, sure bool) error {
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil && sure {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil || !sure {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
