@@ -18,13 +18,7 @@ const hoursEvery = time.Hour // how often the hours in which GPUs work are kept
 // openDevices makes what follows GPUs, with the hours in which they worked before.
 func openDevices(cfg *Config, log *slog.Logger) *device.Watch {
 	w := device.New(cfg.Host)
-	b, err := os.ReadFile(hoursFile(cfg))
-	if err == nil {
-		err = w.Restore(b)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Error("the hours in which GPUs work are learned anew: what was kept cannot be read", "file", hoursFile(cfg), "error", err)
-	}
+	recall(log, hoursFile(cfg), "hours of GPUs", w.Restore)
 	return w
 }
 
@@ -38,13 +32,7 @@ func (a *agent) keepGPUHours(now time.Time) {
 	if g.kept = now; first { // a directory that nobody made: there is nothing to keep yet
 		return
 	}
-	b, err := g.device.Snapshot()
-	if err == nil {
-		err = replaceFile(hoursFile(a.cfg), b, 0o600)
-	}
-	if err != nil {
-		a.log.Warn("the hours in which GPUs work could not be kept", "error", err)
-	}
+	remember(a.log, hoursFile(a.cfg), "hours of GPUs", g.device.Snapshot)
 }
 
 func hoursFile(cfg *Config) string { return filepath.Join(cfg.dir("agent"), "gpu-hours.json") }

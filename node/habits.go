@@ -48,12 +48,7 @@ func (a *agent) openHabits() {
 	a.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "picket_habits_dropped_total", Help: "Profiles, and what is followed of models, names and installers, that were given up as there was too much.",
 	}, func() float64 { return float64(h.dropped.Load()) }))
-	b, err := os.ReadFile(profilesFile(a.cfg))
-	if err == nil {
-		err = h.profiles.Restore(b)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		a.log.Error("what is usual for workloads is learned anew: the profiles that were kept cannot be read", "file", profilesFile(a.cfg), "error", err)
+	if !recall(a.log, profilesFile(a.cfg), "profiles of workloads", h.profiles.Restore) {
 		_ = os.Rename(profilesFile(a.cfg), profilesFile(a.cfg)+".unread") // for who wants to look at it
 	}
 	h.counting = len(a.tracker.Models()) > 0
@@ -145,13 +140,8 @@ func (a *agent) keepProfiles() {
 	if _, err := os.Lstat(profilesFile(a.cfg)); err != nil && len(a.habits.profiles.List()) == 0 {
 		return // nothing was ever learned
 	}
-	b, err := a.habits.profiles.Snapshot()
-	if err == nil {
-		a.habits.size = len(b)
-		err = replaceFile(profilesFile(a.cfg), b, 0o600)
-	}
-	if err != nil {
-		a.log.Warn("what is usual for workloads could not be kept", "error", err)
+	if n := remember(a.log, profilesFile(a.cfg), "profiles of workloads", a.habits.profiles.Snapshot); n > 0 {
+		a.habits.size = n
 	}
 }
 

@@ -1,9 +1,6 @@
 package node
 
 import (
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"picket/detect/drift"
@@ -17,25 +14,12 @@ func (a *agent) openNovel() {
 		lists[agent] = tools
 	}
 	a.novel, a.drift = novel.New(lists), drift.New()
-	file := novelFile(a.cfg)
-	b, err := os.ReadFile(file)
-	if err == nil {
-		err = a.novel.Restore(b)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		a.log.Error("what agents and users of clusters are wont to do is learned anew: what was kept cannot be read", "file", file, "error", err)
-	}
+	recall(a.log, novelFile(a.cfg), "doings of agents and users of clusters", a.novel.Restore)
 }
 
 // keepNovel writes down who did what.
 func (a *agent) keepNovel() {
-	b, err := a.novel.Snapshot()
-	if err == nil {
-		err = replaceFile(novelFile(a.cfg), b, 0o600)
-	}
-	if err != nil {
-		a.log.Warn("what agents and users of clusters are wont to do could not be kept", "error", err)
-	}
+	remember(a.log, novelFile(a.cfg), "doings of agents and users of clusters", a.novel.Snapshot)
 }
 
 func novelFile(cfg *Config) string { return filepath.Join(cfg.dir("agent"), "novel.json") }
