@@ -128,7 +128,9 @@ boot() {
 		say "$1: pass in $((SECONDS - began)) s"
 		return 0
 	fi
-	tail -n 40 "$log" >&2
+	# What each failed test said, and the end, where a kernel that died has its last words.
+	tr -d '\r' <"$log" | awk '/^=== RUN +[^\/]+$/ { said = "" } { said = said $0 "\n" } /^--- FAIL/ { printf "%s", said; said = "" }' | head -n 200 >&2
+	tail -n 20 "$log" >&2
 	say "$1: FAILED after $((SECONDS - began)) s; all of it is in $log"
 	return 1
 }

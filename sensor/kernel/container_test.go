@@ -23,8 +23,9 @@ func TestContainer(t *testing.T) {
 	require(t, "runc", err == nil, "needs busybox: apt install busybox-static")
 	bundle := overlayBundle(t, busybox)
 	id := fmt.Sprintf("picket-test-%d", os.Getpid())
-	// The program copies itself: the copy is written since the container started.
-	spec(t, runc, bundle, "/bin/sh", "-c", "cat /model/weights; cp /bin/busybox /bin/sleeper; ln -s sleeper /bin/true2; exec /bin/sleeper sleep 60")
+	// The program copies itself: the copy is written since the container started. It runs an applet
+	// by its first argument, as its name begins with busybox, and so the container stays.
+	spec(t, runc, bundle, "/bin/sh", "-c", "cat /model/weights; cp /bin/busybox /bin/busybox2; ln -s busybox2 /bin/true2; exec /bin/busybox2 sleep 600")
 	r := newRecording(t, Demand{})
 	if err := r.WatchDir(filepath.Join(bundle, "rootfs", "model")); err != nil {
 		t.Fatal(err)
@@ -60,16 +61,16 @@ func TestContainer(t *testing.T) {
 	if read.Process.CgroupID != sh.CgroupID || read.File.Layer != event.LayerLower {
 		t.Errorf("read %+v by %+v", read.File, read.Process)
 	}
-	drift := r.find(t, event.ProcessStart, func(e *event.Event) bool { return e.Process.Exe == "/bin/sleeper" }).Process
+	drift := r.find(t, event.ProcessStart, func(e *event.Event) bool { return e.Process.Exe == "/bin/busybox2" }).Process
 	if drift.Layer != event.LayerUpper || drift.Key() != sh.Key() {
 		t.Errorf("layer %q key %v, was %v", drift.Layer, drift.Key(), sh.Key())
 	}
-	created := r.find(t, event.FileCreate, func(e *event.Event) bool { return e.File.Path == "/bin/sleeper" })
+	created := r.find(t, event.FileCreate, func(e *event.Event) bool { return e.File.Path == "/bin/busybox2" })
 	if created.File.Layer != event.LayerUpper {
 		t.Errorf("created %+v", created.File)
 	}
 	link := r.find(t, event.FileLink, func(e *event.Event) bool { return e.Process.CgroupID == sh.CgroupID && e.Process.Comm == "ln" })
-	if link.File.Path != "/bin/true2" || link.File.Old != "/bin/sleeper" || link.File.Mode != unix.S_IFLNK {
+	if link.File.Path != "/bin/true2" || link.File.Old != "/bin/busybox2" || link.File.Mode != unix.S_IFLNK {
 		t.Errorf("link %+v", link.File)
 	}
 }
