@@ -346,7 +346,8 @@ func (s *server) events(ctx context.Context, b stream.Batch) {
 
 // finding joins a finding to its incident, keeps it, and tells sinks and pages. It may be called
 // again with the same finding: then it changes nothing, and tells nobody twice. The incident is
-// kept and told a moment later, see flush: under a burst it changes with every finding.
+// kept and told a moment later, see flush: under a burst it changes with every finding. It is answered
+// at once where it has something new, as what is contained is contained the sooner.
 func (s *server) finding(ctx context.Context, from string, f event.Finding) error {
 	f.Host = s.host(from, f.Host)
 	inc, absorbed, changed := s.join(f)
@@ -357,6 +358,9 @@ func (s *server) finding(ctx context.Context, from string, f event.Finding) erro
 	if fresh {
 		s.api.PublishFinding(f)
 		s.keepFinding(ctx, f)
+	}
+	if fresh && changed && firstOfRule(&inc, &f) { // each later one waits for the incident to be kept
+		s.answers.put(inc)
 	}
 	for _, a := range absorbed {
 		if err := s.moveFindings(ctx, a, inc.ID); err != nil {
@@ -373,6 +377,11 @@ func (s *server) finding(ctx context.Context, from string, f event.Finding) erro
 		return fmt.Errorf("queueing finding %s: %w", f.ID, err)
 	}
 	return nil
+}
+
+// firstOfRule reports whether no other finding of an incident is of a finding's rule.
+func firstOfRule(inc *event.Incident, f *event.Finding) bool {
+	return !slices.ContainsFunc(inc.Findings, func(r event.FindingRef) bool { return r.Rule == f.Rule.Name && r.ID != f.ID })
 }
 
 // join gives a finding to the correlator and notes the incidents that are to be kept and told.

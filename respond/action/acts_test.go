@@ -135,10 +135,19 @@ func container(t *testing.T, files map[string]string, script string) (pid int, i
 	cmd := exec.Command(runc, "--root", state, "run", "--pid-file", filepath.Join(bundle, "pid"), "--bundle", bundle, id)
 	started(t, cmd)
 	t.Cleanup(func() { _ = exec.Command(runc, "--root", state, "delete", "--force", id).Run() })
-	if _, err := fmt.Sscan(string(must(os.ReadFile(filepath.Join(bundle, "pid")))(t)), &pid); err != nil {
-		t.Fatal(err)
+	for n := 0; ; n++ { // runc writes it when the script runs already
+		text, err := os.ReadFile(filepath.Join(bundle, "pid"))
+		if err == nil {
+			_, err = fmt.Sscan(string(text), &pid)
+		}
+		if err == nil {
+			return pid, id
+		}
+		if n == 5000 {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
 	}
-	return pid, id
 }
 
 // specify writes runc's own example configuration with a shell script in it.

@@ -192,7 +192,7 @@ func (l *Local) begin(ctx context.Context, act Action, r *Request) (*Result, err
 		return nil, err
 	}
 	defer release()
-	why, err := l.intend(rec, act.Class())
+	why, err := l.intend(rec, act)
 	if err != nil {
 		return nil, err
 	}
@@ -209,11 +209,12 @@ func (l *Local) begin(ctx context.Context, act Action, r *Request) (*Result, err
 	return l.settle(rec, res)
 }
 
-// intend writes down what is about to be done, where the budget allows it.
-func (l *Local) intend(rec *Record, c Class) (refused string, err error) {
+// intend writes down what is about to be done, where the budget allows it. What ends with this program is
+// not waited for until it is on the disk: a host that dies takes the act with what was written of it.
+func (l *Local) intend(rec *Record, act Action) (refused string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	why, trip := l.journal.spend(&rec.Request, c, rec.Begun)
+	why, trip := l.journal.spend(&rec.Request, act.Class(), rec.Begun)
 	if trip {
 		l.o.Log.Error("acts of a kind are disarmed", "kind", rec.Request.Kind, "why", why)
 		err = l.journal.append(entry{Trips: map[Kind]time.Time{rec.Request.Kind: rec.Begun}})
@@ -225,7 +226,7 @@ func (l *Local) intend(rec *Record, c Class) (refused string, err error) {
 		rec.Result.Until = rec.Begun.Add(rec.Request.TTL)
 	}
 	kept := *rec
-	return "", l.journal.append(entry{Record: &kept})
+	return "", l.journal.write(entry{Record: &kept}, !endsWithProgram(act))
 }
 
 // settle writes down how an act came out, and tells.

@@ -54,6 +54,12 @@ func (l *Local) expire(ctx context.Context, now time.Time) (next time.Duration) 
 	return next
 }
 
+// endsWithProgram reports whether an act holds only as long as this program runs.
+func endsWithProgram(a Action) bool {
+	_, ends := a.(interface{ endsWithProgram() })
+	return ends
+}
+
 // settleAll finds out what became of acts that an earlier run began, without doing any of them again
 // that it may have done, and holds on to those whose time is not over.
 func (l *Local) settleAll(ctx context.Context) {
@@ -67,8 +73,7 @@ func (l *Local) settleAll(ctx context.Context) {
 			l.observe(ctx, act, &rec)
 		}
 		l.followClock(&rec, now)
-		_, ends := act.(interface{ endsWithProgram() })
-		if rec.held() && rec.timed() && ends && now.Before(rec.Result.Until) {
+		if rec.held() && rec.timed() && endsWithProgram(act) && now.Before(rec.Result.Until) {
 			l.holdOn(ctx, act, rec)
 		}
 	}

@@ -155,7 +155,11 @@ func (j *journal) take(e entry) {
 }
 
 // append puts an entry on the disk, and then takes it over.
-func (j *journal) append(e entry) error {
+func (j *journal) append(e entry) error { return j.write(e, true) }
+
+// write puts an entry into the file, where it outlives this program, and takes it over. One that is
+// durable is on the disk by then, where it outlives the host.
+func (j *journal) write(e entry, durable bool) error {
 	line, err := formatEntry(e)
 	if err != nil {
 		return err
@@ -166,7 +170,7 @@ func (j *journal) append(e entry) error {
 		}
 	}
 	n, err := j.file.Write(line)
-	if err == nil {
+	if err == nil && durable {
 		err = j.file.Sync()
 	}
 	if err != nil { // what stands there of it must not be taken for damage

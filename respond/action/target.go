@@ -139,7 +139,7 @@ func pin(h Host, t Target) (Target, []Process, error) {
 		return pinProcess(h, t)
 	}
 	cgroup := t.Cgroup
-	if t.Container != "" {
+	if t.Container != "" && (t.CgroupID == 0 || !IsContainers(path.Base(cgroup), t.Container)) { // else it was found before
 		c, err := h.Container(t.Container)
 		if err != nil {
 			return t, nil, fmt.Errorf("container %s: %w", t.Container, err)

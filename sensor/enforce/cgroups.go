@@ -23,6 +23,7 @@ type Cgroups struct {
 
 	freezing sync.Mutex
 	keepers  map[string]*keeper // of the cgroups that we froze
+	ready    bool               // a keeper is to be at hand
 	spare    chan *keeper       // for the next; nil: none is kept at hand
 
 	bars bars

@@ -24,6 +24,7 @@ func (c *Cgroups) Freeze(cgroup string) error {
 	}
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
+	defer c.refill() // after all else: what is to be frozen would feel that a program starts
 	if c.keepers[cgroup] == nil {
 		if was, err := os.ReadFile(dir + "/cgroup.freeze"); err != nil {
 			return fmt.Errorf("freeze: %w: it takes Linux 5.2 and a cgroup below the root", err)
@@ -39,7 +40,8 @@ func (c *Cgroups) Freeze(cgroup string) error {
 	if err := writeExisting(dir+"/cgroup.freeze", "1"); err != nil {
 		return fmt.Errorf("freeze: %w", errors.Join(err, c.thaw(cgroup)))
 	}
-	for start := time.Now(); time.Since(start) < settle; time.Sleep(time.Millisecond) {
+	for start, pause := time.Now(), 100*time.Microsecond; time.Since(start) < settle; pause = min(2*pause, 5*time.Millisecond) {
+		time.Sleep(pause)
 		if is, err := c.Frozen(cgroup); is {
 			return nil
 		} else if err != nil {
@@ -95,6 +97,7 @@ func (c *Cgroups) thawAll() error {
 	for cgroup := range c.keepers {
 		all = append(all, c.thaw(cgroup))
 	}
+	c.ready = false
 	if c.spare != nil {
 		if k := <-c.spare; k != nil {
 			k.end()
@@ -108,11 +111,15 @@ func (c *Cgroups) thawAll() error {
 func (c *Cgroups) Ready() {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
+	c.ready = true
 	c.refill()
 }
 
-// refill starts the keeper of the next freeze.
+// refill starts the keeper of the next freeze, where one is to be at hand and none is.
 func (c *Cgroups) refill() {
+	if !c.ready || c.spare != nil {
+		return
+	}
 	spare := make(chan *keeper, 1)
 	c.spare = spare
 	go func() {
@@ -128,7 +135,7 @@ func (c *Cgroups) refill() {
 func (c *Cgroups) keeper(file string) (*keeper, error) {
 	if c.spare != nil {
 		k := <-c.spare
-		c.refill()
+		c.spare = nil
 		if k != nil {
 			if err := k.keep(file); err == nil {
 				return k, nil

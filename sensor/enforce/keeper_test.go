@@ -43,6 +43,7 @@ func TestTheKeeperAtHand(t *testing.T) {
 			t.Fatalf("round %d: it thaws before it is to: %q", round, b)
 		}
 		k.end()
+		c.refill() // as Freeze does when it is done
 		if b, _ := os.ReadFile(file); strings.TrimSpace(string(b)) != "0" {
 			t.Errorf("round %d: it is not thawed: %q", round, b)
 		}
