@@ -33,19 +33,6 @@ import (
 	"picket/respond/action"
 )
 
-const rule = `title: Canary
-id: 6c0f6f3e-8f0b-4b43-9a6d-3f1c5e1f7a02
-name: canary
-status: test
-description: A program of the benchmark.
-author: Picket
-logsource: {product: linux, category: process_creation}
-detection:
-    selection: {CommandLine|contains: 'canary-'}
-    condition: selection
-level: high
-`
-
 // book holds what an incident is about, by one act.
 const book = `{"type": "playbook", "spec_version": "cacao-2.0", "id": "playbook--00000000-0000-4000-8000-000000000001", "name": "Hold",
  "created_by": "identity--00000000-0000-4000-8000-000000000001", "created": "2026-01-01T00:00:00.000Z", "modified": "2026-01-01T00:00:00.000Z",
@@ -80,16 +67,14 @@ func run(picket string, act action.Kind, rounds int) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temp directory
-	for name, text := range map[string]string{
-		"threats/canary/canary.yml": rule, "threats/canary/README.md": "# Canary\n\nPrograms of the benchmark.\n",
-		"playbooks/hold.json": strings.NewReplacer("ACTION", word, "ACT", string(act)).Replace(book),
-	} {
-		file := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil { //nolint:gosec // the server's user reads them
-			return err
-		}
+	books := filepath.Join(dir, "playbooks")
+	text := strings.NewReplacer("ACTION", word, "ACT", string(act)).Replace(book)
+	threats, err := rig.Canary(dir)
+	err = errors.Join(err, os.Mkdir(books, 0o755), os.WriteFile(filepath.Join(books, "hold.json"), []byte(text), 0o644)) //nolint:gosec // the server's user reads them
+	if err != nil {
+		return err
 	}
-	p, err := rig.Start(picket, fmt.Sprintf("detect: {threats: [%[1]s/threats], noisy: 1000000}\nrespond: {playbooks: [%[1]s/playbooks], rules: [{name: hold, playbook: hold, mode: auto, rules: [canary], limit: 100000}]}\n", dir))
+	p, err := rig.Start(picket, fmt.Sprintf("detect: {threats: [%s], noisy: 1000000}\nrespond: {playbooks: [%s], rules: [{name: hold, playbook: hold, mode: auto, rules: [canary], limit: 100000}]}\n", threats, books))
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,19 +25,6 @@ import (
 	"picket/bench/rig"
 	"picket/event"
 )
-
-const rule = `title: Canary
-id: 6c0f6f3e-8f0b-4b43-9a6d-3f1c5e1f7a01
-name: canary
-status: test
-description: A program of the benchmark.
-author: Picket
-logsource: {product: linux, category: process_creation}
-detection:
-    selection: {CommandLine|contains: 'canary-'}
-    condition: selection
-level: medium
-`
 
 func main() {
 	log.SetFlags(0)
@@ -58,16 +44,11 @@ func run(picket string, rate, findings int, last time.Duration) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temp directory
-	threat := filepath.Join(dir, "canary")
-	if err := os.MkdirAll(threat, 0o755); err != nil {
+	threats, err := rig.Canary(dir)
+	if err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"canary.yml": rule, "README.md": "# Canary\n\nPrograms of the benchmark.\n"} {
-		if err := os.WriteFile(filepath.Join(threat, name), []byte(text), 0o644); err != nil { //nolint:gosec // rules are no secret
-			return err
-		}
-	}
-	p, err := rig.Start(picket, "detect: {threats: ["+dir+"], noisy: 1000000}\n") // each event of the one rule is timed
+	p, err := rig.Start(picket, "detect: {threats: ["+threats+"], noisy: 1000000}\n") // each event of the one rule is timed
 	if err != nil {
 		return err
 	}
