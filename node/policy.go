@@ -67,8 +67,14 @@ func (p *policies) reload(ctx context.Context) {
 	}
 	p.seen = seen
 	list, err := policy.Load(p.cfg.Policy.Files...)
-	if err == nil {
-		err = p.open(len(list) > 0 || p.cfg.Policy.Protect)
+	if err == nil && (len(list) > 0 || p.cfg.Policy.Protect) {
+		err = p.open()
+	}
+	if err == nil && len(list) > 0 && p.lacks == nil {
+		lacks := enforce.Probe()
+		p.mu.Lock()
+		p.lacks = lacks
+		p.mu.Unlock()
 	}
 	if err == nil {
 		err = p.enforceable(list)
@@ -99,11 +105,11 @@ func (p *policies) reload(ctx context.Context) {
 	}
 }
 
-// open makes the enforcer when there is something to do for it.
-func (p *policies) open(needed bool) error {
+// open makes the enforcer, where there is none yet.
+func (p *policies) open() error {
 	p.opening.Lock()
 	defer p.opening.Unlock()
-	if !needed || p.opened() != nil {
+	if p.opened() != nil {
 		return nil
 	}
 	e, err := enforce.Open(enforce.Options{Log: p.log, Host: p.cfg.Host, Judge: p.mayLoad})
@@ -114,10 +120,9 @@ func (p *policies) open(needed bool) error {
 	if err != nil {
 		return errors.Join(err, e.Close())
 	}
-	lacks := enforce.Probe()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.enforcer, p.lacks, p.top = e, lacks, top
+	p.enforcer, p.top = e, top
 	return nil
 }
 
@@ -130,7 +135,7 @@ func (p *policies) opened() *enforce.Enforcer {
 
 // needed returns the enforcer, for acts beside policies.
 func (p *policies) needed() (*enforce.Enforcer, error) {
-	if err := p.open(true); err != nil {
+	if err := p.open(); err != nil {
 		return nil, err
 	}
 	return p.opened(), nil

@@ -129,31 +129,33 @@ func (e *Enforcer) attach(name string) error {
 	if _, ok := e.attached[name]; ok || name == "on_opened" {
 		return nil
 	}
-	prog, err := e.load(name)
-	if err != nil {
-		return err
+	prog, err := e.programs[name], error(nil)
+	if prog == nil {
+		if prog, err = e.load(name); err != nil {
+			return err
+		}
+		e.programs[name] = prog // kept: to load it takes longer than to attach it
 	}
-	a := attached{prog: prog}
+	var l link.Link
 	switch typ := prog.Type(); typ {
 	case ebpf.LSM:
-		a.link, err = link.AttachLSM(link.LSMOptions{Program: prog})
+		l, err = link.AttachLSM(link.LSMOptions{Program: prog})
 	case ebpf.Tracing:
-		a.link, err = link.AttachTracing(link.TracingOptions{Program: prog})
+		l, err = link.AttachTracing(link.TracingOptions{Program: prog})
 	default:
-		a.link, err = link.AttachCgroup(link.CgroupOptions{Path: e.root, Attach: e.spec.Programs[name].AttachType, Program: prog})
+		l, err = link.AttachCgroup(link.CgroupOptions{Path: e.root, Attach: e.spec.Programs[name].AttachType, Program: prog})
 	}
 	if err != nil {
-		_ = prog.Close()
 		return err
 	}
-	e.attached[name] = a
+	e.attached[name] = l
 	return nil
 }
 
 func (e *Enforcer) detach(name string) error {
-	a := e.attached[name]
+	l := e.attached[name]
 	delete(e.attached, name)
-	return errors.Join(a.link.Close(), a.prog.Close())
+	return l.Close()
 }
 
 // follow attaches what the bound policies need and detaches what none needs any more.

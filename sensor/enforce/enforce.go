@@ -104,8 +104,9 @@ type Enforcer struct {
 	resolver *ebpf.Program
 
 	mu       sync.Mutex
-	attached map[string]attached // by program
-	climbed  map[string]*rung    // by feature, of those that are in use
+	programs map[string]*ebpf.Program // that were loaded, by name
+	attached map[string]link.Link     // by program
+	climbed  map[string]*rung         // by feature, of those that are in use
 	guarding bool
 	policies map[string]*policy
 	names    map[uint32]string // of slots, those of the last policies too
@@ -122,11 +123,6 @@ type Enforcer struct {
 	denials      chan *event.Event // of gates, to be told
 	refusedOpens atomic.Uint64     // by gates
 	untold       atomic.Uint64     // of those, as denials was full
-}
-
-type attached struct {
-	prog *ebpf.Program
-	link link.Link
 }
 
 // policy is the rules under a name and the keys that they filled.
@@ -171,7 +167,7 @@ func Open(opts Options) (*Enforcer, error) {
 		opts.SelfPID = os.Getpid()
 	}
 	e := &Enforcer{
-		Cgroups: groups, log: opts.Log, host: opts.Host, attached: map[string]attached{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
+		Cgroups: groups, log: opts.Log, host: opts.Host, programs: map[string]*ebpf.Program{}, attached: map[string]link.Link{}, climbed: map[string]*rung{}, policies: map[string]*policy{},
 		names: map[uint32]string{}, bound: map[uint64]*binding{}, isolated: map[uint64]time.Time{},
 		gates: map[place]*gate{}, execGates: map[uint64]*gate{}, signedGates: map[uint64]*gate{}, judge: opts.Judge, denials: make(chan *event.Event, 256),
 	}
@@ -238,6 +234,9 @@ func (e *Enforcer) Close() error {
 	}
 	if e.resolver != nil {
 		closers = append(closers, e.resolver)
+	}
+	for _, p := range e.programs {
+		closers = append(closers, p)
 	}
 	for _, m := range e.maps {
 		closers = append(closers, m)
