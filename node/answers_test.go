@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"picket/event"
+	"picket/incident"
 )
 
 // A host whose agent is silent keeps only its own incidents waiting; those of one host are answered one
@@ -84,5 +85,26 @@ func TestASilentHostKeepsNobodyElseWaiting(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// The first finding of a rule has its incident answered before that is kept; a burst of one rule does not.
+func TestTheFirstFindingOfARuleIsAnsweredAtOnce(t *testing.T) {
+	c := incident.New(incident.Options{Window: time.Hour})
+	for n, want := range []struct {
+		rule  string
+		first bool
+	}{{"a", true}, {"a", false}, {"b", true}, {"b", false}, {"a", false}} {
+		f := event.Finding{
+			ID: fmt.Sprint(n), Time: time.Unix(int64(n), 0), Host: "h", Rule: event.Rule{Name: want.rule}, Severity: event.High, Count: 1,
+			Entities: []event.Entity{{Kind: event.EntityContainer, ID: "c", Name: "c"}},
+		}
+		inc, _, changed := c.Process(f)
+		if len(inc.Findings) != n+1 || !changed {
+			t.Fatalf("finding %d: %d in its incident", n, len(inc.Findings))
+		}
+		if got := firstOfRule(&inc, &f); got != want.first {
+			t.Errorf("finding %d, of rule %s: %v", n, want.rule, got)
+		}
 	}
 }
