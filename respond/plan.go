@@ -154,6 +154,9 @@ func (p *Plan) hash() (string, error) {
 	for i := range bare.Acts {
 		a := &bare.Acts[i]
 		a.Effects, a.Hits, a.Undo, a.Held, a.Error = nil, nil, "", "", ""
+		if p := a.Target.Process; p != nil { // which program it runs is no part: by exec nobody voids an approval
+			a.Target.Process = &action.ProcessPin{BootID: p.BootID, PID: p.PID, Start: p.Start}
+		}
 	}
 	data, err := json.Marshal(bare)
 	if err == nil {
@@ -356,10 +359,8 @@ func (w *planner) pin(ctx context.Context, a *Act) {
 	ctx, cancel := context.WithTimeout(ctx, planTimeout)
 	defer cancel()
 	wanted := a.Target
-	if a.Target.Process != nil { // let the agent say which program has the number now
-		pin := *a.Target.Process
-		pin.Exe = ""
-		a.Target.Process = &pin
+	if p := a.Target.Process; p != nil { // let the agent say what the process runs now
+		a.Target.Process = &action.ProcessPin{BootID: p.BootID, PID: p.PID, Start: p.Start, Was: p.Exe}
 	}
 	p, err := w.e.o.Executor.Plan(ctx, &action.Request{Kind: a.Kind, Target: a.Target, Params: a.Params, TTL: a.TTL, Incident: w.inc.ID})
 	if errors.Is(err, action.ErrGone) {
@@ -379,13 +380,17 @@ func (w *planner) pin(ctx context.Context, a *Act) {
 		a.Held = p.Held
 	}
 	a.Class = worse(a.Class, p.Class)
-	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && program(p.Target.Process.Exe) != program(exe.Exe) {
-		a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf("process %d is %s now, not %s", exe.PID, program(p.Target.Process.Exe), exe.Exe)
+	was, is := wanted.Process, p.Target.Process
+	if was == nil || is == nil || was.Exe == "" || action.Program(is.Exe) == action.Program(was.Exe) {
+		return
 	}
+	if was.Start != 0 { // the same life, and another program: it is acted on, and people are told
+		a.Effects = append(slices.Clip(a.Effects), fmt.Sprintf("process %d runs %s now; it ran %s when it was found, and is the same process", is.PID, is.Exe, was.Exe))
+		return
+	}
+	a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf(
+		"process %d runs %s now, not %s, and the finding does not tell when it started: whether it is the same process is not known", was.PID, action.Program(is.Exe), was.Exe)
 }
-
-// program is the path of a program, also of one whose file was deleted since: that makes it no other.
-func program(exe string) string { return strings.TrimSuffix(exe, " (deleted)") }
 
 // onAgent reports whether an executor carries an act out.
 func onAgent(k action.Kind) bool { return k != Manual && k != HTTP && k != Undo }

@@ -12,7 +12,7 @@ export interface Entity { kind: string; id: string; name: string }
 
 export interface ProcessNode {
   uid: string; parent_uid?: string; pid: number; start: string; name: string; exe: string; cmdline: string;
-  user?: string; container?: string; drift?: boolean;
+  user?: string; container?: string; drift?: boolean; start_boot?: number; boot?: string;
 }
 
 export interface Passage { time: string; text: string; finding: string; severity: Severity; tactic?: string }
