@@ -224,12 +224,23 @@ func known(declared cacao.Variables, inc *event.Incident) map[string]string {
 	return out
 }
 
+// notRun says why a command of a type is a person's task, and what is done without one.
+func notRun(kind string) string {
+	return fmt.Sprintf("Picket runs no %s commands, as its agents are root: a person is asked to; what is to be done without one is an act of Picket's own (openc2-http) or a request (http-api)", kind)
+}
+
+// maxWalked bounds the steps that are looked at for a plan: playbooks that each call another twice are
+// few, and come to more than can be walked.
+const maxWalked = 20_000
+
 // planner walks a playbook and writes down what its steps would do.
 type planner struct {
 	e    *Engine
 	plan *Plan
 	inc  *event.Incident
 	lib  cacao.Library
+
+	walked int // steps
 }
 
 // walk plans the steps that are reached, in the order in which they are found from the start.
@@ -245,6 +256,9 @@ func (w *planner) walk(p *cacao.Playbook, called string, vars cacao.Variables, w
 			return nil
 		}
 		seen[id] = true
+		if w.walked++; w.walked > maxWalked {
+			return fmt.Errorf("playbooks that are called come to more than %d steps", maxWalked)
+		}
 		if err := w.step(p, called, id, vars, when); err != nil {
 			return fmt.Errorf("/workflow/%s%w", id, err)
 		}
@@ -304,6 +318,9 @@ func (w *planner) step(p *cacao.Playbook, called, id string, vars cacao.Variable
 			acts, err := w.e.acts(&order{p: p, step: s, index: n, vars: seen}, w.inc)
 			if err != nil {
 				return fmt.Errorf("/commands/%d: %w", n%max(len(s.Commands), 1), err)
+			}
+			if cmd, _ := s.CommandAt(n); len(acts) > 0 && acts[0].Kind == Manual && cmd.Type != "manual" {
+				w.plan.Warnings = append(w.plan.Warnings, fmt.Sprintf("/workflow/%s/commands/%d: %s", id, n%max(len(s.Commands), 1), notRun(cmd.Type)))
 			}
 			if len(w.plan.Acts)+len(acts) > maxActs {
 				return fmt.Errorf(": more than %d acts", maxActs)
