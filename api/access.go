@@ -62,6 +62,7 @@ var access = map[string]grant{
 	"POST /api/v1/actions":             {role: Analyst}, // what cannot be taken back: Admin, see doAction
 	"POST /api/v1/actions/{id}/undo":   {role: Analyst},
 	"POST /api/v1/actions/{id}/extend": {role: Analyst},
+	"POST /api/v1/actions/{id}/answer": {role: Analyst},
 	"POST /api/v1/actions/stop":        {role: Analyst},
 	"POST /api/v1/actions/resume":      {role: Admin},
 

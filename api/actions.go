@@ -19,7 +19,8 @@ type Actions interface {
 	Ask(ctx context.Context, host string, c action.Command) (action.Answer, error)
 }
 
-// ServerHost stands for the server itself where a host is asked for: no host is called so.
+// ServerHost stands for the server itself where a host is asked for: no host is called so. Acts on
+// Kubernetes are its own, and their targets name no host.
 const ServerHost = "@server"
 
 // hostOf returns the host that carries a request out.
@@ -44,6 +45,7 @@ func (s *Server) actionRoutes(api huma.API) {
 	huma.Register(api, do, s.doAction)
 	huma.Register(api, op("POST", "/api/v1/actions/{id}/undo", "action-undo", "Take an act back"), s.undoAction)
 	huma.Register(api, op("POST", "/api/v1/actions/{id}/extend", "action-extend", "Let an act that is held hold for a time from now"), s.extendAction)
+	huma.Register(api, op("POST", "/api/v1/actions/{id}/answer", "action-answer", "Say whether an act holds that nobody could tell of"), s.answerAction)
 	huma.Register(api, op("POST", "/api/v1/actions/stop", "action-stop", "Refuse all acts on a host; what is held goes on"), s.stopActions)
 	huma.Register(api, op("POST", "/api/v1/actions/resume", "action-resume", "Let acts be carried out on a host again, those too that were disarmed"), s.resumeActions)
 }
@@ -73,7 +75,7 @@ func (s *Server) listActions(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, s.fail(ctx, "listing acts", err)
 		}
-		hosts = nil
+		hosts = []string{ServerHost}
 		for _, a := range agents {
 			if a.Status == AgentOK {
 				hosts = append(hosts, a.Host)
@@ -137,7 +139,7 @@ func (s *Server) getAction(ctx context.Context, in *ActOn) (*struct{ Body HostRe
 type ActionRequest struct {
 	ID       string            `json:"id" maxLength:"128" doc:"Of your choice; the same is done once"`
 	Kind     action.Kind       `json:"kind" doc:"freeze, kill, isolate, cut…"`
-	Target   action.Target     `json:"target" doc:"On which host, and a process, a cgroup, a container or a file; or an object of Kubernetes, without a host"`
+	Target   action.Target     `json:"target" doc:"On which host, and a process, a cgroup, a container, a file, or an object of Slurm; or an object of Kubernetes, without a host"`
 	Params   map[string]string `json:"params,omitempty"`
 	TTL      time.Duration     `json:"ttl,omitempty" minimum:"0" doc:"Nanoseconds after which it is taken back"`
 	Reason   string            `json:"reason,omitempty" maxLength:"2000"`
@@ -203,6 +205,19 @@ func (s *Server) extendAction(ctx context.Context, in *struct {
 },
 ) (*resultOut, error) {
 	return s.act(ctx, "extend", in.Host, in.ID, action.Command{Op: action.OpExtend, ID: in.ID, TTL: in.Body.TTL, By: caller(ctx).name})
+}
+
+// ActionAnswer is a person's word on an act whose outcome is unknown.
+type ActionAnswer struct {
+	Holds bool `json:"holds" doc:"It was done, and holds; else nothing of it holds"`
+}
+
+func (s *Server) answerAction(ctx context.Context, in *struct {
+	ActOn
+	Body ActionAnswer
+},
+) (*resultOut, error) {
+	return s.act(ctx, "answer", in.Host, in.ID, action.Command{Op: action.OpAnswer, ID: in.ID, Holds: in.Body.Holds, By: caller(ctx).name})
 }
 
 // HostOf names a host.

@@ -265,6 +265,8 @@ func told(run respond.Run) *c2Response {
 		out.Status, out.Text = http.StatusInternalServerError, run.Failure
 	case respond.Rejected, respond.Expired:
 		out.Status, out.Text = http.StatusForbidden, "it was not approved"
+	case respond.Cancelled:
+		out.Status, out.Text = http.StatusForbidden, run.Cancel
 	case respond.Waiting:
 		out.Status, out.Text = http.StatusProcessing, "it cannot be taken back, and waits until another person approves it"
 	default:

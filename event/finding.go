@@ -86,6 +86,8 @@ type ProcessNode struct {
 	ParentUID string    `json:"parent_uid,omitempty"`
 	PID       uint32    `json:"pid"`
 	Start     time.Time `json:"start"`
+	StartBoot uint64    `json:"start_boot,omitempty"` // ns since the boot; 0: not known, as of a recording
+	Boot      string    `json:"boot,omitempty"`       // its id
 	Name      string    `json:"name"`
 	Exe       string    `json:"exe"`
 	Cmdline   string    `json:"cmdline"`
@@ -115,7 +117,7 @@ type Finding struct {
 
 // Node returns p as a finding carries it.
 func (p *Process) Node() ProcessNode {
-	n := ProcessNode{UID: p.UID, PID: p.PID, Start: p.Start, Name: p.Name(), Exe: p.Exe, Cmdline: p.Cmdline, User: p.User, Drift: p.Layer == LayerUpper}
+	n := ProcessNode{UID: p.UID, PID: p.PID, Start: p.Start, StartBoot: p.StartBoot, Boot: p.Boot, Name: p.Name(), Exe: p.Exe, Cmdline: p.Cmdline, User: p.User, Drift: p.Layer == LayerUpper}
 	if p.Parent != nil {
 		n.ParentUID = p.Parent.UID
 	}

@@ -19,6 +19,7 @@ type Process struct {
 	NSPID     uint32 // pid inside its innermost pid namespace
 	PPID      uint32
 	StartBoot uint64 // start_boottime in ns; with PID the Key
+	Boot      string // id of the boot that StartBoot counts from, where it is known
 	PStart    uint64 // StartBoot of the parent
 	Start     time.Time
 	Comm      string

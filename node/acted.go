@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"picket/api"
 	"picket/event"
 	"picket/incident"
@@ -68,15 +70,35 @@ func (s *server) acted(ctx context.Context, from string, batch []byte) error {
 		if err := s.outbox.Action(e); err != nil {
 			return err
 		}
-		if err := s.noteAct(ctx, e, text.Msg); err != nil {
+		if err := s.noteAct(ctx, from, e, text.Msg); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// mayNote reports whether an act of a host may stand in the log of an incident: an agent speaks of
+// incidents of its own host alone. What the server itself did may stand in any.
+func (s *server) mayNote(ctx context.Context, from, host string, inc *event.Incident) (bool, error) {
+	if from == api.ServerHost || slices.Contains(inc.Hosts, host) {
+		return true, nil
+	}
+	list, err := s.state.Findings(ctx, state.FindingQuery{Incident: inc.ID, Host: host, Limit: 1})
+	if err != nil {
+		return false, fmt.Errorf("findings of %s in incident %s: %w", host, inc.ID, err)
+	}
+	return len(list) > 0, nil
+}
+
+// newUnnoted counts acts of agents that named an incident of other hosts.
+func newUnnoted() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "picket_acts_unnoted_total", Help: "Acts that an agent told of with an incident that has no finding of its host: they are not in its log.",
+	})
+}
+
 // noteAct writes an act into the log of the incident that it belongs to, once.
-func (s *server) noteAct(ctx context.Context, e *event.Event, text string) error {
+func (s *server) noteAct(ctx context.Context, from string, e *event.Event, text string) error {
 	a := e.Action
 	if a.Incident == "" {
 		return nil
@@ -93,6 +115,16 @@ func (s *server) noteAct(ctx context.Context, e *event.Event, text string) error
 		return nil
 	case err != nil && !errors.Is(err, state.ErrNotFound):
 		return fmt.Errorf("incident %s: %w", a.Incident, err)
+	}
+	is := event.Incident{ID: a.Incident, Hosts: slices.Concat(old.Hosts, s.changed[a.Incident].Hosts)}
+	may, err := s.mayNote(ctx, from, e.Host, &is)
+	switch {
+	case err != nil:
+		return err
+	case !may:
+		s.unnoted.Inc()
+		s.log.Warn("an act is not noted in the incident that its agent names: no finding of it is of that host", "host", e.Host, "incident", a.Incident, "act", a.ID, "by", a.By)
+		return nil
 	case slices.ContainsFunc(old.Log, func(c event.Change) bool { return c.Note == note }):
 		return nil // it came before
 	case !s.correlator.Has(a.Incident): // an old one, out of memory since

@@ -156,7 +156,7 @@ func (j auditing) Save(ctx context.Context, fence uint64, k respond.Kept, record
 	for _, r := range records {
 		rule := strings.HasPrefix(r.Who, "policy:")
 		opened, taken := r.What == "open" && rule || r.What == "adopt", r.What == "undo" && (rule || r.Who == "")
-		if !opened && !taken && (r.What != "end" || k.State != string(respond.Expired)) {
+		if !opened && !taken && r.What != "cancel" && (r.What != "end" || k.State != string(respond.Expired)) {
 			continue
 		}
 		who := r.Who

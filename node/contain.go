@@ -67,6 +67,11 @@ func (c *containment) Process(pid int, start uint64) (action.Process, error) {
 	return processOf(p), c.known("", err)
 }
 
+// Spares refuses a process by a program that it ran.
+func (c *containment) Spares(pid int, exe string) error {
+	return c.known("", c.groups.Spares(pid, exe))
+}
+
 // Lineage returns a process and all that it started.
 func (c *containment) Lineage(pid int, start uint64) ([]action.Process, error) {
 	all, err := c.groups.Descendants(pid, start)

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"time"
 
+	"picket/api"
 	"picket/event"
 	"picket/respond/action"
 	"picket/stream"
@@ -55,7 +56,7 @@ func (s *server) tellAct(r action.Request, res action.Result) {
 		Action: &event.Action{ID: r.ID, Kind: string(r.Kind), State: string(res.State), Target: r.Target.String(), By: r.By, Incident: r.Incident},
 	}
 	select {
-	case s.did <- stream.Batch{From: AgentName(s.cfg.Host), Lines: append(e.AppendRecord(nil), '\n'), N: 1, Ack: func() {}}:
+	case s.did <- stream.Batch{From: api.ServerHost, Lines: append(e.AppendRecord(nil), '\n'), N: 1, Ack: func() {}}:
 	default:
 		s.log.Error("an act is not told to sinks and incidents: too many wait to be told", "act", r.ID)
 	}

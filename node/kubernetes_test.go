@@ -101,6 +101,63 @@ func TestAPodIsCutOffInItsCluster(t *testing.T) {
 	p.holds(secret)
 }
 
+// A person acts on the cluster by hand: a plan changes nothing, what is done is done once, kept by the
+// server, told of, and taken back.
+func TestActsByHandInACluster(t *testing.T) {
+	cluster := kubetest.Start(t)
+	p := newProgram(t)
+	cluster.Namespace("ml")
+	cluster.Do("POST", "/api/v1/nodes", kubetest.M{"metadata": kubetest.M{"name": "gpu-7"}})
+	cluster.Pod("ml", "serve-0", "gpu-7", strings.Repeat("3f2a", 16))
+	from := filepath.Dir(cluster.Account("../docs/kubernetes.md"))
+	for _, name := range []string{"kubeconfig", "token"} { // to where the server, which is not root, can read it
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(p.dir, "kube", name), string(b))
+	}
+	config, err := os.ReadFile(p.configFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.configFile(), fmt.Sprintf("%skubernetes: {config: %s/kube/kubeconfig}\n", config, p.dir))
+	p.start()
+	cordoned := func() bool {
+		spec, _ := cluster.Do("GET", "/api/v1/nodes/gpu-7", nil)["spec"].(kubetest.M)
+		return spec["unschedulable"] == true
+	}
+	if out, code := p.try("action", "cordon", "gpu-7", "--dry-run"); code != 0 || !strings.Contains(out, "on node gpu-7, nothing of this was done") || cordoned() {
+		t.Errorf("%d %s", code, out)
+	}
+	var res action.Result
+	out := p.picket("action", "cordon", "gpu-7", "--reason", "a test", "--for", "1h", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &res); err != nil || res.State != action.Done || !cordoned() {
+		t.Fatalf("%v %s", err, out)
+	}
+	for _, args := range [][]string{{"action", "list", "--host", "@server"}, {"action", "list", "--all-hosts"}, {"action", "show", res.ID, "--host", "@server"}} {
+		if out, code := p.try(args...); code != 0 || !strings.Contains(out, "cordon") || !strings.Contains(out, "gpu-7") {
+			t.Errorf("%q: %d %s", args, code, out)
+		}
+	}
+	if out, code := p.try("action", "undo", res.ID, "--host", "@server"); code != 0 || cordoned() {
+		t.Errorf("%d %s", code, out)
+	}
+	if out, code := p.try("action", "cordon", "gpu-8", "--dry-run"); code == 0 || !strings.Contains(out, "gpu-8") {
+		t.Errorf("a node that is not there: %d %s", code, out)
+	}
+	if out, code := p.try("action", "evict", "ml/serve-0", "--grace", "0"); code != 0 {
+		t.Errorf("%d %s", code, out)
+	}
+	if code, _ := cluster.Try("GET", "/api/v1/namespaces/ml/pods/serve-0", nil); code != 404 {
+		t.Errorf("the pod is there still: %d", code)
+	}
+	p.until(20*time.Second, "the acts are told of", func() bool {
+		told, code := p.try("events", "event.kind:action")
+		return code == 0 && strings.Contains(told, "cordon of node gpu-7") && strings.Contains(told, "evict of pod ml/serve-0")
+	})
+}
+
 // holds fails where a secret stands in what the program wrote.
 func (p *program) holds(secret string) {
 	p.t.Helper()

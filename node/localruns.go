@@ -178,7 +178,7 @@ func (j *localRuns) over() (n int) {
 	defer j.mu.Unlock()
 	for _, h := range j.runs {
 		switch respond.State(h.Kept.State) {
-		case respond.Succeeded, respond.Failed, respond.Rejected, respond.Expired:
+		case respond.Succeeded, respond.Failed, respond.Rejected, respond.Expired, respond.Cancelled:
 			n++
 		}
 	}

@@ -58,6 +58,7 @@ type server struct {
 
 	did         chan stream.Batch  // by the server itself, to be told of
 	runsChanged chan api.RunChange // that pages are to be told of
+	unnoted     prometheus.Counter // acts of agents that are none of the incident they name
 	adopting    chan string        // hosts whose agents have runs of their own to hand over
 	answers     *answers           // changed incidents, for the rules of respond
 
@@ -74,8 +75,9 @@ func RunServer(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	s := &server{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), fleet: newFleet(time.Now), started: time.Now(),
 		assets: cfg.assets(), changed: map[string]event.Incident{}, wake: make(chan struct{}, 1), answers: newAnswers(),
-		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256), adopting: make(chan string, 64),
+		did: make(chan stream.Batch, 256), runsChanged: make(chan api.RunChange, 256), adopting: make(chan string, 64), unnoted: newUnnoted(),
 	}
+	s.reg.MustRegister(s.unnoted)
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countRestarts(cfg, s.reg)
 	undo := &cleanup{log: log}
@@ -319,6 +321,9 @@ func listenPrivate(path string) (net.Listener, error) {
 // host returns the name of an agent's host. The agent says it in its heartbeats; it is believed
 // where the name in its certificate is derived from it.
 func (s *server) host(from, said string) string {
+	if from == api.ServerHost {
+		return s.cfg.Host
+	}
 	if said == "" {
 		said = s.fleet.host(from)
 	}

@@ -58,6 +58,9 @@ func (o *order) byHand(cmd *cacao.Command) ([]Act, error) {
 		agent = a.Name
 	}
 	var said strings.Builder
+	if o.ours() {
+		agent = "the host that it is about: " + agent + " runs none"
+	}
 	fmt.Fprintf(&said, "Run this %s command on %s:\n%s", cmd.Type, agent, text)
 	for _, name := range cacao.References(text) {
 		value := "(not known yet)"

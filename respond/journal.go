@@ -51,7 +51,7 @@ type Query struct {
 type Record struct {
 	Seq  int64           `json:"seq"` // from 1, without gaps
 	Time time.Time       `json:"time"`
-	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, adopt, stop, clock, end
+	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, cancel, adopt, stop, clock, end
 	Task string          `json:"task,omitempty"` // where in the run
 	Step string          `json:"step,omitempty"` // of the playbook, that the task belongs to
 	Who  string          `json:"who,omitempty"`
@@ -70,7 +70,8 @@ const (
 	Succeeded State = "succeeded"
 	Failed    State = "failed"
 	Rejected  State = "rejected"
-	Expired   State = "expired" // nobody approved it in time
+	Expired   State = "expired"   // nobody approved it in time
+	Cancelled State = "cancelled" // its incident was a false positive: nothing further was done
 )
 
 // Run is a run of a playbook, from its request on.
@@ -88,6 +89,7 @@ type Run struct {
 	Changed   time.Time         `json:"changed"`
 	Ended     time.Time         `json:"ended,omitzero"`
 	Failure   string            `json:"failure,omitempty"`
+	Cancel    string            `json:"cancel,omitempty"` // why it ends before its steps are done
 	Asks      []Ask             `json:"asks"`
 	Holds     []Hold            `json:"holds"` // what it did that can be taken back, oldest first
 	Fence     uint64            `json:"fence"`
@@ -151,10 +153,24 @@ type item struct {
 // over reports whether nothing will be done any more, but for taking back.
 func (r *Run) over() bool {
 	switch r.State {
-	case Succeeded, Failed, Rejected, Expired:
+	case Succeeded, Failed, Rejected, Expired, Cancelled:
 		return true
 	}
 	return false
+}
+
+// owed says how much of what was to be taken back is held still, "" where nothing is.
+func (r *Run) owed() string {
+	n := 0
+	for _, h := range r.Holds {
+		if h.Tries > 0 {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d acts that were to be taken back hold still, and are tried again", n)
 }
 
 // due returns when time alone changes something.

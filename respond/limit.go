@@ -66,11 +66,19 @@ func (w Window) Check() error {
 	return checkEntities(w.Entities)
 }
 
+// entityKinds are the kinds of what incidents are about.
+var entityKinds = []event.EntityKind{
+	event.EntityWorkload, event.EntityModel, event.EntityContainer, event.EntityProcess, event.EntityHost, event.EntityUser, event.EntityAddress,
+}
+
 func checkEntities(patterns []string) error {
 	for _, pattern := range patterns {
 		kind, name, has := strings.Cut(pattern, ":")
 		if _, err := path.Match(name, ""); err != nil || !has || kind == "" {
 			return fmt.Errorf("entities: %q: want kind:name, such as workload:llama-*", pattern)
+		}
+		if !slices.Contains(entityKinds, event.EntityKind(kind)) {
+			return fmt.Errorf("entities: %q: there is no entity of kind %q: want one of %v; labels and namespaces of Kubernetes are not known to agents: name the workload, the model or the host", pattern, kind, entityKinds)
 		}
 	}
 	return nil

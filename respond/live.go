@@ -142,6 +142,9 @@ func (e *Engine) admit(r *Run, opening *message, left int) (*live, error) {
 			}
 			r.Failure = err.Error()
 			l.finish(Failed, "", r.Failure) // what holds is taken back as ever
+		} else if r.Cancel != "" {
+			l.note("cancel", "", byVerdict, r.Cancel, nil)
+			l.machine.GiveUp(r.Cancel)
 		}
 	}
 	e.mu.Lock()

@@ -64,7 +64,7 @@ func localCommand(o *order, destructive bool) error {
 	case cmd.Type == "http-api", cmd.Type == "openc2-http" && !o.ours():
 		return errors.New("it is a request over HTTP, which only the server sends")
 	case cmd.Type != "openc2-http":
-		return fmt.Errorf("a command of type %s is refused: agents run as root, and run no commands of playbooks", cmd.Type)
+		return fmt.Errorf("a command of type %s is refused: agents run as root, and run no commands of playbooks; name an act of Picket's own (openc2-http), or leave the playbook to the server, which asks a person", cmd.Type)
 	}
 	body, err := cmd.Body()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gowebpki/jcs"
@@ -122,9 +123,10 @@ func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, give
 	for _, p := range all {
 		w.lib[p.ID] = p
 	}
-	if err := w.walk(ctx, b.Playbook, "", vars, nil); err != nil {
+	if err := w.walk(b.Playbook, "", vars, nil); err != nil {
 		return nil, nil, fmt.Errorf("playbook %s: %w: %w", b.Word, ErrInvalid, err)
 	}
+	w.pinAll(ctx)
 	if err := e.signed(all, plan.Class); err != nil {
 		if e.o.Config.Signatures.Mode == SignaturesRequire {
 			return nil, nil, fmt.Errorf("playbook %s: %w: signatures are required: %w", b.Word, ErrInvalid, err)
@@ -154,6 +156,9 @@ func (p *Plan) hash() (string, error) {
 	for i := range bare.Acts {
 		a := &bare.Acts[i]
 		a.Effects, a.Hits, a.Undo, a.Held, a.Error = nil, nil, "", "", ""
+		if p := a.Target.Process; p != nil { // which program it runs is no part: by exec nobody voids an approval
+			a.Target.Process = &action.ProcessPin{BootID: p.BootID, PID: p.PID, Start: p.Start}
+		}
 	}
 	data, err := json.Marshal(bare)
 	if err == nil {
@@ -219,16 +224,27 @@ func known(declared cacao.Variables, inc *event.Incident) map[string]string {
 	return out
 }
 
+// notRun says why a command of a type is a person's task, and what is done without one.
+func notRun(kind string) string {
+	return fmt.Sprintf("Picket runs no %s commands, as its agents are root: a person is asked to; what is to be done without one is an act of Picket's own (openc2-http) or a request (http-api)", kind)
+}
+
+// maxWalked bounds the steps that are looked at for a plan: playbooks that each call another twice are
+// few, and come to more than can be walked.
+const maxWalked = 20_000
+
 // planner walks a playbook and writes down what its steps would do.
 type planner struct {
 	e    *Engine
 	plan *Plan
 	inc  *event.Incident
 	lib  cacao.Library
+
+	walked int // steps
 }
 
 // walk plans the steps that are reached, in the order in which they are found from the start.
-func (w *planner) walk(ctx context.Context, p *cacao.Playbook, called string, vars cacao.Variables, when []string) error {
+func (w *planner) walk(p *cacao.Playbook, called string, vars cacao.Variables, when []string) error {
 	if len(when) > 64 {
 		return fmt.Errorf("playbooks call one another more than 64 deep")
 	}
@@ -240,7 +256,10 @@ func (w *planner) walk(ctx context.Context, p *cacao.Playbook, called string, va
 			return nil
 		}
 		seen[id] = true
-		if err := w.step(ctx, p, called, id, vars, when); err != nil {
+		if w.walked++; w.walked > maxWalked {
+			return fmt.Errorf("playbooks that are called come to more than %d steps", maxWalked)
+		}
+		if err := w.step(p, called, id, vars, when); err != nil {
 			return fmt.Errorf("/workflow/%s%w", id, err)
 		}
 		for _, b := range branches(s) {
@@ -279,7 +298,7 @@ func branches(s *cacao.Step) []way {
 }
 
 // step plans one step.
-func (w *planner) step(ctx context.Context, p *cacao.Playbook, called, id string, vars cacao.Variables, when []string) error {
+func (w *planner) step(p *cacao.Playbook, called, id string, vars cacao.Variables, when []string) error {
 	s := p.Workflow[id]
 	own, err := s.Begin(vars)
 	if err != nil {
@@ -293,25 +312,29 @@ func (w *planner) step(ctx context.Context, p *cacao.Playbook, called, id string
 			w.plan.Questions = append(w.plan.Questions, Question{id, s.Condition})
 		}
 	case cacao.PlaybookStep:
-		return w.call(ctx, s, seen, when)
+		return w.call(s, seen, when)
 	case cacao.ActionStep:
 		for n := range s.CommandCount() {
 			acts, err := w.e.acts(&order{p: p, step: s, index: n, vars: seen}, w.inc)
 			if err != nil {
 				return fmt.Errorf("/commands/%d: %w", n%max(len(s.Commands), 1), err)
 			}
+			if cmd, _ := s.CommandAt(n); len(acts) > 0 && acts[0].Kind == Manual && cmd.Type != "manual" {
+				w.plan.Warnings = append(w.plan.Warnings, fmt.Sprintf("/workflow/%s/commands/%d: %s", id, n%max(len(s.Commands), 1), notRun(cmd.Type)))
+			}
+			if len(w.plan.Acts)+len(acts) > maxActs {
+				return fmt.Errorf(": more than %d acts", maxActs)
+			}
 			for _, a := range acts {
 				a.Playbook, a.Step, a.Name, a.Index, a.When = called, id, s.Name, n, all0(when)
-				if err := w.add(ctx, a); err != nil {
-					return err
-				}
+				w.plan.Acts = append(w.plan.Acts, a)
 			}
 		}
 	}
 	return nil
 }
 
-func (w *planner) call(ctx context.Context, s *cacao.Step, seen cacao.Variables, when []string) error {
+func (w *planner) call(s *cacao.Step, seen cacao.Variables, when []string) error {
 	p := w.lib[s.PlaybookID]
 	if s.PlaybookVersion != "" && s.PlaybookVersion != p.Modified {
 		return fmt.Errorf("/playbook_version: %s is in the library as of %s", s.PlaybookID, p.Modified)
@@ -330,62 +353,82 @@ func (w *planner) call(ctx context.Context, s *cacao.Step, seen cacao.Variables,
 	if err != nil {
 		return fmt.Errorf("/in_args: %w", err)
 	}
-	return w.walk(ctx, p, p.ID, vars, append(slices.Clip(when), "called as “"+p.Name+"”"))
+	return w.walk(p, p.ID, vars, append(slices.Clip(when), "called as “"+p.Name+"”"))
 }
 
-// add pins an act and puts it into the plan.
-func (w *planner) add(ctx context.Context, a Act) error {
-	if len(w.plan.Acts) >= maxActs {
-		return fmt.Errorf(": more than %d acts", maxActs)
+// pinAll pins the acts of the plan, some at the same time. An agent that was silent for one is not asked
+// for those that come after: a plan waits for it once.
+func (w *planner) pinAll(ctx context.Context) {
+	var mu sync.Mutex
+	silent := map[string]bool{}
+	is := func(host string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return silent[host]
 	}
-	if onAgent(a.Kind) && a.Open == "" {
-		w.pin(ctx, &a)
+	atOnce(len(w.plan.Acts), func(n int) {
+		a := &w.plan.Acts[n]
+		host := a.Target.Host
+		switch {
+		case !onAgent(a.Kind) || a.Open != "":
+		case host != "" && is(host):
+			a.Error = fmt.Sprintf("the agent of %s said nothing within %s about another act of this plan", host, planTimeout)
+		case w.pin(ctx, a):
+			mu.Lock()
+			silent[host] = true
+			mu.Unlock()
+		}
+	})
+	for i := range w.plan.Acts {
+		a := &w.plan.Acts[i]
+		a.Effects, a.Hits = all0(a.Effects), all0(a.Hits)
+		w.plan.Class = worse(w.plan.Class, a.Class)
 	}
-	a.Effects, a.Hits = all0(a.Effects), all0(a.Hits)
-	w.plan.Class = worse(w.plan.Class, a.Class)
-	w.plan.Acts = append(w.plan.Acts, a)
-	return nil
 }
 
-// pin asks the executor what an act would hit, and takes its pins over.
-func (w *planner) pin(ctx context.Context, a *Act) {
+// pin asks the executor what an act would hit, and takes its pins over. It reports whether nothing came
+// back in time.
+func (w *planner) pin(ctx context.Context, a *Act) (silent bool) {
 	if w.e.o.Executor == nil {
 		a.Error = "no agent takes acts: it is not known what this would hit"
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, planTimeout)
 	defer cancel()
 	wanted := a.Target
-	if a.Target.Process != nil { // let the agent say which program has the number now
-		pin := *a.Target.Process
-		pin.Exe = ""
-		a.Target.Process = &pin
+	if p := a.Target.Process; p != nil { // let the agent say what the process runs now
+		a.Target.Process = &action.ProcessPin{BootID: p.BootID, PID: p.PID, Start: p.Start, Was: p.Exe}
 	}
 	p, err := w.e.o.Executor.Plan(ctx, &action.Request{Kind: a.Kind, Target: a.Target, Params: a.Params, TTL: a.TTL, Incident: w.inc.ID})
 	if errors.Is(err, action.ErrGone) {
 		a.Target, a.Gone = wanted, err.Error()
-		return
+		return false
 	}
 	if err != nil {
 		a.Target, a.Error = wanted, err.Error()
-		return
+		return ctx.Err() != nil
 	}
 	if p.Target.Host != wanted.Host { // an agent speaks for its own host
 		a.Target, a.Error = wanted, fmt.Sprintf("the agent of %s pinned something on %q", wanted.Host, p.Target.Host)
-		return
+		return false
 	}
 	a.Target, a.Effects, a.Hits, a.Undo = p.Target, p.Effects, p.Hits, p.Undo
 	if strings.HasPrefix(p.Held, ByAgent) {
 		a.Held = p.Held
 	}
 	a.Class = worse(a.Class, p.Class)
-	if exe := wanted.Process; exe != nil && exe.Exe != "" && p.Target.Process != nil && program(p.Target.Process.Exe) != program(exe.Exe) {
-		a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf("process %d is %s now, not %s", exe.PID, program(p.Target.Process.Exe), exe.Exe)
+	was, is := wanted.Process, p.Target.Process
+	if was == nil || is == nil || was.Exe == "" || action.Program(is.Exe) == action.Program(was.Exe) {
+		return false
 	}
+	if was.Start != 0 { // the same life, and another program: it is acted on, and people are told
+		a.Effects = append(slices.Clip(a.Effects), fmt.Sprintf("process %d runs %s now; it ran %s when it was found, and is the same process", is.PID, is.Exe, was.Exe))
+		return false
+	}
+	a.Target, a.Hits, a.Gone = wanted, nil, fmt.Sprintf(
+		"process %d runs %s now, not %s, and the finding does not tell when it started: whether it is the same process is not known", was.PID, action.Program(is.Exe), was.Exe)
+	return false
 }
-
-// program is the path of a program, also of one whose file was deleted since: that makes it no other.
-func program(exe string) string { return strings.TrimSuffix(exe, " (deleted)") }
 
 // onAgent reports whether an executor carries an act out.
 func onAgent(k action.Kind) bool { return k != Manual && k != HTTP && k != Undo }

@@ -137,20 +137,29 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var wrong []string
 	for _, k := range open {
 		r, err := e.read(k)
 		if err != nil {
 			e.o.Log.Error("a run cannot be read and does not go on", "run", k.ID, "error", err)
 			continue
 		}
+		is := e.wrongly(ctx, r)
 		if r.State == Running {
+			if is {
+				r.Cancel = falseAlarm
+			}
 			if err := e.start(r); err != nil {
 				e.o.Log.Error("a run does not go on", "run", r.ID, "error", err)
 			}
 			continue
 		}
 		e.due[r.ID] = e.look(k.Due)
+		if is {
+			wrong = append(wrong, r.ID)
+		}
 	}
+	e.wait.Go(func() { e.recall(wrong) })
 	return nil
 }
 

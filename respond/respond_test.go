@@ -351,7 +351,7 @@ func TestPlan(t *testing.T) {
 		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", a.Kind, Describe(a.Target, nil), a.Target.Address, a.TTL, a.Gone)))
 	}
 	want := []string{
-		"freeze process 40 and what it started on gpu-1  1m0s process 40 is /usr/bin/curl now, not /bin/sh",
+		"freeze process 40 and what it started on gpu-1  1m0s process 40 runs /usr/bin/curl now, not /bin/sh, and the finding does not tell when it started: whether it is the same process is not known",
 		"freeze process 50 and what it started on gpu-1  1m0s",
 		"kill container c1 on gpu-1  0s",
 		"kill process 50 and what it started on gpu-1  0s",

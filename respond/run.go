@@ -39,11 +39,15 @@ func (l *live) prepare() []begun {
 			if len(l.doing) > 0 {
 				return nil // what is in flight is waited for
 			}
+			if l.run.Cancel != "" {
+				l.cancelled()
+				return nil
+			}
 			if f != nil {
 				l.run.Failure = f.Error()
 				l.finish(Failed, "", l.run.Failure)
 			} else {
-				l.finish(Succeeded, "", "every step was done")
+				l.finish(Succeeded, "", "every step was done"+l.run.owed())
 			}
 			return nil
 		}
@@ -328,7 +332,9 @@ func (l *live) outcome(o outcome) {
 		o.item.Result = o.result
 		l.grave = l.grave || worse(o.item.Class, action.Reversible) == action.Destructive
 		if o.item.Request.Kind == Undo {
-			l.undo("", "the playbook says so", nil)
+			if left := l.undo("", "the playbook says so", nil); len(left) > 0 {
+				o.result.State, o.result.Detail = action.Failed, strings.Join(left, "; ")
+			}
 		}
 		l.e.metrics.acts.WithLabelValues(string(o.item.Request.Kind), string(o.result.State)).Inc()
 		l.note("outcome", o.task, "", fmt.Sprintf("%s: %s. %s", o.item.Request.Kind, o.result.State, o.result.Detail), o.result)

@@ -90,6 +90,13 @@ func actors(inc *event.Incident) []actor {
 	return out
 }
 
+// life is one life of a process of a host.
+type life struct {
+	host, boot string
+	pid        uint32
+	start      uint64
+}
+
 // processes returns the actors as targets; as lineages only those that no other actor started.
 func processes(inc *event.Incident, lineage bool) []action.Target {
 	parents := map[string]string{}
@@ -110,13 +117,14 @@ func processes(inc *event.Incident, lineage bool) []action.Target {
 		return false
 	}
 	var out []action.Target
-	seen := map[action.ProcessPin]bool{}
+	seen := map[life]bool{}
 	for _, a := range all {
-		pin := action.ProcessPin{PID: int(a.PID), Exe: a.Exe}
-		if lineage && below(a.UID) || a.PID <= 1 || seen[action.ProcessPin{PID: pin.PID}] {
+		pin := action.ProcessPin{BootID: a.Boot, PID: int(a.PID), Start: action.Ticks(a.StartBoot), Exe: a.Exe}
+		life := life{a.host, a.Boot, a.PID, a.StartBoot} // whatever programs it ran
+		if lineage && below(a.UID) || a.PID <= 1 || seen[life] {
 			continue
 		}
-		seen[action.ProcessPin{PID: pin.PID}] = true
+		seen[life] = true
 		out = append(out, action.Target{Host: a.host, Process: &pin, Lineage: lineage})
 	}
 	return out

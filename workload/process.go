@@ -189,6 +189,7 @@ func (t *Tracker) seal(p *event.Process, up *node) {
 	if up != nil {
 		p.Parent = up.proc
 	}
+	p.Boot = t.opts.BootID
 	p.UID = event.HashID(t.opts.Host, t.opts.BootID, decimal(uint64(p.PID)), decimal(p.StartBoot), p.Exe)
 	p.Seal()
 }

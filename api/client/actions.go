@@ -38,6 +38,8 @@ func (c *Client) Act(ctx context.Context, host string, cmd action.Command) (a ac
 		err = c.call(ctx, http.MethodPost, of+"/undo"+on, api.ActionReason{Reason: cmd.Request.Reason}, &a.Result)
 	case action.OpExtend:
 		err = c.call(ctx, http.MethodPost, of+"/extend"+on, map[string]time.Duration{"ttl": cmd.TTL}, &a.Result)
+	case action.OpAnswer:
+		err = c.call(ctx, http.MethodPost, of+"/answer"+on, api.ActionAnswer{Holds: cmd.Holds}, &a.Result)
 	case action.OpShow:
 		a.Records = make([]action.Record, 1)
 		err = c.call(ctx, http.MethodGet, of+on, nil, &a.Records[0])

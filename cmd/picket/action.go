@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"picket/api"
 	"picket/node"
 	"picket/respond/action"
 )
@@ -25,12 +26,33 @@ type actionCmd struct {
 	Capture    actionCaptureCmd    `cmd:"" help:"Put what is known of processes into a sealed archive, as evidence."`
 	Quarantine actionQuarantineCmd `cmd:"" help:"Take a file, or a directory of a model, out of the way."`
 	ExcludeGPU actionExcludeGPUCmd `cmd:"" name:"exclude-gpu" help:"Keep a workload from opening GPUs for a while."`
-	Undo       actionUndoCmd       `cmd:"" help:"Take an act back before its time."`
-	Extend     actionExtendCmd     `cmd:"" help:"Let an act that is held hold longer."`
-	List       actionListCmd       `cmd:"" default:"withargs" help:"List acts, the latest first."`
-	Show       actionShowCmd       `cmd:"" help:"Tell all of an act."`
-	Stop       actionStopCmd       `cmd:"" help:"Refuse all acts on a host; what is held goes on."`
-	Resume     actionResumeCmd     `cmd:"" help:"Let acts be carried out again, those too that were disarmed."`
+
+	Cordon     actionCordonCmd     `cmd:"" help:"Let a node of Kubernetes take no further pods." group:"kubernetes"`
+	Uncordon   actionUncordonCmd   `cmd:"" help:"Let a node of Kubernetes take pods again." group:"kubernetes"`
+	Taint      actionTaintCmd      `cmd:"" help:"Let a node of Kubernetes take only pods that tolerate it." group:"kubernetes"`
+	Drain      actionDrainCmd      `cmd:"" help:"Cordon a node of Kubernetes and evict its pods." group:"kubernetes"`
+	Label      actionLabelCmd      `cmd:"" help:"Label an object of Kubernetes." group:"kubernetes"`
+	Annotate   actionAnnotateCmd   `cmd:"" help:"Annotate an object of Kubernetes." group:"kubernetes"`
+	Scale      actionScaleCmd      `cmd:"" help:"Say how many pods an object of Kubernetes has." group:"kubernetes"`
+	Suspend    actionSuspendCmd    `cmd:"" help:"Let a job or cronjob of Kubernetes stand still." group:"kubernetes"`
+	IsolatePod actionIsolatePodCmd `cmd:"" help:"Cut a pod off by a NetworkPolicy of its own for a while." group:"kubernetes"`
+	Evict      actionEvictCmd      `cmd:"" help:"End a pod, where its disruption budget allows it." group:"kubernetes"`
+	DeletePod  actionDeletePodCmd  `cmd:"" help:"End a pod, whatever its disruption budget says." group:"kubernetes"`
+
+	HoldJob    actionHoldJobCmd    `cmd:"" help:"Keep a job of Slurm from starting." group:"slurm"`
+	ReleaseJob actionReleaseJobCmd `cmd:"" help:"Let a job of Slurm that is held start." group:"slurm"`
+	RequeueJob actionRequeueJobCmd `cmd:"" help:"End a job of Slurm, and let it wait again." group:"slurm"`
+	CancelJob  actionCancelJobCmd  `cmd:"" help:"End a job of Slurm." group:"slurm"`
+	DrainNode  actionDrainNodeCmd  `cmd:"" help:"Let a node of Slurm take no further jobs." group:"slurm"`
+	ResumeNode actionResumeNodeCmd `cmd:"" help:"Let a node of Slurm take jobs again." group:"slurm"`
+
+	Answer actionAnswerCmd `cmd:"" help:"Say whether an act holds that nobody could tell of."`
+	Undo   actionUndoCmd   `cmd:"" help:"Take an act back before its time."`
+	Extend actionExtendCmd `cmd:"" help:"Let an act that is held hold longer."`
+	List   actionListCmd   `cmd:"" default:"withargs" help:"List acts, the latest first."`
+	Show   actionShowCmd   `cmd:"" help:"Tell all of an act."`
+	Stop   actionStopCmd   `cmd:"" help:"Refuse all acts on a host; what is held goes on."`
+	Resume actionResumeCmd `cmd:"" help:"Let acts be carried out again, those too that were disarmed."`
 }
 
 // onHost says on which host, and by which way. This host's agent is asked itself, by root, so that it
@@ -38,7 +60,7 @@ type actionCmd struct {
 type onHost struct {
 	outputFlag
 	serverFlags
-	Host string `placeholder:"NAME" help:"Host, by way of the server. Default: this one, which root needs no server for."`
+	Host string `placeholder:"NAME" help:"Host, by way of the server; @server for its own acts, as on Kubernetes. Default: this one, which root needs no server for."`
 }
 
 // ask sends a command to the host's agent.
@@ -48,7 +70,9 @@ func (h onHost) ask(ctx context.Context, a *app, c action.Command) (action.Answe
 		return action.Answer{}, err
 	}
 	if c.Request != nil {
-		c.Request.Target.Host = cmp.Or(h.Host, cfg.Host)
+		if c.Request.Target.Host = cmp.Or(h.Host, cfg.Host); h.Host == api.ServerHost {
+			c.Request.Target.Host = ""
+		}
 		c.Request.By = whoami()
 	}
 	c.By = whoami()
@@ -124,6 +148,11 @@ func (t onTarget) act(a *app, r *action.Request) error {
 			Hint: "picket hunt class:process --output json shows process.pid, process.cgroup and container.id", Code: node.ExitUsage,
 		}
 	}
+	return t.carryOut(a, r)
+}
+
+// carryOut is act, of what has a target for sure.
+func (t onTarget) carryOut(a *app, r *action.Request) error {
 	if t.DryRun {
 		out, err := t.ask(a.ctx, a, action.Command{Op: action.OpPlan, Request: r})
 		if err != nil {
@@ -135,7 +164,13 @@ func (t onTarget) act(a *app, r *action.Request) error {
 	if err != nil {
 		return fmt.Errorf("act %s: %w", r.ID, err)
 	}
-	return a.showResult(t.outputFlag, out.Result)
+	if err := a.showResult(t.outputFlag, out.Result); err != nil || t.json() {
+		return err
+	}
+	if t.Host == api.ServerHost && out.Result.Until.IsZero() {
+		a.printf("it is kept by the server: picket action show %s --host %s\n", r.ID, api.ServerHost)
+	}
+	return nil
 }
 
 // planError gives a plan that cannot be made the exit code of the act that would come of it.
@@ -153,7 +188,7 @@ func (a *app) showPlan(o outputFlag, p *action.Plan) error {
 	if o.json() {
 		return a.printJSON(p)
 	}
-	a.printf("on %s, nothing of this was done:\n", printable(p.Target.Host, false))
+	a.printf("on %s, nothing of this was done:\n", printable(cmp.Or(p.Target.Host, p.Target.String()), false))
 	for _, e := range p.Effects {
 		a.printf("  %s\n", printable(e, false))
 	}
@@ -375,6 +410,7 @@ func (c *actionListCmd) everywhere(a *app) error {
 	records := make([]action.Record, len(list.Items))
 	for i, r := range list.Items {
 		records[i] = r.Record
+		records[i].Request.Target.Host = r.Host // the server's own name none
 	}
 	a.showRecords(records)
 	return nil
@@ -392,11 +428,19 @@ func (a *app) showRecords(list []action.Record) {
 			until = r.Result.Until.Local().Format(time.TimeOnly)
 		}
 		rows[i] = []string{
-			r.Request.ID, string(cmp.Or(r.Result.State, "under way")), string(r.Request.Kind), ago(r.Begun, time.Now()), until,
+			r.Request.ID, state(&r), string(r.Request.Kind), ago(r.Begun, time.Now()), until,
 			r.Request.Target.Host, r.Request.By, a.fit(r.Request.Target.String(), 70),
 		}
 	}
 	a.table([]string{"ID", "STATE", "ACT", "BEGUN", "UNTIL", "HOST", "BY", "TARGET"}, rows)
+}
+
+// state says how an act stands, in a word or two.
+func state(r *action.Record) string {
+	if r.Asked && r.Result.State == action.Unknown {
+		return "unknown, asks"
+	}
+	return string(cmp.Or(r.Result.State, "under way"))
 }
 
 type actionShowCmd struct {
@@ -421,6 +465,9 @@ func (c *actionShowCmd) Run(a *app) error {
 	say("act", string(r.Request.Kind)+" of "+r.Request.Target.String())
 	say("on", r.Request.Target.Host)
 	say("is", string(cmp.Or(r.Result.State, "under way"))+": "+r.Result.Detail)
+	if r.Asked {
+		say("asks", "does it hold? picket action answer "+r.Request.ID+" --yes or --no, where it is kept")
+	}
 	say("begun", r.Begun.Local().Format(time.DateTime)+" by "+r.Request.By)
 	say("reason", r.Request.Reason)
 	say("incident", r.Request.Incident)

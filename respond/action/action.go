@@ -6,6 +6,8 @@ package action
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -38,7 +40,7 @@ const (
 // the same name, is never hit: a pin that does not hold any more gives Gone. A process, a cgroup, a
 // container, a file or an object is set; Host says where, and is empty for what a server does itself.
 type Target struct {
-	Host      string      `json:"host"`
+	Host      string      `json:"host" required:"false"`
 	Process   *ProcessPin `json:"process,omitempty"`
 	Lineage   bool        `json:"lineage,omitempty"`   // with Process: it and all its descendants
 	Cgroup    string      `json:"cgroup,omitempty"`    // path below the mount of cgroup v2, from /
@@ -49,12 +51,31 @@ type Target struct {
 	Address   string      `json:"address,omitempty"` // address or network, with Cut
 }
 
-// ProcessPin is one life of a process.
+// ProcessPin is one life of a process: the same, whatever program it makes itself by exec.
 type ProcessPin struct {
-	BootID string `json:"boot_id"`
+	BootID string `json:"boot_id" required:"false"`
 	PID    int    `json:"pid"`
-	Start  uint64 `json:"start"` // field 22 of /proc/PID/stat: clock ticks since boot
-	Exe    string `json:"exe,omitempty"`
+	Start  uint64 `json:"start" required:"false"` // field 22 of /proc/PID/stat: clock ticks since boot
+	Exe    string `json:"exe,omitempty"`          // that it runs
+	Was    string `json:"was,omitempty"`          // that it ran when it was found, where that is another
+}
+
+// Ticks is a time since boot in nanoseconds as ProcessPin.Start has it. The kernel tells programs of a
+// hundred ticks a second, whatever its own are.
+func Ticks(ns uint64) uint64 { return ns / 10_000_000 }
+
+// Program is the path of a program, also of one whose file was deleted since: that makes it no other.
+func Program(exe string) string { return strings.TrimSuffix(exe, " (deleted)") }
+
+// runs says what the process runs, and what it ran, "" where that is not known.
+func (p *ProcessPin) runs() string {
+	switch {
+	case p.Was != "":
+		return fmt.Sprintf(" (runs %s now; ran %s when it was found)", p.Exe, p.Was)
+	case p.Exe != "":
+		return " (" + p.Exe + ")"
+	}
+	return ""
 }
 
 // FilePin is one file, by inode and, where it was read, by content.

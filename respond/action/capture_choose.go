@@ -65,9 +65,8 @@ func meantBy(t Target, byPID map[int]*life) (Target, func(*life) bool, error) {
 			return t, nil, fmt.Errorf("%w: process %d", ErrGone, pin.PID)
 		}
 		pin.BootID, pin.Start = bootID(), l.Start
-		if pin.Exe == "" { // a kernel thread has none
-			pin.Exe, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", pin.PID))
-		}
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pin.PID)) // a kernel thread has none
+		pin.run(exe)
 		t.Process = &pin
 		return t, func(other *life) bool { return other == l || t.Lineage && descendsFrom(other, l, byPID) }, nil
 	}

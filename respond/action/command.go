@@ -20,6 +20,7 @@ const (
 	OpExtend Op = "extend"
 	OpList   Op = "list"
 	OpShow   Op = "show"
+	OpAnswer Op = "answer" // whether an act holds of which nobody knows
 	OpStop   Op = "stop"
 	OpResume Op = "resume"
 	OpRun    Op = "run"   // the oldest run of the agent's own that is over
@@ -30,9 +31,10 @@ const (
 type Command struct {
 	Op      Op            `json:"op"`
 	Request *Request      `json:"request,omitempty"` // plan, do, verify and undo
-	ID      string        `json:"id,omitempty"`      // extend and show
+	ID      string        `json:"id,omitempty"`      // extend, answer and show
 	TTL     time.Duration `json:"ttl,omitempty"`     // extend
-	By      string        `json:"by,omitempty"`      // extend, stop and resume
+	By      string        `json:"by,omitempty"`      // extend, answer, stop and resume
+	Holds   bool          `json:"holds,omitempty"`   // answer
 	Reason  string        `json:"reason,omitempty"`  // stop
 	Limit   int           `json:"limit,omitempty"`   // list; 0 for all
 }
@@ -107,6 +109,8 @@ func (l *Local) answer(ctx context.Context, c Command, a *Answer) (err error) {
 		a.Result, err = l.Undo(ctx, c.Request)
 	case OpExtend:
 		a.Result, err = l.Extend(ctx, c.ID, c.TTL, c.By)
+	case OpAnswer:
+		a.Result, err = l.Settle(ctx, c.ID, c.Holds, c.By)
 	case OpList:
 		a.Records = l.Records()
 		if c.Limit > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -92,5 +93,83 @@ func TestAnActEndsThoughTheClockWasSetBack(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("it holds still")
+	}
+}
+
+// wavering is a deed of which nobody can say whether it holds until the world is looked at with success.
+type wavering struct {
+	doubtful
+	seen *atomic.Bool
+}
+
+func (w wavering) Verify(ctx context.Context, r *Request) (bool, string, error) {
+	if !w.seen.Load() {
+		return false, "", errors.New("it cannot be told")
+	}
+	return w.deed.Verify(ctx, r)
+}
+
+// What a person asked for and nobody can tell of is looked at for a minute; then a person is asked, once,
+// and their word is what came of it. What a run asked for is the run's to ask about.
+func TestADoubtfulActIsAskedAbout(t *testing.T) {
+	dir := t.TempDir()
+	seen := &atomic.Bool{}
+	told := make(chan Result, 20)
+	l, err := Open(Options{Dir: dir, Host: "h", BootID: "b", Told: func(_ Request, r Result) { told <- r }},
+		wavering{doubtful{deed{"hold", Reversible, ""}}, seen}, wavering{doubtful{deed{"end", Destructive, ""}}, seen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(l.settled) // without Run, so that only the test looks
+	defer l.Close()
+	rec := func(id string) Record {
+		t.Helper()
+		r, ok := l.record(id)
+		if !ok {
+			t.Fatal(id + " is not known")
+		}
+		return r
+	}
+	for _, id := range []string{"yes", "no", "seen", "ran"} {
+		r := request(id, "end", filepath.Join(dir, id))
+		if id == "ran" {
+			r.Run = "r"
+		}
+		do(t, l, r, Unknown)
+	}
+	begun := rec("yes").Begun
+	for _, id := range []string{"yes", "no", "seen", "ran"} {
+		if l.look(t.Context(), id, begun.Add(doubtFor/2)); rec(id).Asked || rec(id).Result.State != Unknown {
+			t.Errorf("%s: %+v", id, rec(id))
+		}
+	}
+	if _, err := l.Settle(t.Context(), "ran", true, "ada"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("it is not the run that is answered: %v", err)
+	}
+	for _, id := range []string{"yes", "no", "ran"} {
+		l.look(t.Context(), id, begun.Add(2*doubtFor))
+		if r := rec(id); r.Asked != (id != "ran") || r.Result.State != Unknown {
+			t.Errorf("%s: %+v", id, r)
+		}
+	}
+	seen.Store(true)
+	l.look(t.Context(), "seen", begun.Add(doubtFor/2))
+	if r := rec("seen"); r.Result.State != Done || !strings.HasPrefix(r.Result.Detail, "looked at again") {
+		t.Errorf("%+v", r)
+	}
+	for id, want := range map[string]State{"yes": Done, "no": Failed} {
+		a := l.Answer(t.Context(), Command{Op: OpAnswer, ID: id, Holds: id == "yes", By: "ada"})
+		if a.Err() != nil || a.Result.State != want || !strings.HasPrefix(a.Result.Detail, "ada says") || rec(id).Asked {
+			t.Errorf("%s: %+v", id, a)
+		}
+		if _, err := l.Settle(t.Context(), id, true, "bob"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "is known") {
+			t.Errorf("%s is answered again: %v", id, err)
+		}
+	}
+	if _, err := l.Settle(t.Context(), "none", true, "ada"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if n := len(told); n != 4+2+1+2 { // done, asked, seen, answered
+		t.Errorf("it was told %d times", n)
 	}
 }

@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -13,6 +14,9 @@ const lookEvery = 5 * time.Second
 func (l *Local) Run(ctx context.Context) error {
 	l.settleAll(ctx)
 	close(l.settled)
+	var doubts sync.WaitGroup
+	defer doubts.Wait()
+	doubts.Go(func() { l.lookAgain(ctx) })
 	for {
 		next := l.expire(ctx, time.Now())
 		t := time.NewTimer(min(max(next, time.Millisecond), lookEvery))

@@ -24,8 +24,9 @@ type Record struct {
 	Class   Class     `json:"class"`
 	Boot    string    `json:"boot"` // of the host, in which it was begun
 	Begun   time.Time `json:"begun"`
-	Hits    []string  `json:"hits,omitempty"` // the first of those that it was to reach
-	Result  Result    `json:"result"`         // State is empty: begun, and not known how it came out
+	Hits    []string  `json:"hits,omitempty"`  // the first of those that it was to reach
+	Asked   bool      `json:"asked,omitempty"` // a person is asked whether it holds
+	Result  Result    `json:"result"`          // State is empty: begun, and not known how it came out
 }
 
 // held reports whether the act holds, as far as is known, and can be taken back.

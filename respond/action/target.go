@@ -27,6 +27,9 @@ type Host interface {
 	Lineage(pid int, start uint64) ([]Process, error) // a process and all that it started
 	Members(cgroup string) (id uint64, all []Process, err error)
 	Container(id string) (cgroup string, err error)
+	// Spares fails with ErrProtected where a process that runs what the host does not run without is
+	// not to be touched, by the program that it ran.
+	Spares(pid int, exe string) error
 }
 
 // Lineages puts a process and what it started into cgroups of their own, so that they can be acted on
@@ -54,10 +57,7 @@ func (t Target) String() string {
 	case t.Cgroup != "":
 		s = "cgroup " + t.Cgroup
 	case t.Process != nil:
-		s = fmt.Sprintf("process %d", t.Process.PID)
-		if t.Process.Exe != "" {
-			s += " (" + t.Process.Exe + ")"
-		}
+		s = fmt.Sprintf("process %d", t.Process.PID) + t.Process.runs()
 		if t.Lineage {
 			s += " and what it started"
 		}
@@ -176,12 +176,34 @@ func pinProcess(h Host, t Target) (Target, []Process, error) {
 	if err != nil {
 		return t, nil, err
 	}
-	p.BootID, p.Start = h.BootID(), all[0].Start
-	if p.Exe == "" {
-		p.Exe = all[0].Exe
+	for _, ran := range []string{p.Was, p.Exe} { // what it runs now was looked at with its lineage
+		if ran == "" {
+			continue
+		}
+		if err := h.Spares(p.PID, Program(ran)); err != nil {
+			return t, nil, err
+		}
 	}
+	p.BootID, p.Start = h.BootID(), all[0].Start
+	p.run(all[0].Exe)
 	t.Process = &p
 	return t, all, nil
+}
+
+// run notes the program that the process runs now, "" where that cannot be told. An exec makes it no
+// other process: it keeps its descriptors, connections and children, and who would get away by it is the
+// one who is meant.
+func (p *ProcessPin) run(now string) {
+	if now == "" {
+		return
+	}
+	if p.Was == "" && Program(p.Exe) != Program(now) {
+		p.Was = p.Exe
+	}
+	p.Exe = now
+	if Program(p.Was) == Program(now) {
+		p.Was = ""
+	}
 }
 
 // groups is what acts that hold by cgroup need of a host.

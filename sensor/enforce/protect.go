@@ -49,7 +49,22 @@ func guards(pid int, host string) string {
 	if err != nil {
 		return ""
 	}
-	exe = strings.TrimSuffix(exe, " (deleted)")
+	return guardian(strings.TrimSuffix(exe, " (deleted)"))
+}
+
+// Spares refuses a process by a program that it ran before it made itself another: one that guards the
+// host, where the process is in the host's own file system still.
+func (c *Cgroups) Spares(pid int, exe string) error {
+	host, _ := os.Readlink("/proc/self/ns/mnt") // "" fits no process
+	why := guardian(exe)
+	if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid)); why == "" || err != nil || ns != host {
+		return nil
+	}
+	return fmt.Errorf("process %d was %s before it ran another program: %w", pid, why, ErrProtected)
+}
+
+// guardian names the program that guards the host, "" where it runs without it.
+func guardian(exe string) string {
 	if !strings.HasPrefix(exe, "/usr/") && !strings.HasPrefix(exe, "/sbin/") && !strings.HasPrefix(exe, "/lib/") && !strings.HasPrefix(exe, "/opt/") {
 		return ""
 	}

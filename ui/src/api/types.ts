@@ -12,7 +12,7 @@ export interface Entity { kind: string; id: string; name: string }
 
 export interface ProcessNode {
   uid: string; parent_uid?: string; pid: number; start: string; name: string; exe: string; cmdline: string;
-  user?: string; container?: string; drift?: boolean;
+  user?: string; container?: string; drift?: boolean; start_boot?: number; boot?: string;
 }
 
 export interface Passage { time: string; text: string; finding: string; severity: Severity; tactic?: string }
@@ -117,7 +117,7 @@ export interface Plan {
 }
 export interface ActRequest { id: string; step?: string; kind: string; target: Target; params?: Record<string, string>; ttl?: number }
 export interface ActResult { id: string; state: string; detail: string; at: string; until?: string; output?: string; evidence?: { path: string; sha256: string; size: number }[] }
-export type RunState = 'suggested' | 'waiting' | 'running' | 'succeeded' | 'failed' | 'rejected' | 'expired';
+export type RunState = 'suggested' | 'waiting' | 'running' | 'succeeded' | 'failed' | 'rejected' | 'expired' | 'cancelled';
 export interface Ask { task: string; step: string; what: 'decide' | 'do' | 'holds'; text: string; since: string; until?: string; assign?: string[] }
 export interface Hold { request: ActRequest; until: string; tries?: number }
 export interface Run {

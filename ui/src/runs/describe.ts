@@ -19,7 +19,7 @@ export const classWords: Record<ActClass, string> = {
 };
 
 export const stateMood: Record<RunState, 'good' | 'warn' | 'bad'> = {
-  suggested: 'warn', waiting: 'warn', running: 'good', succeeded: 'good', failed: 'bad', rejected: 'bad', expired: 'bad',
+  suggested: 'warn', waiting: 'warn', running: 'good', succeeded: 'good', failed: 'bad', rejected: 'bad', expired: 'bad', cancelled: 'warn',
 };
 
 const plural = (n: number, one: string) => `${n} ${one}${n === 1 ? '' : one.endsWith('s') ? 'es' : 's'}`;
