@@ -225,7 +225,9 @@ func TestAPeerThatIsUsualIsNotCounted(t *testing.T) {
 	y.want("")
 }
 
-func at(n byte) netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, n}), 443) }
+func at(n byte) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, n}), 443)
+}
 
 func TestEachDestinationThatTookATellingShareIsTold(t *testing.T) {
 	curl := process(23, "/usr/bin/curl", nil, nil)
