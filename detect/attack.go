@@ -1,7 +1,10 @@
 package detect
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,7 +14,7 @@ import (
 	"picket/sigma"
 )
 
-// Attack is what detection needs to know of a threat's attack.yml: which rules must fire when the
+// Attack is what detection needs to know of an attack of a threat's attack.yml: which rules must fire when the
 // lab plays it, and which techniques it stands for. The lab reads the rest.
 type Attack struct {
 	ID, Title  string
@@ -20,28 +23,49 @@ type Attack struct {
 
 	lines map[string]int // of the entries of Techniques and Rules
 	file  string
+	line  int
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
 
-// attack reads an attack.yml, nil where it has a fault.
-func (l *loader) attack(file string, src []byte) *Attack {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(src, &doc); err != nil {
-		line, msg := 0, strings.TrimPrefix(err.Error(), "yaml: ")
-		if m := yamlLine.FindStringSubmatch(msg); m != nil {
-			line, _ = strconv.Atoi(m[1]) // digits
-			msg = m[2]
+// attacks reads an attack.yml, of which each document is an attack. One with a fault is left out.
+func (l *loader) attacks(file string, src []byte) (list []*Attack) {
+	dec := yaml.NewDecoder(bytes.NewReader(src))
+	for {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		l.fault(file, line, "is not YAML: "+msg, "")
-		return nil
+		if err != nil {
+			line, msg := 0, strings.TrimPrefix(err.Error(), "yaml: ")
+			if m := yamlLine.FindStringSubmatch(msg); m != nil {
+				line, _ = strconv.Atoi(m[1]) // digits
+				msg = m[2]
+			}
+			l.fault(file, line, "is not YAML: "+msg, "")
+			return list
+		}
+		if a := l.attack(file, &doc); a != nil {
+			list = append(list, a)
+		}
 	}
+	if len(list) == 0 && len(bytes.TrimSpace(src)) == 0 {
+		l.fault(file, 1, "is not a mapping", attackHint)
+	}
+	return list
+}
+
+const attackHint = "an attack has id, title, steps, verify and expect"
+
+// attack reads one attack, nil where it is none.
+func (l *loader) attack(file string, doc *yaml.Node) *Attack {
 	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		l.fault(file, 1, "is not a mapping", "an attack has id, title, steps, verify and expect")
+		l.fault(file, max(doc.Line, 1), "is not a mapping", attackHint)
 		return nil
 	}
 	top := doc.Content[0]
-	a := &Attack{ID: text(child(top, "id")), Title: text(child(top, "title")), file: l.at(file), lines: map[string]int{}}
+	a := &Attack{ID: text(child(top, "id")), Title: text(child(top, "title")), file: l.at(file), line: top.Line, lines: map[string]int{}}
 	if a.ID == "" || a.Title == "" {
 		l.fault(file, top.Line, "has no id or no title", "name it as threat.variant, and say in a sentence what the attacker does")
 	}
@@ -94,8 +118,11 @@ func (a *Attack) check(t *Threat) (problems sigma.Errors) {
 			problems = append(problems, fault(a.file, a.lines[id], 1, fmt.Sprintf("%q is no technique id", id), "such as T1041 or AML.T0025"))
 		}
 	}
+	if !strings.HasPrefix(a.ID, t.Name+".") {
+		problems = append(problems, fault(a.file, a.line, 1, fmt.Sprintf("the attack is called %q, and its folder %s", a.ID, t.Name), "name it as "+t.Name+".variant: the lab finds it by that"))
+	}
 	if len(a.Rules) == 0 {
-		problems = append(problems, fault(a.file, 1, 1, "expects no finding", "say under expect.findings which rules must fire"))
+		problems = append(problems, fault(a.file, a.line, 1, "expects no finding", "say under expect.findings which rules must fire"))
 	}
 	return problems
 }

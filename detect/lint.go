@@ -31,10 +31,10 @@ func Lint(t Threat) []*sigma.Error {
 	if len(t.Rules)+len(t.Correlations)+len(t.Filters) == 0 {
 		out = append(out, fault(t.Source, 1, 1, "has no rule", ""))
 	}
-	switch {
-	case t.Attack != nil:
-		out = append(out, t.Attack.check(&t)...)
-	case !t.admits("attack"):
+	for _, a := range t.Attacks {
+		out = append(out, a.check(&t)...)
+	}
+	if len(t.Attacks) == 0 && !t.admits("attack") {
 		out = append(out, fault(t.Source, 1, 1, "has no attack.yml", "write one, or say under \"Known gaps\" in README.md why there is no attack"))
 	}
 	return out

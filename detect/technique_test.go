@@ -88,8 +88,8 @@ func TestATLASNamesAreTrue(t *testing.T) {
 	}
 	for _, threat := range shipped(t) {
 		var ids []string
-		if threat.Attack != nil { // a threat may admit that it has none
-			ids = append(ids, threat.Attack.Techniques...)
+		for _, a := range threat.Attacks { // a threat may admit that it has none
+			ids = append(ids, a.Techniques...)
 		}
 		for _, r := range threat.Rules {
 			for _, x := range Techniques(r.Tags) {

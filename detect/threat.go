@@ -25,8 +25,8 @@ type Threat struct {
 	Gaps   string // the README's section "Known gaps": what stays dark
 	sigma.Collection
 	Samples []Sample
-	Attack  *Attack // nil where the folder has no attack.yml
-	Source  string  // where the folder was read from
+	Attacks []*Attack // of its attack.yml, none where it has none
+	Source  string    // where the folder was read from
 
 	Brought  bool       // rules as a user brings them: no README, samples or attack
 	Inactive []Inactive // of such: rules that no event here can fire
@@ -162,7 +162,7 @@ func (l *loader) threat(name string) Threat {
 			}
 		case d.Name() == "attack.yml":
 			if src, ok := l.read(file); ok {
-				t.Attack = l.attack(file, src)
+				t.Attacks = l.attacks(file, src)
 			}
 		case ext == ".yml" || ext == ".yaml":
 			if src, ok := l.read(file); ok {

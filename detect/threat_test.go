@@ -150,6 +150,8 @@ func TestLintNamesWhatIsMissing(t *testing.T) {
 		"no harmless":   {map[string]string{"shell.yml": strings.Replace(goodRule, "falsepositives: [all]\n", "", 1)}, "has no falsepositives"},
 		"other name":    {map[string]string{"shell.yml": "", "sh.yml": goodRule, "sh.events": goodSamples}, `called "shell", its file "sh"`},
 		"attack's rule": {map[string]string{"attack.yml": strings.Replace(goodAttack, "rule: shell", "rule: shel", 1)}, `t/attack.yml:5:1: expects rule "shel"`},
+		"attack's name": {map[string]string{"attack.yml": goodAttack + "---\n" + strings.Replace(goodAttack, "id: t.x", "id: u.x", 1)}, `t/attack.yml:7:1: the attack is called "u.x", and its folder t`},
+		"second attack": {map[string]string{"attack.yml": goodAttack + "---\n" + strings.Replace(goodAttack, "rule: shell", "rule: shel", 1)}, `t/attack.yml:11:1: expects rule "shel"`},
 		"attack's id":   {map[string]string{"attack.yml": strings.Replace(goodAttack, "T0050", "T50", 1)}, `t/attack.yml:3:1: "AML.T50" is no technique id`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,22 +13,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // Paths inside the container.
 const (
-	serverPath = "/usr/local/bin/llama-server"
 	modelDir   = "/models/llama-3-8b"
 	weights    = modelDir + "/model.safetensors"
 	markerPath = "/etc/picket-lab" // the roles refuse to run where it is missing
 )
 
-const weightsSize = 8 << 20
+const (
+	weightsSize = 8 << 20
+	largeSize   = 72 << 20 // more than is told of what leaves
+	shardSize   = 256 << 10
+	shardDir    = "/models/mixtral-8x7b"
+	dataDir     = "/data/corpus"
+)
 
 // makeImage writes a small root file system: busybox, fake /etc and /root with bait, and a model.
 // Nothing in it comes from the host but the busybox executable.
-func makeImage(dir, busybox string, seed uint64) error {
+func makeImage(dir, busybox string, seed uint64, p pose, assets []string) error {
 	for _, d := range []string{
 		"usr/bin", "usr/local/bin", "etc", "root/.cache/huggingface", "root/.aws", "tmp", "var/tmp", "run", "proc", "dev", "sys", modelDir,
 	} {
@@ -54,7 +60,48 @@ func makeImage(dir, busybox string, seed uint64) error {
 			return fmt.Errorf("make the image: %w", err)
 		}
 	}
-	return makeModel(filepath.Join(dir, modelDir), seed)
+	if err := os.WriteFile(filepath.Join(dir, p.place()), nil, 0o644); err != nil { // the target of a bind mount
+		return fmt.Errorf("make the image: %w", err)
+	}
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	random := rand.NewChaCha8(key)
+	size := weightsSize
+	if slices.Contains(assets, largeModel) {
+		size = largeSize
+	}
+	if err := makeModel(filepath.Join(dir, modelDir), []string{"model.safetensors"}, size, random); err != nil {
+		return err
+	}
+	if slices.Contains(assets, shardedModel) {
+		var names []string
+		for i := range 5 {
+			names = append(names, fmt.Sprintf("model-%05d-of-00005.safetensors", i+1))
+		}
+		if err := makeModel(filepath.Join(dir, shardDir), names, shardSize, random); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(assets, dataset) {
+		return makeDataset(filepath.Join(dir, dataDir), random)
+	}
+	return nil
+}
+
+// makeDataset writes files that begin and end as Parquet's do.
+func makeDataset(dir string, random io.Reader) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the dataset: %w", err)
+	}
+	for i := range 4 {
+		rows := make([]byte, 64<<10)
+		_, _ = io.ReadFull(random, rows) // it never fails
+		b := append(append([]byte("PAR1"), rows...), "PAR1"...)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("part-%04d.parquet", i)), b, 0o644); err != nil {
+			return fmt.Errorf("make the dataset: %w", err)
+		}
+	}
+	return nil
 }
 
 // imageFiles are the small files of the image. The secrets are bait and open nothing.
@@ -69,7 +116,7 @@ var imageFiles = map[string]string{
 	"root/.cache/huggingface/token": "hf_bait_of_picket_lab_opens_nothing\n",
 	"root/.aws/credentials":         "[default]\naws_access_key_id = AKIAPICKETLABBAIT000\naws_secret_access_key = bait-of-picket-lab-opens-nothing\n",
 	curlPath[1:]:                    "",
-	serverPath[1:]:                  "", // as curl: the target of a bind mount
+	tunnelPath[1:]:                  "", // as curl: the target of a bind mount
 }
 
 func installBusybox(dir, busybox string) error {
@@ -92,33 +139,41 @@ func installBusybox(dir, busybox string) error {
 	return nil
 }
 
-// makeModel writes a model that a reader of the format accepts, with random weights.
-func makeModel(dir string, seed uint64) error {
-	var key [32]byte
-	binary.LittleEndian.PutUint64(key[:], seed)
-	random := rand.NewChaCha8(key)
-
+// makeModel writes a model that a reader of the format accepts, with random weights in files of size bytes.
+func makeModel(dir string, files []string, size int, random io.Reader) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the model: %w", err)
+	}
 	header, err := json.Marshal(map[string]any{
 		"__metadata__": map[string]string{"format": "pt"},
 		"model.embed_tokens.weight": map[string]any{
-			"dtype": "F16", "shape": []int{1024, weightsSize / 2048}, "data_offsets": []int{0, weightsSize},
+			"dtype": "F16", "shape": []int{1024, size / 2048}, "data_offsets": []int{0, size},
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("make the model: %w", err)
 	}
-	var file bytes.Buffer
-	_ = binary.Write(&file, binary.LittleEndian, uint64(len(header))) // a Buffer takes everything
-	file.Write(header)
-	_, _ = io.CopyN(&file, random, weightsSize) // both ends never fail
-
-	for name, content := range map[string][]byte{
-		"model.safetensors": file.Bytes(),
-		"config.json":       []byte(`{"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":4096,"vocab_size":128256}` + "\n"),
-		"tokenizer.json":    []byte(`{"version":"1.0","model":{"type":"BPE","vocab":{},"merges":[]}}` + "\n"),
-	} {
+	write := func(name string, content []byte) error {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return fmt.Errorf("make the model: %w", err)
+		}
+		return nil
+	}
+	for _, name := range files {
+		var file bytes.Buffer
+		_ = binary.Write(&file, binary.LittleEndian, uint64(len(header))) // a Buffer takes everything
+		file.Write(header)
+		_, _ = io.CopyN(&file, random, int64(size)) // both ends never fail
+		if err := write(name, file.Bytes()); err != nil {
+			return err
+		}
+	}
+	for name, content := range map[string]string{
+		"config.json":    `{"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":4096,"vocab_size":128256}` + "\n",
+		"tokenizer.json": `{"version":"1.0","model":{"type":"BPE","vocab":{},"merges":[]}}` + "\n",
+	} {
+		if err := write(name, []byte(content)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -2,11 +2,17 @@ package lab
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +25,8 @@ import (
 // The ports on which the internet answers, for every address there is.
 const (
 	portHTTP    = 80
+	portTLS     = 443   // as portHTTP, with a certificate that nobody vouches for
+	portNode    = 10001 // as portHTTP: where nodes of Ray take orders of clients
 	portStratum = 3333
 	portRaw     = 4444
 )
@@ -42,7 +50,7 @@ func internet(out io.Writer) error {
 		_, _ = out.Write(append(b, '\n')) // the reader has gone: so are we, soon
 	}
 	var listeners []net.Listener
-	for _, port := range []int{portHTTP, portStratum, portRaw, portTraces} {
+	for _, port := range []int{portHTTP, portStratum, portRaw, portTraces, portTLS, portNode} {
 		l, err := net.Listen("tcp4", "0.0.0.0:"+strconv.Itoa(port))
 		if err != nil {
 			return fmt.Errorf("listen for the sandbox: %w", err)
@@ -59,9 +67,31 @@ func internet(out io.Writer) error {
 		note(o, at)
 	})}
 	go func() { _ = traces.Serve(listeners[3]) }() // it ends with the process
-	_, _ = io.WriteString(out, "listening\n")      // as in note
 	srv := &http.Server{Handler: web(note), ReadHeaderTimeout: 10 * time.Second}
+	cert, err := selfSigned()
+	if err != nil {
+		return err
+	}
+	go func() {
+		_ = srv.Serve(tls.NewListener(listeners[4], &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
+	}()
+	go func() { _ = srv.Serve(listeners[5]) }()
+	_, _ = io.WriteString(out, "listening\n") // as in note
 	return srv.Serve(listeners[0])
+}
+
+// selfSigned makes a certificate for no name in particular.
+func selfSigned() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make a key: %w", err)
+	}
+	made := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(cryptorand.Reader, made, made, &key.PublicKey, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make a certificate: %w", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
 // ownNetwork refuses to answer for the world in the host's own network.

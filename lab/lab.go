@@ -34,6 +34,13 @@ type Policies interface {
 	Bind(ctx context.Context, container, policy string) (end func() error, err error)
 }
 
+// Profiles are what the Picket of this host has learned of workloads.
+type Profiles interface {
+	// Freeze has the profile of the workload in the container of that name judge from now on, by what it has
+	// learned until now, and waits until it does. What it returns has the profile forgotten.
+	Freeze(ctx context.Context, container string) (end func() error, err error)
+}
+
 // Options say how to play a scenario. Scenario is required; the zero value of the rest will do.
 type Options struct {
 	Scenario *Scenario
@@ -43,6 +50,7 @@ type Options struct {
 	Picket   Reader        // asked for findings and incidents; nil plays the attack without asking
 	Traces   Traces        // where Picket takes traces: needed where the scenario sends any
 	Policies Policies      // needed where the scenario's sandbox has a policy
+	Profiles Profiles      // needed where it has a profile and Picket is asked
 	Patience time.Duration // how long to wait for findings and incident; 0 is 30 s
 	Seed     uint64        // same seed, same names and bytes; 0 picks one
 	Keep     bool          // leave the container running until ctx ends
@@ -71,9 +79,12 @@ func Attack(ctx context.Context, opts Options) (Report, error) {
 		return r.report, err
 	}
 	r.report.Container = r.box.id
-	r.say("sandbox", "%s: %s serves %s", r.box.id, filepath.Base(serverPath), modelDir, since(began))
+	r.say("sandbox", "%s: %s, with %s", r.box.id, strings.Join(r.box.pose.args, " "), modelDir, since(began))
 
 	if err = r.bind(ctx); err == nil {
+		err = r.freeze(ctx)
+	}
+	if err == nil {
 		err = r.play(ctx)
 	}
 	if err == nil && opts.Keep {
@@ -101,6 +112,9 @@ func (o *Options) complete() (hostParts, error) {
 	}
 	if o.Scenario.Sandbox.Policy != "" && o.Policies == nil {
 		return host, errors.New("this attack plays against a policy: it needs a Picket on this host that holds the container to it")
+	}
+	if o.Scenario.Sandbox.Profile != "" && o.Picket != nil && o.Profiles == nil {
+		return host, errors.New("this attack plays against a profile: it needs a Picket on this host that learned it")
 	}
 	if o.Picket != nil && o.Traces.Address == "" && slices.Contains(o.Scenario.Needs.Features, "traces") {
 		return host, errNoTraces
@@ -198,6 +212,21 @@ func (r *run) bind(ctx context.Context) error {
 	}
 	r.box.push("policy", end)
 	r.say("policy", "Picket holds the container to the attack's policy", since(began))
+	return nil
+}
+
+// freeze has the server judged by what it did until now, until the sandbox is stopped.
+func (r *run) freeze(ctx context.Context) error {
+	if r.Scenario.Sandbox.Profile == "" || r.Profiles == nil {
+		return nil
+	}
+	began := time.Now()
+	end, err := r.Profiles.Freeze(ctx, r.box.id)
+	if err != nil {
+		return fmt.Errorf("freeze the profile of the server: %w", err)
+	}
+	r.box.push("profile", end)
+	r.say("profile", "Picket judges the server by what it did until now", since(began))
 	return nil
 }
 

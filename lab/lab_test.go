@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,9 +71,19 @@ func options(t *testing.T, text string) Options {
 		_, err := exec.LookPath(tool)
 		require(t, "runc", "needs "+tool+" to start a container", err == nil)
 	}
-	scenario, err := Parse("attack.yml", []byte(text))
+	scenarios, err := Parse("attack.yml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
+	}
+	return optionsFor(t, scenarios[0])
+}
+
+func optionsFor(t *testing.T, scenario *Scenario) Options {
+	t.Helper()
+	require(t, "root", "needs root to start a container", os.Geteuid() == 0)
+	if slices.Contains(scenario.Sandbox.Assets, python) {
+		_, err := exec.LookPath("python3")
+		require(t, "python", "needs python3: the attack runs it", err == nil)
 	}
 	binary, err := ourselves()
 	if err != nil {
@@ -224,9 +235,9 @@ func TestAnInterruptedAttackLeavesNothing(t *testing.T) {
 
 // victim attacks until it is killed.
 func victim() {
-	scenario, err := Parse("attack.yml", []byte(strings.Replace(stealText, "tar czf", "sleep 60; tar czf", 1)))
+	scenarios, err := Parse("attack.yml", []byte(strings.Replace(stealText, "tar czf", "sleep 60; tar czf", 1)))
 	if err == nil {
-		_, err = Attack(context.Background(), Options{Scenario: scenario, Seed: 79})
+		_, err = Attack(context.Background(), Options{Scenario: scenarios[0], Seed: 79})
 	}
 	fmt.Fprintln(os.Stderr, "victim:", err)
 	os.Exit(1)

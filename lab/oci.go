@@ -65,6 +65,9 @@ var serverArgs = []string{"llama-server", "-m", weights, "--host", "0.0.0.0", "-
 
 // spec describes the container: the usual isolation of an unprivileged service, nothing raised.
 func (s *sandbox) spec(binary string) ociSpec {
+	own := func(at string) ociMount {
+		return ociMount{Destination: at, Type: "bind", Source: binary, Options: []string{"bind", "ro", "nosuid", "nodev"}}
+	}
 	caps := []string{
 		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
 		"CAP_SETGID", "CAP_SETUID", "CAP_NET_BIND_SERVICE",
@@ -73,7 +76,7 @@ func (s *sandbox) spec(binary string) ociSpec {
 		Version: "1.0.2",
 		Process: ociProcess{
 			User: map[string]int{"uid": 0, "gid": 0},
-			Args: serverArgs,
+			Args: s.pose.args,
 			Env:  []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root", RoleEnv + "=" + roleServer},
 			Cwd:  "/",
 			Capabilities: map[string][]string{
@@ -83,13 +86,12 @@ func (s *sandbox) spec(binary string) ociSpec {
 		},
 		Root:     ociRoot{Path: s.root},
 		Hostname: "llama-0",
-		Mounts: []ociMount{
+		Mounts: append([]ociMount{
 			{Destination: "/proc", Type: "proc", Source: "proc"},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "nodev", "mode=1777", "size=262144k"}},
-			{Destination: serverPath, Type: "bind", Source: binary, Options: []string{"bind", "ro", "nosuid", "nodev"}},
-			{Destination: curlPath, Type: "bind", Source: binary, Options: []string{"bind", "ro", "nosuid", "nodev"}},
-		},
+			own(s.pose.place()), own(curlPath), own(tunnelPath),
+		}, s.lent...),
 		Linux: ociLinux{
 			CgroupsPath: "/" + s.id, // not below the session's own: a container is nobody's child
 			Resources: ociResources{

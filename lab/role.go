@@ -26,6 +26,8 @@ func Role(name string, args []string) int {
 	switch {
 	case isMiner():
 		err = mine(args)
+	case isTunnel(args):
+		err = tunnel(args)
 	case isCurl(args):
 		err = curl(args)
 	case name == roleServer:

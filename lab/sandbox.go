@@ -39,6 +39,9 @@ type sandbox struct {
 	dir    string // a tmpfs: image, overlay, runtime state
 	root   string // the container's root file system: an overlay, so that a file written inside is drift
 	runc   string
+	pose   pose
+	python string     // the interpreter, "" for none
+	lent   []ociMount // what belongs to it
 	log    *slog.Logger
 	net    *network
 	web    *exec.Cmd // the internet
@@ -79,7 +82,15 @@ func start(ctx context.Context, opts *Options, host hostParts) (box *sandbox, er
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	if err := s.mountRoot(host, opts.Seed); err != nil {
+	if s.pose, err = poseOf(opts.Scenario.Sandbox.Server); err != nil {
+		return nil, err
+	}
+	if slices.Contains(opts.Scenario.Sandbox.Assets, python) {
+		if s.python, s.lent, err = lendPython(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.mountRoot(host, opts.Seed, opts.Scenario.Sandbox.Assets); err != nil {
 		return nil, err
 	}
 	if err := s.startInternet(opts.Binary, opts.Traces); err != nil {
@@ -103,7 +114,7 @@ func start(ctx context.Context, opts *Options, host hostParts) (box *sandbox, er
 func (s *sandbox) push(name string, do func() error) { s.undo = append(s.undo, undoStep{name, do}) }
 
 // mountRoot builds the image and lays an overlay over it.
-func (s *sandbox) mountRoot(host hostParts, seed uint64) error {
+func (s *sandbox) mountRoot(host hostParts, seed uint64, assets []string) error {
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		return fmt.Errorf("make the sandbox directory: %w (another lab with the same seed is running, or was killed: remove it)", err)
 	}
@@ -116,8 +127,11 @@ func (s *sandbox) mountRoot(host hostParts, seed uint64) error {
 		return fmt.Errorf("note the owner: %w", err)
 	}
 	image := filepath.Join(s.dir, "image")
-	if err := makeImage(image, host.busybox, seed); err != nil {
+	if err := makeImage(image, host.busybox, seed, s.pose, assets); err != nil {
 		return err
+	}
+	if err := nameInterpreter(image, s.python); err != nil {
+		return fmt.Errorf("make the image: %w", err)
 	}
 	upper, work := filepath.Join(s.dir, "upper"), filepath.Join(s.dir, "work")
 	for _, d := range []string{upper, work, s.root} {

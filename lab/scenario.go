@@ -18,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Scenario is one attack.yml: how to play a threat for real and what must come of it.
+// Scenario is one document of an attack.yml: how to play a threat for real and what must come of it.
 type Scenario struct {
 	ID       string          `yaml:"id"`    // stable: threat, dot, variant
 	Title    string          `yaml:"title"` // one plain sentence
@@ -51,9 +51,11 @@ type ScenarioNeeds struct {
 
 // ScenarioSandbox says what the container holds.
 type ScenarioSandbox struct {
-	Image  string   `yaml:"image"`  // inference
-	Assets []string `yaml:"assets"` // model-store, bait-credentials
-	Policy string   `yaml:"policy"` // what Picket holds the container to; ${container} is its name, ${tomorrow} a date
+	Image   string   `yaml:"image"`   // inference
+	Server  string   `yaml:"server"`  // command line of what it poses as; llama-server where it is not given
+	Assets  []string `yaml:"assets"`  // see assetNames
+	Policy  string   `yaml:"policy"`  // what Picket holds the container to; ${container} is its name, ${tomorrow} a date
+	Profile string   `yaml:"profile"` // frozen: what it did until the first step is all that is usual
 }
 
 // Step is one command that the attacker gives the server.
@@ -107,7 +109,19 @@ type ExpectIncident struct {
 
 // Seeds are the names that `seeded` may list, with what stands in their place.
 // Another seed gives other values, so that no rule can be fitted to a literal.
-var seedNames = []string{"attacker_host", "pool_host", "dir", "tool_name", "file_name"}
+var seedNames = []string{"attacker_host", "pool_host", "dir", "tool_name", "file_name", "inside_host", "far_host", "pool_name", "drop_name"}
+
+// assetNames are what a sandbox may hold. The last four are there where they are listed only.
+var assetNames = []string{modelStore, baitCredentials, largeModel, shardedModel, dataset, python}
+
+const (
+	modelStore      = "model-store"
+	baitCredentials = "bait-credentials"
+	largeModel      = "large-model"   // the model has 72 MiB, not 8
+	shardedModel    = "sharded-model" // a second one, of five files
+	dataset         = "dataset"       // four files of training data
+	python          = "python"        // the host's Python
+)
 
 func seedValue(name string, r *rand.Rand) string {
 	pick := func(s ...string) string { return s[r.IntN(len(s))] }
@@ -122,17 +136,27 @@ func seedValue(name string, r *rand.Rand) string {
 		return pick("xmrig", "kworkerd", "node-exporter", "nvcheck")
 	case "file_name":
 		return pick("backup", "cache", "core", "logs") + strconv.Itoa(r.IntN(900)+100)
+	case "inside_host":
+		return "10.20." + strconv.Itoa(r.IntN(250)) + "." + strconv.Itoa(r.IntN(250)+1)
+	case "far_host": // of a network that no other attack uses (RFC 2544), another one each time
+		return "198." + strconv.Itoa(18+r.IntN(2)) + "." + strconv.Itoa(r.IntN(250)) + ".7"
+	case "pool_name":
+		return pick("pool", "eu", "rx") + pick(".supportxmr.com", ".moneroocean.stream", ".nanopool.org")
+	case "drop_name":
+		return pick("transfer.sh", "file.io", "0x0.st", "webhook.site")
 	}
 	return ""
 }
 
-// Load reads a threat's attack.yml from a file system of threat folders.
-func Load(threats fs.FS, threat string) (*Scenario, error) {
-	if !fs.ValidPath(threat) || strings.ContainsRune(threat, '/') {
-		return nil, fmt.Errorf("threat %q: want the name of a folder below threats/, such as steal-weights", threat)
+// Load reads an attack from a file system of threat folders, by its id, or the first one of a threat by the
+// folder's name.
+func Load(threats fs.FS, name string) (*Scenario, error) {
+	threat, variant, _ := strings.Cut(name, ".")
+	if !fs.ValidPath(threat) || strings.ContainsRune(name, '/') {
+		return nil, fmt.Errorf("threat %q: want the name of a folder below threats/, such as steal-weights, or the id of an attack", name)
 	}
-	name := path.Join(threat, "attack.yml")
-	src, err := fs.ReadFile(threats, name)
+	file := path.Join(threat, "attack.yml")
+	src, err := fs.ReadFile(threats, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		have, _ := fs.Glob(threats, "*/attack.yml")
 		for i := range have {
@@ -143,38 +167,53 @@ func Load(threats fs.FS, threat string) (*Scenario, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read attack: %w", err)
 	}
-	s, err := Parse(name, src)
+	list, err := Parse(file, src)
 	if err != nil {
 		return nil, err
 	}
-	s.threat = threat
-	return s, nil
+	var ids []string
+	for _, s := range list {
+		s.threat = threat
+		if variant == "" || s.ID == name {
+			return s, nil
+		}
+		ids = append(ids, s.ID)
+	}
+	return nil, fmt.Errorf("threat %s has no attack %s, but %s: %w", threat, name, strings.Join(ids, ", "), fs.ErrNotExist)
 }
 
-// Parse reads one attack.yml. The error names file, line and column of the first mistake.
-func Parse(file string, src []byte) (*Scenario, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(src, &doc); err != nil {
-		return nil, located(file, err)
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(src))
-	dec.KnownFields(true)
-	s := &Scenario{}
-	if err := dec.Decode(s); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s:1:1: the file is empty; want an attack with id, title, steps, verify and expect", file)
+// Parse reads an attack.yml: one attack a document. The error names file, line and column of the first mistake.
+func Parse(file string, src []byte) ([]*Scenario, error) {
+	nodes, docs := yaml.NewDecoder(bytes.NewReader(src)), yaml.NewDecoder(bytes.NewReader(src))
+	docs.KnownFields(true)
+	var list []*Scenario
+	for {
+		var doc yaml.Node
+		s := &Scenario{}
+		err := nodes.Decode(&doc)
+		if err == nil {
+			err = docs.Decode(s)
 		}
-		return nil, located(file, err)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, located(file, err)
+		}
+		c := check{file: file, doc: &doc}
+		c.scenario(s)
+		if slices.ContainsFunc(list, func(o *Scenario) bool { return o.ID == s.ID }) {
+			c.fail([]any{"id"}, "id %s is taken by an attack above", s.ID)
+		}
+		if c.err != nil {
+			return nil, c.err
+		}
+		list = append(list, s)
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: more than one document; want one attack a file", file)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s:1:1: the file is empty; want an attack with id, title, steps, verify and expect", file)
 	}
-	c := check{file: file, doc: &doc}
-	c.scenario(s)
-	if c.err != nil {
-		return nil, c.err
-	}
-	return s, nil
+	return list, nil
 }
 
 var lineOf = regexp.MustCompile(`line (\d+): (.*)`)
@@ -248,6 +287,17 @@ func (c *check) scenario(s *Scenario) {
 	}
 	if s.Sandbox.Image != "" && s.Sandbox.Image != "inference" {
 		c.fail([]any{"sandbox", "image"}, "sandbox image %q: want inference", s.Sandbox.Image)
+	}
+	for i, name := range s.Sandbox.Assets {
+		if !slices.Contains(assetNames, name) {
+			c.fail([]any{"sandbox", "assets", i}, "asset %q is not known: want one of %s", name, strings.Join(assetNames, ", "))
+		}
+	}
+	if s.Sandbox.Profile != "" && s.Sandbox.Profile != "frozen" {
+		c.fail([]any{"sandbox", "profile"}, "profile %q: want frozen, or none", s.Sandbox.Profile)
+	}
+	if _, err := poseOf(s.Sandbox.Server); err != nil {
+		c.fail([]any{"sandbox", "server"}, "%v", err)
 	}
 	known := map[string]bool{"container": true}
 	c.vars([]any{"sandbox", "policy"}, s.Sandbox.Policy, map[string]bool{"container": true, "tomorrow": true})

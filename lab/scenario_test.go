@@ -24,7 +24,10 @@ func TestMistakesInAnAttackAreNamedByPlace(t *testing.T) {
 		"rule":          {"rule: weights_read, ", "", "rule is missing"},
 		"timeout":       {"{id: pack,", "{id: pack, timeout: 1h,", "attack.yml:7:25: timeout \"1h\""},
 		"not yaml":      {"steps:", "steps: [", "attack.yml:"},
-		"two documents": {"expect:", "---\nexpect:", "more than one document"},
+		"two of an id":  {"expect:", "---\n" + strings.Split(stealText, "expect:")[0] + "expect:", "attack.yml:14:5: id steal.test is taken"},
+		"server":        {"seeded:", "sandbox: {server: bash -i}\nseeded:", `attack.yml:4:19: server "bash": want llama-server`},
+		"asset":         {"seeded:", "sandbox: {assets: [gold]}\nseeded:", `attack.yml:4:20: asset "gold" is not known: want one of model-store`},
+		"profile":       {"seeded:", "sandbox: {profile: thawed}\nseeded:", `profile "thawed": want frozen`},
 		"wrong type":    {"one: true", "one: [1]", "attack.yml:14: cannot unmarshal"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,6 +49,13 @@ func TestLoadNamesTheAttacksThatThereAre(t *testing.T) {
 	threats := fstest.MapFS{"steal-weights/attack.yml": {Data: []byte(stealText)}, "other/README.md": {}}
 	if s, err := Load(threats, "steal-weights"); err != nil || s.threat != "steal-weights" {
 		t.Errorf("got %+v, %v", s, err)
+	}
+	two := fstest.MapFS{"steal/attack.yml": {Data: []byte(stealText + "---" + strings.Replace(stealText, "steal.test", "steal.again", 1))}}
+	if s, err := Load(two, "steal.again"); err != nil || s.ID != "steal.again" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	if _, err := Load(two, "steal.never"); err == nil || !strings.Contains(err.Error(), "no attack steal.never, but steal.test, steal.again") {
+		t.Errorf("got %v", err)
 	}
 	for threat, want := range map[string]string{
 		"other":     "there are attacks for: steal-weights",
@@ -69,22 +79,24 @@ func TestShippedAttacksHaveTheirEffect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
-			s, err := Parse(file, src)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s.Sandbox.Policy != "" {
-				t.Skip("it plays against a policy, which nobody holds here: tools/e2e.sh plays it")
-			}
-			report, err := Attack(t.Context(), options(t, string(src)))
-			if err == nil {
-				err = report.Err()
-			}
-			if err != nil {
-				t.Errorf("%v\n%+v", err, report.Steps)
-			}
-		})
+		list, err := Parse(file, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			t.Run(s.ID, func(t *testing.T) {
+				if s.Sandbox.Policy != "" {
+					t.Skip("it plays against a policy, which nobody holds here: tools/e2e.sh plays it")
+				}
+				report, err := Attack(t.Context(), optionsFor(t, s))
+				if err == nil {
+					err = report.Err()
+				}
+				if err != nil {
+					t.Errorf("%v\n%+v", err, report.Steps)
+				}
+			})
+		}
 	}
 }
 
@@ -100,9 +112,14 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("id: &a [*a]"))
 	f.Add([]byte("steps: [{facts: {x: stdout}}]\nverify: [{}]"))
 	f.Fuzz(func(t *testing.T, src []byte) {
-		s, err := Parse("attack.yml", src)
-		if err == nil && (s.ID == "" || len(s.Steps) == 0) {
-			t.Errorf("accepted an attack without id or steps: %q", src)
+		list, err := Parse("attack.yml", src)
+		if err == nil && len(list) == 0 {
+			t.Errorf("accepted a file without an attack: %q", src)
+		}
+		for _, s := range list {
+			if s.ID == "" || len(s.Steps) == 0 {
+				t.Errorf("accepted an attack without id or steps: %q", src)
+			}
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,24 +27,26 @@ type execReply struct {
 
 const execOutput = 256 << 10
 
-// serve poses as an inference server: it holds a model's weights open and mapped, answers
-// GET /health, loads the adapters that POST /v1/load_lora_adapter names, answers chats and sends traces of
-// them, and has a hole: POST /exec runs its body by the shell. It writes a line of each request.
+// serve poses as a server of AI, an inference server where nothing else is said: it holds a model's weights
+// open and mapped, answers GET /health, loads the adapters that POST /v1/load_lora_adapter names, answers
+// chats and sends traces of them, does what others of its kind do (see engine), and has a hole: POST /exec
+// runs its body by the shell. It writes a line of each request.
 func serve(args []string) error {
 	if err := inSandbox(); err != nil {
 		return err
 	}
-	model := weights
-	for i, a := range args {
-		if a == "-m" && i+1 < len(args) {
-			model = args[i+1]
-		}
+	is, err := poseOf(strings.Join(args, " "))
+	if err != nil {
+		return err
 	}
-	mapped, err := loadWeights(model)
+	mapped, err := loadWeights(is.model)
 	if err != nil {
 		return err
 	}
 	defer unix.Munmap(mapped) //nolint:errcheck // the process ends here
+	if err := is.openData(); err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
@@ -53,18 +56,51 @@ func serve(args []string) error {
 	mux.HandleFunc("POST /v1/load_lora_adapter", loadAdapter)
 	mux.HandleFunc("POST /v1/chat/completions", complete)
 	mux.HandleFunc("POST /agent/call", callTool)
-	srv := &http.Server{Addr: "0.0.0.0:8080", Handler: logged(mux), ReadHeaderTimeout: 10 * time.Second}
+	engine(mux)
+	srv := &http.Server{Addr: "0.0.0.0:8080", Handler: is.logged(is.guarded(mux)), ReadHeaderTimeout: 10 * time.Second}
 	return srv.ListenAndServe()
 }
 
-// logged writes a line of each request to the standard output, as llama-server does.
-func logged(h http.Handler) http.Handler {
+// logged writes a line of each request to the standard output, as such a service does.
+func (p pose) logged(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := &status{ResponseWriter: w, code: http.StatusOK}
 		h.ServeHTTP(s, r)
 		from, _, _ := net.SplitHostPort(r.RemoteAddr) // the server of net/http wrote it
-		_, _ = fmt.Fprintf(os.Stdout, "srv  log_server_r: done request: %s %s %s %d\n", r.Method, r.URL.EscapedPath(), from, s.code)
+		_, _ = fmt.Fprintln(os.Stdout, p.log(r, from, s.code))
 	})
+}
+
+// guarded wants the key for what lies below /v1/. It looks at the path as it was written, which is its fault.
+func (p pose) guarded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.key != "" && strings.HasPrefix(r.URL.EscapedPath(), "/v1/") && r.Header.Get("Authorization") != "Bearer "+p.key {
+			http.Error(w, "unauthorized", http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// openData opens the training data as a job does: each file read once, and kept open.
+func (p pose) openData() error {
+	if p.data == "" {
+		return nil
+	}
+	list, err := os.ReadDir(p.data)
+	if err != nil {
+		return fmt.Errorf("open the training data: %w", err)
+	}
+	for _, d := range list {
+		f, err := os.Open(filepath.Join(p.data, d.Name()))
+		if err == nil {
+			_, err = io.Copy(io.Discard, f) // f stays open on purpose
+		}
+		if err != nil {
+			return fmt.Errorf("read the training data: %w", err)
+		}
+	}
+	return nil
 }
 
 // status remembers how a request was answered.
@@ -110,13 +146,17 @@ func runCommand(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	runShell(w, r, string(body))
+}
+
+func runShell(w http.ResponseWriter, r *http.Request, command string) {
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", string(body))
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.WaitDelay = time.Second // a command left in the background keeps the pipes open
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &capped{&out}, &capped{&errs}
-	err = cmd.Run()
+	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

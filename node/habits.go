@@ -150,10 +150,12 @@ func profilesFile(cfg *Config) string { return filepath.Join(cfg.dir("agent"), "
 // ordersFile holds what people want done with profiles. The agent follows it, and removes it.
 func ordersFile(cfg *Config) string { return filepath.Join(cfg.dir("agent"), "profile-orders.json") }
 
-// ProfileOrder is what a person wants done with a profile.
+// ProfileOrder is what a person wants done with a profile. It is named by its id, or by a container in which the
+// workload runs.
 type ProfileOrder struct {
-	ID string `json:"id"`
-	Do string `json:"do"` // freeze, thaw or forget
+	ID        string `json:"id,omitempty"`
+	Container string `json:"container,omitempty"`
+	Do        string `json:"do"` // freeze, thaw or forget
 }
 
 // OrderProfile asks the agent on this host to freeze, thaw or forget a profile.
@@ -198,6 +200,9 @@ func (a *agent) followOrders() {
 	_ = os.Remove(file) // what comes again is done again, which changes nothing
 	for _, o := range all {
 		done := false
+		if o.ID == "" {
+			o.ID = a.habits.profiles.In(o.Container)
+		}
 		switch o.Do {
 		case "freeze", "thaw":
 			done = a.habits.profiles.Freeze(o.ID, o.Do == "freeze")

@@ -1,9 +1,11 @@
 package threats
 
 import (
+	"errors"
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -62,6 +64,35 @@ func TestTheCatalogueTellsTheTruth(t *testing.T) {
 	for r, named := range rules {
 		if !named {
 			t.Errorf("rule %s is in no entry of the catalogue", r)
+		}
+	}
+}
+
+// TestEachRuleIsPlayedOrSaysWhyNot wants each rule that yields findings to be expected by an attack of its threat, or
+// named under "Known gaps" of the README. A threat without any attack says that as a whole.
+func TestEachRuleIsPlayedOrSaysWhyNot(t *testing.T) {
+	files, err := fs.Glob(FS, "*/*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) string {
+		b, err := fs.ReadFile(FS, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	block, expected := regexp.MustCompile(`(?m)^level: (low|informational)`), regexp.MustCompile(`rule: (\w+)`)
+	for _, f := range files {
+		name := strings.TrimSuffix(path.Base(f), ".yml")
+		if name == "attack" || block.MatchString(read(f)) {
+			continue
+		}
+		attacks := read(path.Join(path.Dir(f), "attack.yml"))
+		played := slices.ContainsFunc(expected.FindAllStringSubmatch(attacks, -1), func(m []string) bool { return m[1] == name })
+		_, gaps, _ := strings.Cut(read(path.Join(path.Dir(f), "README.md")), "## Known gaps")
+		if !played && !strings.Contains(gaps, name) && !(attacks == "" && strings.Contains(gaps, "No attack")) {
+			t.Errorf("%s: no attack of its threat expects it, and the README does not say under Known gaps why", f)
 		}
 	}
 }

@@ -24,6 +24,7 @@ func (c *labListCmd) Run(a *app) error {
 		return err
 	}
 	type row struct {
+		ID         string   `json:"id"`
 		Threat     string   `json:"threat"`
 		Title      string   `json:"title"`
 		Techniques []string `json:"techniques"`
@@ -32,9 +33,13 @@ func (c *labListCmd) Run(a *app) error {
 	var list []row
 	var cells [][]string
 	for _, t := range loaded {
-		if t.Attack != nil {
-			list = append(list, row{t.Name, t.Attack.Title, t.Attack.Techniques, t.Attack.Rules})
-			cells = append(cells, []string{t.Name, t.Attack.Title})
+		for i, at := range t.Attacks {
+			list = append(list, row{at.ID, t.Name, at.Title, at.Techniques, at.Rules})
+			name := at.ID
+			if i == 0 {
+				name = t.Name // it goes by the threat's name, too
+			}
+			cells = append(cells, []string{name, at.Title})
 		}
 	}
 	if c.json() {
@@ -47,7 +52,7 @@ func (c *labListCmd) Run(a *app) error {
 type labAttackCmd struct {
 	outputFlag
 	serverFlags
-	Threat string `arg:"" help:"Name of the threat to play; picket lab list shows them."`
+	Threat string `arg:"" help:"Name of the threat to play, or id of one of its attacks; picket lab list shows them."`
 	Alone  bool   `help:"Play the attack without asking Picket what it saw."`
 	Keep   bool   `help:"Leave the container running until Ctrl-C."`
 	Seed   uint64 `help:"Same seed, same names and bytes. Default: another each time."`
@@ -77,6 +82,9 @@ func (c *labAttackCmd) Run(a *app) error {
 		if cfg, err := a.config(); err == nil {
 			if scenario.Sandbox.Policy != "" {
 				o.Policies = node.PoliciesOf(cfg)
+			}
+			if scenario.Sandbox.Profile != "" {
+				o.Profiles = node.ProfilesOf(cfg)
 			}
 			if o.Traces.Address, o.Traces.Token, err = node.TracesAt(cfg); err != nil {
 				return err

@@ -9,6 +9,7 @@
 package outflow
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	maxScopes = 512
 	maxModels = 8     // of a scope, told apart
 	maxPeers  = 32    // of a scope, likewise
+	telling   = 4     // a destination that took a fourth or more of what left is told by itself
+	maxNamed  = 4     // of destinations that are told together
 	maxProcs  = 4096  // whose counts are followed
 	maxFiles  = 16384 // of all of them together
 	maxCopies = 1024
@@ -216,34 +219,26 @@ func (w *Watch) Sent(now time.Time, p *event.Process, to netip.AddrPort, bytes u
 	a := s.account(own)
 	a.sent.add(now, bytes)
 	a.last = p
-	a.to(to, bytes)
+	a.to(now, p, to, bytes)
 	return w.judge(nil, now, a, own)
 }
 
-// judge says what an account comes to, once, and again each time it is four times as much.
+// judge says what left: to each destination that took as much as is told, or a telling share of what left
+// together; and again each time it is four times as much. What went to destinations of which none took such
+// a share is told as their sum.
 func (w *Watch) judge(out []*event.Event, now time.Time, a *account, own bool) []*event.Event {
 	if a.last == nil {
 		return out
 	}
 	read := a.read.day(now)
-	for i, sent := range [...]uint64{a.sent.window(now), a.sent.day(now)} {
-		if sent < a.told[i]/4 { // what was told has passed
-			a.told[i] = 0
+	for i := range a.told {
+		for _, to := range a.due(now, i, read) {
+			d := &event.Deviation{
+				What: [...]string{event.DeviantLeft, event.DeviantDrip}[i], Value: to.name,
+				Read: event.Measured(int64(read)), Sent: event.Measured(int64(to.bytes)), Usual: usualOf(own),
+			}
+			out = append(out, w.event(now, cmp.Or(to.by, a.last), greatest(a.models), d, to.addr))
 		}
-		if sent < max(Least, a.told[i]) || float64(read) < leastRead*float64(sent) {
-			continue
-		}
-		a.told[i] = 4 * sent
-		what := event.DeviantLeft
-		if i == 0 {
-			a.told[1] = 4 * sent // the day holds it, too
-		} else {
-			what = event.DeviantDrip
-		}
-		to, model := a.most()
-		out = append(out, w.event(now, a.last, model, &event.Deviation{
-			What: what, Value: to.String(), Read: event.Measured(int64(read)), Sent: event.Measured(int64(sent)), Usual: usualOf(own),
-		}, to))
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package outflow
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ type played struct {
 	w    *Watch
 	now  time.Time
 	said []string
+	left []string
 	sum  map[string]uint64 // by process and file, as the kernel counts
 }
 
@@ -55,6 +57,7 @@ func (y *played) call(p *event.Process, to netip.AddrPort) {
 func (y *played) take(list []*event.Event) {
 	for _, e := range list {
 		y.said = append(y.said, e.Deviation.What+" by "+e.Process.Exe)
+		y.left = append(y.left, fmt.Sprintf("%d MB to %s", e.Deviation.Sent.N/mb, e.Deviation.Value))
 		if e.ID() == "" || e.Describe() == "" {
 			y.t.Error(e)
 		}
@@ -222,6 +225,73 @@ func TestAPeerThatIsUsualIsNotCounted(t *testing.T) {
 	y.want("")
 }
 
+func at(n byte) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, n}), 443)
+}
+
+func TestEachDestinationThatTookATellingShareIsTold(t *testing.T) {
+	curl := process(23, "/usr/bin/curl", nil, nil)
+	for name, c := range map[string]struct {
+		do   func(*played)
+		want string
+	}{
+		"two at the same time": {func(y *played) {
+			for range 10 {
+				y.io(curl, "/models/m/model.safetensors", 7, model, 12*mb, 0)
+				y.send(curl, at(1), 6*mb)
+				y.send(curl, at(2), 6*mb)
+			}
+		}, "30 MB to 203.0.113.1:443; 24 MB to 203.0.113.2:443"}, // the next at four times as much
+		"three, of which each gets what was read once": {func(y *played) {
+			for range 10 {
+				y.io(curl, "/models/m/model.safetensors", 7, model, 10*mb, 0)
+				for to := range byte(3) {
+					y.send(curl, at(to+1), 10*mb)
+				}
+			}
+		}, "50 MB to 203.0.113.1:443; 40 MB to 203.0.113.2:443; 40 MB to 203.0.113.3:443"},
+		"one behind a flood of other data": {func(y *played) {
+			y.io(curl, "/models/m/model.safetensors", 7, model, 100*mb, 0)
+			y.send(curl, at(2), 900*mb)
+			y.send(curl, at(1), 90*mb)
+		}, "90 MB to 203.0.113.1:443"},
+		"one after the other": {func(y *played) {
+			y.io(curl, "/models/m/model.safetensors", 7, model, 500*mb, 0)
+			y.send(curl, at(1), 60*mb)
+			y.send(curl, at(2), 20*mb)
+			y.send(curl, at(2), 40*mb)
+		}, "60 MB to 203.0.113.1:443; 60 MB to 203.0.113.2:443"},
+		"a few drops to each of ten": {func(y *played) {
+			y.io(curl, "/models/m/model.safetensors", 7, model, 500*mb, 0)
+			for i := range 20 {
+				y.send(curl, at(byte(i%10)), 4*mb)
+			}
+		}, "52 MB to 203.0.113.0:443, 203.0.113.1:443, 203.0.113.2:443, 203.0.113.3:443, 6 others"},
+		"more than are told apart": {func(y *played) {
+			y.io(curl, "/models/m/model.safetensors", 7, model, 500*mb, 0)
+			for i := range 100 {
+				y.send(curl, at(byte(i)), mb)
+			}
+		}, "50 MB to 203.0.113.0:443, 203.0.113.1:443, 203.0.113.2:443, 203.0.113.3:443, many others"},
+		"again on another day, at once": {func(y *played) {
+			for range 2 {
+				y.io(curl, "/models/m/model.safetensors", 7, model, 100*mb, 0)
+				y.send(curl, at(1), 40*mb)
+				y.send(curl, at(1), 20*mb)
+				y.now = y.now.Add(48 * time.Hour)
+			}
+		}, "60 MB to 203.0.113.1:443; 60 MB to 203.0.113.1:443"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			y := play(t, Options{})
+			c.do(y)
+			if got := strings.Join(y.left, "; "); got != c.want {
+				t.Errorf("told %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
 func TestItIsToldAgainOnlyWhereMuchMoreLeft(t *testing.T) {
 	y := play(t, Options{})
 	curl := process(23, "/usr/bin/curl", nil, nil)
@@ -252,6 +322,11 @@ func TestMemoryIsBoundedWhateverProcessesDo(t *testing.T) {
 	}
 	if n := len(w.procs[one.Key()].files); w.files > maxFiles || n > maxFiles {
 		t.Errorf("%d files, %d of one process", w.files, n)
+	}
+	for _, s := range w.scopes {
+		if len(s.stranger.peers) > maxPeers || len(s.own.peers) > maxPeers {
+			t.Errorf("%d and %d peers", len(s.stranger.peers), len(s.own.peers))
+		}
 	}
 	w.Advance(start.Add(2 * keepAll))
 	w.Advance(start.Add(2 * keepAll))

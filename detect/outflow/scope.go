@@ -19,9 +19,10 @@ type scope struct {
 type account struct {
 	read, sent, staged tally
 	models             []part[*event.Model]
-	peers              []part[netip.AddrPort]
+	peers              []*peer
+	other              netip.AddrPort // the last of those that are more than are told apart
 	last               *event.Process // that sent
-	told               [2]uint64      // the volume from which on more is told: of the window, of the day
+	told               [2]uint64      // as a peer's, of what left by many
 	toldStaged         uint64
 }
 
@@ -89,11 +90,6 @@ func (a *account) note(m *event.Model, bytes uint64) {
 	a.models = add(a.models, maxModels, m, bytes, func(o *event.Model) bool { return o.Path == m.Path })
 }
 
-// to adds what was sent to a peer's part.
-func (a *account) to(addr netip.AddrPort, bytes uint64) {
-	a.peers = add(a.peers, maxPeers, addr, bytes, func(o netip.AddrPort) bool { return o == addr })
-}
-
 // add adds to the part of a thing. Where there are too many the least goes.
 func add[T any](parts []part[T], most int, of T, bytes uint64, same func(T) bool) []part[T] {
 	least := 0
@@ -113,11 +109,6 @@ func add[T any](parts []part[T], most int, of T, bytes uint64, same func(T) bool
 		parts[least] = part[T]{of, bytes}
 	}
 	return parts
-}
-
-// most returns the peer that got most and the model of which most was read.
-func (a *account) most() (to netip.AddrPort, m *event.Model) {
-	return greatest(a.peers), greatest(a.models)
 }
 
 func greatest[T any](parts []part[T]) (of T) {
@@ -175,6 +166,14 @@ func pass(parts []uint64, last *int64, now int64) {
 func (t *tally) window(now time.Time) uint64 { t.turn(now); return sum(t.near[:]) }
 
 func (t *tally) day(now time.Time) uint64 { t.turn(now); return sum(t.far[:]) }
+
+// over is the sum of the last ten minutes (0) or of the last day (1).
+func (t *tally) over(period int, now time.Time) uint64 {
+	if period == 0 {
+		return t.window(now)
+	}
+	return t.day(now)
+}
 
 func sum(parts []uint64) (n uint64) {
 	for _, p := range parts {

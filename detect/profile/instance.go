@@ -70,6 +70,16 @@ func (w *Watch) evictInstance() {
 	w.dropped++
 }
 
+// In is the id of the profile of the workload that runs in a container, by the container's id; "" for none.
+func (w *Watch) In(container string) string {
+	for _, in := range w.instances {
+		if c := in.root.Container; container != "" && c != nil && c.ID == container {
+			return in.of.ID
+		}
+	}
+	return ""
+}
+
 // rootOf is the process of which a workload was recognised, nil where it is not known.
 func rootOf(p *event.Process) *event.Process {
 	root := p.Workload.Root

@@ -89,6 +89,7 @@ func TestRedact(t *testing.T) {
 	for _, c := range []struct{ in, want []string }{
 		{[]string{"vllm", "--model", "m", "--api-key", "abc"}, []string{"vllm", "--model", "m", "--api-key", "***"}},
 		{[]string{"x", "--token=abc", "--hf-token", "abc", "--max-tokens", "5"}, []string{"x", "--token=***", "--hf-token", "***", "--max-tokens", "5"}},
+		{[]string{"x", "--token=", "--password=''", "PASSWORD=\"\""}, []string{"x", "--token=", "--password=''", "PASSWORD=\"\""}},
 		{[]string{"env", "AWS_SECRET_ACCESS_KEY=abc", "HOME=/x", "python"}, []string{"env", "AWS_SECRET_ACCESS_KEY=***", "HOME=/x", "python"}},
 		{[]string{"psql", "postgres://u:pw@host/db"}, []string{"psql", "postgres://u:***@host/db"}},
 		{[]string{"curl", "-H", "Authorization: Bearer abc", "http://a/b@c:d"}, []string{"curl", "-H", "Authorization: Bearer ***", "http://a/b@c:d"}},

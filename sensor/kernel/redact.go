@@ -24,6 +24,7 @@ func redact(args []string) []string {
 		a := args[i]
 		name, value, hasValue := strings.Cut(a, "=")
 		switch {
+		case hasValue && isSecret(name) && strings.Trim(value, `'"`) == "": // none: that there is none is worth knowing
 		case hasValue && isSecret(name) && plainName(name) && (name[0] == '-' || !strings.Contains(value, " ")):
 			change(i, name+"="+mask)
 		case strings.HasPrefix(a, "-") && !hasValue && isSecret(a) && plainName(a):
