@@ -23,6 +23,7 @@ import (
 	"picket/event"
 	"picket/ingest"
 	"picket/inventory"
+	"picket/respond/action"
 	"picket/sensor/kernel"
 	"picket/stream"
 	"picket/workload"
@@ -137,10 +138,10 @@ func (a *agent) open(undo *cleanup) error {
 	a.policies.scanner = a.models
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
-	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
+	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
+	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct, action.NewResetGPU(gpuHost{a.gpus}))
 	undo.add("acts", a.acts.close)
 	a.openLocal(undo)
-	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.openHabits()
 	a.openNovel()
 	a.asking = newAsking(a.log.With("component", "ingest"), a.reg)
