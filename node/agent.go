@@ -63,6 +63,7 @@ type agent struct {
 	habits    habits
 	asking    *asking
 	requests  *ingest.Reader
+	audits    *audits       // nil where no audit log is taken by webhook
 	asker     *ingest.Asker // nil where services are not asked
 	novel     *novel.Watch
 	drift     *drift.Watch
@@ -237,6 +238,11 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		cancel()
 		return err
 	}
+	audited, err := a.startAudit(ctx, events)
+	if err != nil {
+		cancel()
+		return err
+	}
 	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen
 	events <- struct{}{}
 	sensed := make(chan error, 1)
@@ -270,6 +276,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		<-heard
 		<-ingested
 		<-received
+		<-audited
 	}()
 	for {
 		select {
