@@ -51,7 +51,7 @@ kernels: ## the sensor's tests on Debian's stock kernels 6.1 and 6.12, emulated;
 orchestrators: ## the acts on Kubernetes and Slurm against real ones; builds a kube-apiserver the first time
 	tools/setup.sh slurm
 	tools/kube.sh
-	go test ./respond/action ./node -run 'TestKubernetes|TestSlurm|TestAPodIsCutOffInItsCluster' -count 1 -v
+	go test ./respond/action ./node -run 'TestKubernetes|TestSlurm|TestAPodIsCutOffInItsCluster|TestAClusterSendsItsAuditLog' -count 1 -v
 
 clean: ## remove what was built; data in /var/lib/picket stays
 	rm -rf bin ui/dist/app sensor/gpu/helper/built/picket-gpu ui/node_modules

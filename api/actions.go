@@ -168,7 +168,7 @@ type resultOut struct{ Body action.Result }
 // forAdmins are the acts that cannot be taken back, or not what ends by them.
 var forAdmins = []action.Kind{
 	action.Kill, action.Cut, action.RevokeToken, action.Scale, action.Suspend, action.Evict, action.DeletePod, action.Drain,
-	action.RequeueJob, action.CancelJob,
+	action.RequeueJob, action.CancelJob, action.ResetGPU,
 }
 
 func (s *Server) doAction(ctx context.Context, in *struct{ Body ActionRequest }) (*resultOut, error) {

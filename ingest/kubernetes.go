@@ -38,19 +38,24 @@ func (s *source) entry(now time.Time, line []byte, told func(*event.Event)) {
 	case err != nil:
 		s.Refused++
 	case e != nil:
-		s.Requests++
-		k := e.Kubernetes
-		key := alikeAudit{k.User, k.Source, k.Verb, k.Resource, k.Subresource, k.Namespace, k.Name, k.Status.N}
-		single := k.Verb != "get" && k.Verb != "list" && k.Verb != "watch" || k.Stage == "ResponseStarted"
-		tell := s.tellEntry(told)
-		// Who floods the log with changes must not hide one of another kind among them.
-		taken := s.entries.take(now, key, single, *e, tell)
-		if !taken && single {
-			taken = s.entries.take(now, key, false, *e, tell)
-		}
-		if !taken {
-			s.Dropped++
-		}
+		s.tellOf(now, e, told)
+	}
+}
+
+// tellOf tells of an entry, alone or later with others.
+func (s *source) tellOf(now time.Time, e *event.Event, told func(*event.Event)) {
+	s.Requests++
+	k := e.Kubernetes
+	key := alikeAudit{k.User, k.Source, k.Verb, k.Resource, k.Subresource, k.Namespace, k.Name, k.Status.N}
+	single := k.Verb != "get" && k.Verb != "list" && k.Verb != "watch" || k.Stage == "ResponseStarted"
+	tell := s.tellEntry(told)
+	// Who floods the log with changes must not hide one of another kind among them.
+	taken := s.entries.take(now, key, single, *e, tell)
+	if !taken && single {
+		taken = s.entries.take(now, key, false, *e, tell)
+	}
+	if !taken {
+		s.Dropped++
 	}
 }
 
@@ -104,9 +109,17 @@ var errAudit = errors.New("not an entry of a Kubernetes audit log (audit.k8s.io)
 // ParseAudit reads an entry of the audit log of Kubernetes. It returns nil for one that is not told of:
 // the beginning of a request whose end is told, and what the cluster's own parts read all the time.
 func ParseAudit(line []byte, now time.Time) (*event.Event, error) {
+	return parseAudit(line, now, false)
+}
+
+// parseAudit reads an entry. One of a list has no kind of its own: the list has it.
+func parseAudit(line []byte, now time.Time, ofList bool) (*event.Event, error) {
 	var a auditLine
 	if err := json.Unmarshal(line, &a); err != nil {
 		return nil, err
+	}
+	if ofList && a.Kind == "" && a.APIVersion == "" {
+		a.Kind, a.APIVersion = "Event", "audit.k8s.io/v1"
 	}
 	if a.Kind != "Event" || !strings.HasPrefix(a.APIVersion, "audit.k8s.io/") || a.Verb == "" {
 		return nil, errAudit

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -42,8 +43,8 @@ type acts struct {
 }
 
 // openActs makes the acts of this host. What keeps it from that stops nothing else: the agent sees and
-// tells, and says why it does not act.
-func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer, error), told func(action.Request, action.Result)) *acts {
+// tells, and says why it does not act. More are acts on what others of its parts know.
+func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer, error), told func(action.Request, action.Result), more ...action.Action) *acts {
 	a := &acts{log: log}
 	groups, err := enforce.OpenCgroups()
 	if err == nil {
@@ -53,7 +54,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host), action.NewExcludeGPU(a.host))
 		a.local, err = action.Open(
 			action.Options{Log: log, Dir: cfg.dir("agent"), Host: cfg.Host, BootID: a.host.boot, Told: told},
-			append(kinds, keepers(cfg, log, a.host)...)...,
+			slices.Concat(kinds, keepers(cfg, log, a.host), more)...,
 		)
 	}
 	if err != nil {

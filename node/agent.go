@@ -23,6 +23,7 @@ import (
 	"picket/event"
 	"picket/ingest"
 	"picket/inventory"
+	"picket/respond/action"
 	"picket/sensor/kernel"
 	"picket/stream"
 	"picket/workload"
@@ -62,6 +63,7 @@ type agent struct {
 	habits    habits
 	asking    *asking
 	requests  *ingest.Reader
+	audits    *audits       // nil where no audit log is taken by webhook
 	asker     *ingest.Asker // nil where services are not asked
 	novel     *novel.Watch
 	drift     *drift.Watch
@@ -137,10 +139,10 @@ func (a *agent) open(undo *cleanup) error {
 	a.policies.scanner = a.models
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
-	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct)
+	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
+	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct, action.NewResetGPU(gpuHost{a.gpus}))
 	undo.add("acts", a.acts.close)
 	a.openLocal(undo)
-	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
 	a.openHabits()
 	a.openNovel()
 	a.asking = newAsking(a.log.With("component", "ingest"), a.reg)
@@ -236,6 +238,11 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		cancel()
 		return err
 	}
+	audited, err := a.startAudit(ctx, events)
+	if err != nil {
+		cancel()
+		return err
+	}
 	a.declareGap(time.Now()) // the sensor is attached: what happens from here on is seen
 	events <- struct{}{}
 	sensed := make(chan error, 1)
@@ -269,6 +276,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		<-heard
 		<-ingested
 		<-received
+		<-audited
 	}()
 	for {
 		select {

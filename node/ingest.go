@@ -20,6 +20,7 @@ type Ingest struct {
 	Metrics    string            `yaml:"metrics" doc:"on: services that are recognised are asked for their metrics every 15 seconds, over their own loopback; off: they are not"`
 	OTLP       string            `yaml:"otlp" doc:"address at which traces in OTLP are taken, over HTTP and gRPC, such as 127.0.0.1:4318; empty takes none; docs/principals.md"`
 	Kubernetes Values            `yaml:"kubernetes" doc:"files, or patterns of them, that are the audit log of a Kubernetes API server: /var/log/kubernetes/audit*.log; docs/kubernetes-audit.md"`
+	Audit      IngestAudit       `yaml:"audit" doc:"takes the audit log of clusters by webhook, where there is no file: docs/kubernetes-audit.md"`
 	Tools      map[string]Values `yaml:"tools" doc:"tools that agents may call, by the agent's name (gen_ai.agent.name); * is all that are not named. Calls of others are found; an agent without a list may call all"`
 	Token      string            `yaml:"token" doc:"whole path of a file whose first line is a token that senders of traces must show; needed where others than this host reach the address"`
 }
@@ -53,6 +54,9 @@ func (g *Ingest) validate() (key, msg string) {
 		if _, err := filepath.Match(p, ""); err != nil || !filepath.IsAbs(p) {
 			return fmt.Sprintf("ingest.kubernetes.%d", i), "want the whole path of a file, or a pattern as of a shell"
 		}
+	}
+	if key, msg := g.Audit.validate(); key != "" {
+		return key, msg
 	}
 	return g.validateTraces()
 }

@@ -59,6 +59,9 @@ func (a *agent) capabilities() []event.Capability {
 		row.OK, row.Detail = false, "what happens while the agent is started anew is not seen: "+a.unkept.Error()
 	}
 	own := []event.Capability{row, a.ingestCapability()}
+	if a.audits != nil {
+		own = append(own, a.audits.capability())
+	}
 	if len(a.cfg.Respond.Local.Rules) > 0 {
 		own = append(own, a.localCapability())
 	}

@@ -93,37 +93,38 @@ func (a *agent) startReceiver(ctx context.Context, events chan struct{}) (<-chan
 	go func() {
 		defer close(done)
 		defer func() { _ = errors.Join(l.Close(), port.Close()) }() // they were only listened at
-		for wait := time.Second; ; wait = min(2*wait, receiverAgain) {
-			begun := time.Now()
-			err := a.receive(ctx, events, port, secrets)
-			if ctx.Err() != nil {
-				return
-			}
-			if time.Since(begun) > receiverAgain { // it had come up
-				wait = time.Second
-			}
-			a.asking.log.Error("the receiver of traces ended; it is started again", "error", err, "in", wait)
-			select {
-			case <-time.After(wait + rand.N(wait/4+1)): //nolint:gosec // a spread, no secret
-			case <-ctx.Done():
-				return
-			}
-		}
+		keepReceiving(ctx, a.asking.log, "traces", func() error { return a.receive(ctx, events, port, secrets) })
 	}()
 	return done, nil
 }
 
+// keepReceiving runs a receiver, and anew where it ends, until ctx does.
+func keepReceiving(ctx context.Context, log *slog.Logger, what string, receive func() error) {
+	for wait := time.Second; ; wait = min(2*wait, receiverAgain) {
+		begun := time.Now()
+		err := receive()
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(begun) > receiverAgain { // it had come up
+			wait = time.Second
+		}
+		log.Error("a receiver ended; it is started again", "of", what, "error", err, "in", wait)
+		select {
+		case <-time.After(wait + rand.N(wait/4+1)): //nolint:gosec // a spread, no secret
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // receive runs the receiver once.
 func (a *agent) receive(ctx context.Context, events chan struct{}, port *os.File, secrets []byte) error {
-	fd, err := unix.MemfdCreate("secrets", unix.MFD_CLOEXEC)
+	f, err := handOver(secrets)
 	if err != nil {
-		return fmt.Errorf("handing over secrets: %w", err)
+		return err
 	}
-	f := os.NewFile(uintptr(fd), "secrets")
 	defer f.Close() //nolint:errcheck // it was only read
-	if _, err := f.WriteAt(secrets, 0); err != nil {
-		return fmt.Errorf("handing over secrets: %w", err)
-	}
 	said := &bounded{most: 4 << 10}
 	out := &received{line: func(line []byte) { a.received(ctx, events, line) }, odd: a.asking.oddLine}
 	err = runConfinedWith(ctx, []*os.File{port, f}, out, said, "agent", "--receiver")
@@ -132,6 +133,19 @@ func (a *agent) receive(ctx context.Context, events chan struct{}, port *os.File
 		return fmt.Errorf("%w: %s", cmp.Or(err, errors.New("without an error")), said.String())
 	}
 	return err
+}
+
+// handOver returns an open, nameless file with secrets.
+func handOver(secrets []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("secrets", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("handing over secrets: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "secrets")
+	if _, err := f.WriteAt(secrets, 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("handing over secrets: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // received takes a line of the receiver. It may have been taken over by who sends it traces: of what it
@@ -176,17 +190,22 @@ func TracesAt(cfg *Config) (address, token string, err error) {
 
 // tracesToken is the token that senders of traces must show; "" where they need none.
 func tracesToken(cfg *Config) (string, error) {
-	if cfg.Ingest.Token == "" {
+	return readToken("ingest.token", cfg.Ingest.Token)
+}
+
+// readToken reads a token of senders out of the file that a key of the configuration names; "" is none.
+func readToken(key, file string) (string, error) {
+	if file == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(cfg.Ingest.Token)
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", &Error{Err: fmt.Errorf("ingest.token: %w", err), Code: ExitConfig}
+		return "", &Error{Err: fmt.Errorf("%s: %w", key, err), Code: ExitConfig}
 	}
 	first, _, _ := strings.Cut(string(b), "\n")
 	token := strings.TrimSpace(first)
 	if len(token) < 16 {
-		return "", &Error{Err: fmt.Errorf("ingest.token: the first line of %s has less than 16 characters", cfg.Ingest.Token), Hint: "openssl rand -hex 32 > " + cfg.Ingest.Token, Code: ExitConfig}
+		return "", &Error{Err: fmt.Errorf("%s: the first line of %s has less than 16 characters", key, file), Hint: "openssl rand -hex 32 > " + file, Code: ExitConfig}
 	}
 	return token, nil
 }

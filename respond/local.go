@@ -86,6 +86,9 @@ func localCommand(o *order, destructive bool) error {
 	if action.OfServer(kind) {
 		return fmt.Errorf("%s is done by the server, which is away then", kind)
 	}
+	if asksAlways(kind) {
+		return fmt.Errorf("%s is approved by a person each time, and an agent has nobody to ask", kind)
+	}
 	if actClass[kind] == action.Destructive && !destructive {
 		return fmt.Errorf("%s cannot be taken back: say destructive: true where an agent may do it without a person", kind)
 	}

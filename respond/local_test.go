@@ -28,6 +28,7 @@ func TestWhatAnAgentRunsByItself(t *testing.T) {
 		{"a file", object(`{"action": "contain", "target": {"file": {"path": "/tmp/x"}}}`), false, ""},
 		{"taken back", openc2("restore", "workload", ""), false, ""},
 		{"kill", openc2("stop", "process", ""), false, "kill cannot be taken back: say destructive: true"},
+		{"a GPU", object(`{"action": "stop", "target": {"x-picket": {"object": {"of": "host", "kind": "gpu", "name": "GPU-1"}}}, "args": {"x-picket": {"act": "reset-gpu"}}}`), true, "reset-gpu is approved by a person each time"},
 		{"kill, and meant", openc2("stop", "process", ""), true, ""},
 		{"a person", command{"manual", "Look at it.", ""}, false, "a person does it"},
 		{"a request", command{"http-api", "POST /x HTTP/1.1", ""}, true, "only the server sends"},

@@ -32,7 +32,7 @@ type openC2Args struct {
 var openC2Acts = map[string][]action.Kind{
 	"contain": {action.Freeze, action.Isolate, action.Quarantine, action.IsolatePod, action.Cordon, action.Suspend, action.HoldJob, action.DrainNode},
 	"deny":    {action.Isolate, action.Cut, action.ExcludeGPU},
-	"stop":    {action.Kill, action.Evict, action.DeletePod, action.Drain, action.RequeueJob, action.CancelJob},
+	"stop":    {action.Kill, action.Evict, action.DeletePod, action.Drain, action.RequeueJob, action.CancelJob, action.ResetGPU},
 	"set":     {action.Label, action.Annotate, action.Taint, action.Scale, action.Uncordon, action.ReleaseJob, action.ResumeNode},
 	"restore": {Undo},
 	"copy":    {action.Capture, action.Checkpoint},
@@ -47,7 +47,7 @@ var actClass = map[action.Kind]action.Class{
 	action.HoldJob: action.Reversible, action.ReleaseJob: action.Reversible, action.DrainNode: action.Reversible, action.ResumeNode: action.Reversible,
 	action.RequeueJob: action.Destructive, action.CancelJob: action.Destructive, action.Checkpoint: action.Observe,
 	action.Evict: action.Destructive, action.DeletePod: action.Destructive, action.Drain: action.Destructive,
-	action.Kill: action.Destructive, action.Cut: action.Destructive, action.RevokeToken: action.Destructive,
+	action.Kill: action.Destructive, action.Cut: action.Destructive, action.RevokeToken: action.Destructive, action.ResetGPU: action.Destructive,
 	action.Capture: action.Observe, action.Notify: action.Observe, action.Ticket: action.Observe, Undo: action.Observe,
 }
 
@@ -221,13 +221,13 @@ func (c *openC2) targets(kind action.Kind, inc *event.Incident) ([]action.Target
 	return nil, nil
 }
 
-// objectTarget returns where an object is acted on: one of Slurm by an agent on the incident's host.
+// objectTarget returns where an object is acted on: one of Slurm or of a host by an agent on the incident's host.
 func objectTarget(inc *event.Incident, o *action.ObjectPin) ([]action.Target, error) {
-	if o.Of != action.Slurm {
+	if o.Of != action.Slurm && o.Of != action.OfHost {
 		return []action.Target{{Object: o}}, nil
 	}
 	if len(inc.Hosts) != 1 {
-		return nil, fmt.Errorf("content/target/x-picket/object: %d hosts are known: which one's agent asks Slurm is not", len(inc.Hosts))
+		return nil, fmt.Errorf("content/target/x-picket/object: %d hosts are known: which one's agent is meant is not", len(inc.Hosts))
 	}
 	return []action.Target{{Host: inc.Hosts[0], Object: o}}, nil
 }

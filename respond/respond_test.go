@@ -657,6 +657,45 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// A GPU is reset when a person approves it, each time: no rule does so by itself, and one that says that it
+// would is refused when it is read.
+func TestAResetOfAGPUIsApprovedByAPerson(t *testing.T) {
+	reset := command{"openc2-http", "POST /x HTTP/1.1", `{"action": "stop", "target": {"x-picket": {"object": {"of": "host", "kind": "gpu", "name": "GPU-1"}}}, "args": {"x-picket": {"act": "reset-gpu"}}}`}
+	data := book(t, "http://192.0.2.1", nil, reset)
+	lib, err := ReadLibrary(fstest.MapFS{"test.json": &fstest.MapFile{Data: data}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := Rule{Name: "r", Playbook: "test", Mode: Auto, Destructive: true}
+	if err := (Config{Rules: []Rule{rule}}).Check(lib); err == nil || !strings.Contains(err.Error(), "respond.rules.0: destructive") || !strings.Contains(err.Error(), "reset-gpu is approved by a person each time") {
+		t.Errorf("%v", err)
+	}
+	asks := rule
+	asks.Destructive = false
+	if err := (Config{Rules: []Rule{asks}}).Check(lib); err != nil {
+		t.Error(err)
+	}
+	r := newRig(t, data, func(o *Options) { o.Config.Rules = []Rule{asks} })
+	r.o.Config.Rules[0].Destructive = true // as nobody has read it
+	if err := r.Respond(ctx, sample(), []string{"steal-weights"}); err != nil {
+		t.Fatal(err)
+	}
+	runs, err := r.Runs(ctx, Query{})
+	if err != nil || len(runs) != 1 || runs[0].State != Waiting {
+		t.Fatalf("%+v %v", runs, err)
+	}
+	if _, err := r.Approve(ctx, runs[0].ID, "bob", "another", ""); !errors.Is(err, ErrConflict) {
+		t.Errorf("another plan is approved: %v", err)
+	}
+	if _, err := r.Approve(ctx, runs[0].ID, "bob", runs[0].Plan.Hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	run := r.ends(t, runs[0].ID, Succeeded)
+	if a := run.Plan.Acts[0]; a.Kind != action.ResetGPU || a.Class != action.Destructive || a.Target.Host == "" {
+		t.Errorf("%+v", a)
+	}
+}
+
 // An outcome that nobody knows is a person's to tell; it is not done again.
 func TestAnUnknownOutcomeIsAsked(t *testing.T) {
 	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("stop", "container", "")), nil)

@@ -100,6 +100,9 @@ func (c Config) Check(l *Library) error {
 		if _, err := l.Book(r.Playbook); err != nil {
 			return fmt.Errorf("respond.rules.%d: %w", i, err)
 		}
+		if err := l.asks(r.Playbook); err != nil && r.Destructive {
+			return fmt.Errorf("respond.rules.%d: destructive: %w", i, err)
+		}
 	}
 	return nil
 }
@@ -251,7 +254,7 @@ func (e *Engine) stateFor(r *Rule, inc *event.Incident, plan *Plan) (s State, wh
 		return Suggested, fmt.Sprintf("the rule opened %d runs within an hour, its limit", r.Limit)
 	}
 	e.recent[r.Name] = append(e.recent[r.Name], now)
-	if r.Mode != Auto || plan.Class == action.Destructive && !r.Destructive {
+	if r.Mode != Auto || plan.Class == action.Destructive && (!r.Destructive || plan.asks()) {
 		return Waiting, ""
 	}
 	if agent := heldByAgent(plan); agent != "" {

@@ -142,6 +142,9 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 		if onAgent(a.Kind) && l.e.o.Executor == nil {
 			return nil, errors.New("no agent takes acts")
 		}
+		if asksAlways(a.Kind) && len(r.Approvals) == 0 {
+			return nil, fmt.Errorf("%s is approved by a person each time, and nobody has", a.Kind)
+		}
 		if a.Error != "" {
 			return nil, fmt.Errorf("it could not be planned, so nobody approved what it would hit: %s", a.Error)
 		}

@@ -10,7 +10,7 @@ import (
 
 func TestActsAreRemediationsOfTheSchema(t *testing.T) {
 	s := loadSchema(t)
-	for _, kind := range []string{"freeze", "kill", "isolate", "cut", "quarantine", "capture", hostile} {
+	for _, kind := range []string{"freeze", "kill", "isolate", "cut", "quarantine", "capture", "reset-gpu", hostile} {
 		for _, state := range []string{"done", "undone", "refused", "gone", "failed", "unknown", hostile} {
 			for _, pid := range []uint32{0, 7} {
 				e := &event.Event{

@@ -26,6 +26,7 @@ type actionCmd struct {
 	Capture    actionCaptureCmd    `cmd:"" help:"Put what is known of processes into a sealed archive, as evidence."`
 	Quarantine actionQuarantineCmd `cmd:"" help:"Take a file, or a directory of a model, out of the way."`
 	ExcludeGPU actionExcludeGPUCmd `cmd:"" name:"exclude-gpu" help:"Keep a workload from opening GPUs for a while."`
+	ResetGPU   actionResetGPUCmd   `cmd:"" name:"reset-gpu" help:"Reset a GPU that nobody uses. It cannot be undone."`
 
 	Cordon     actionCordonCmd     `cmd:"" help:"Let a node of Kubernetes take no further pods." group:"kubernetes"`
 	Uncordon   actionUncordonCmd   `cmd:"" help:"Let a node of Kubernetes take pods again." group:"kubernetes"`
@@ -142,7 +143,7 @@ func (t onTarget) request(k action.Kind) *action.Request {
 
 // act plans a request, and carries it out where that was asked for.
 func (t onTarget) act(a *app, r *action.Request) error {
-	if t.PID == 0 && t.Cgroup == "" && t.Container == "" && r.Target.File == nil {
+	if t.PID == 0 && t.Cgroup == "" && t.Container == "" && r.Target.File == nil && r.Target.Object == nil {
 		return &node.Error{
 			Err:  fmt.Errorf("%s needs --pid, --cgroup or --container", r.Kind),
 			Hint: "picket hunt class:process --output json shows process.pid, process.cgroup and container.id", Code: node.ExitUsage,
@@ -324,6 +325,21 @@ func (c *actionQuarantineCmd) Run(a *app) error {
 	t := onTarget{onHost: c.onHost, PID: c.PID, Reason: c.Reason, Incident: c.Incident, DryRun: c.DryRun}
 	r := t.request(action.Quarantine)
 	r.Target.File, r.TTL = &action.FilePin{Path: c.File, SHA256: c.SHA256}, c.For
+	return t.act(a, r)
+}
+
+type actionResetGPUCmd struct {
+	onHost
+	GPU      string `arg:"" name:"uuid" help:"The GPU's UUID, as picket gpu -o json shows it."`
+	Reason   string `help:"Why; kept with the act."`
+	Incident string `placeholder:"ID" help:"The incident that it belongs to, by its whole id: it is noted in its log."`
+	DryRun   bool   `help:"Only say what is lost by it, and who holds the GPU."`
+}
+
+func (c *actionResetGPUCmd) Run(a *app) error {
+	t := onTarget{onHost: c.onHost, Reason: c.Reason, Incident: c.Incident, DryRun: c.DryRun}
+	r := t.request(action.ResetGPU)
+	r.Target.Object = &action.ObjectPin{Of: action.OfHost, Kind: "gpu", Name: c.GPU}
 	return t.act(a, r)
 }
 

@@ -131,6 +131,7 @@ var examples = map[string]string{
 	"findings show":     "picket findings show 9c1e",
 
 	"action exclude-gpu": "picket action exclude-gpu --container 3f2a9c… --for 1h\npicket action exclude-gpu --pid 4711 --lineage --dry-run",
+	"action reset-gpu":   "picket action reset-gpu GPU-5c3e… --dry-run\npicket action reset-gpu GPU-5c3e… --host gpu-node-7 --reason 'Xid 95 on it'",
 
 	"rule import": "picket rule import falco /etc/falco/falco_rules.yaml > falco.yml",
 	"rule import falco": "picket rule import falco /etc/falco/falco_rules.yaml > falco.yml\n" +

@@ -68,10 +68,14 @@ type agentCmd struct {
 	supervised
 	rulesFlag
 	Bundle   string `placeholder:"FILE" help:"Certificate bundle made by 'picket server enrol'."`
-	Receiver bool   `hidden:""` // the agent runs itself so, without privilege
+	Receiver bool   `hidden:""`                       // the agent runs itself so, without privilege
+	Audit    bool   `hidden:"" name:"audit-receiver"` // and so
 }
 
 func (c *agentCmd) Run(a *app) error {
+	if c.Audit {
+		return node.RunAuditReceiver(a.ctx, a.out)
+	}
 	if c.Receiver {
 		return node.RunReceiver(a.ctx, a.out)
 	}

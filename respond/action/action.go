@@ -88,8 +88,8 @@ type FilePin struct {
 
 // ObjectPin is one life of a thing that an orchestrator keeps.
 type ObjectPin struct {
-	Of        string `json:"of"`                  // kubernetes or slurm
-	Kind      string `json:"kind"`                // pod, node, deployment, job…
+	Of        string `json:"of"`                  // kubernetes, slurm or host
+	Kind      string `json:"kind"`                // pod, node, deployment, job, gpu…
 	Namespace string `json:"namespace,omitempty"` // of Kubernetes
 	Name      string `json:"name,omitempty"`
 	Container string `json:"container,omitempty"` // id of a container of the pod, where its name is not known

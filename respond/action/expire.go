@@ -88,7 +88,10 @@ func (l *Local) observe(ctx context.Context, act Action, rec *Record) {
 	const began = "the agent ended while it was carried out: "
 	holds, detail, err := act.Verify(ctx, &rec.Request)
 	res := &Result{State: Failed, Detail: began + detail}
+	_, silent := act.(interface{ leavesNoTrace() })
 	switch {
+	case silent:
+		res.State, res.Detail = Unknown, began+"what it is done to does not show whether it was"
 	case err != nil:
 		res.State, res.Detail, res.Until = Unknown, began+err.Error(), rec.Result.Until
 	case holds:

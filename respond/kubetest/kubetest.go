@@ -43,9 +43,9 @@ type M = map[string]any
 
 const adminToken = "admin-token"
 
-// Start starts an API server and waits until it is ready, or skips the test with what is missing; where
-// PICKET_REQUIRE names kube it fails.
-func Start(t *testing.T) *Cluster {
+// Start starts an API server, with further arguments, and waits until it is ready, or skips the test with what
+// is missing; where PICKET_REQUIRE names kube it fails.
+func Start(t *testing.T, more ...string) *Cluster {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("a kube-apiserver takes half a minute to start: not in -short")
@@ -80,10 +80,12 @@ func Start(t *testing.T) *Cluster {
 	c.write(key, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(pair)}))
 	c.write(c.file("tokens"), []byte(adminToken+",admin,1,system:masters\n"))
 	// Without controllers there are no default service accounts, which pods would have to have.
-	c.run(found[len(found)-1], "--etcd-servers", at(client), "--secure-port", secure, "--bind-address", "127.0.0.1", "--cert-dir", c.file("certs"),
+	c.run(found[len(found)-1], append([]string{
+		"--etcd-servers", at(client), "--secure-port", secure, "--bind-address", "127.0.0.1", "--cert-dir", c.file("certs"),
 		"--token-auth-file", c.file("tokens"), "--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24",
 		"--service-account-issuer", "https://picket.test", "--service-account-key-file", key, "--service-account-signing-key-file", key,
-		"--disable-admission-plugins", "ServiceAccount")
+		"--disable-admission-plugins", "ServiceAccount",
+	}, more...)...)
 	Until(t, 3*time.Minute, "the API server is ready", c.ready)
 	return c
 }

@@ -33,10 +33,17 @@ func (s *Sensor) followNVIDIA(ctx context.Context) {
 			}
 			continue
 		}
+		run, end := s.begin(ctx)
 		began := time.Now()
-		err := s.runReader(ctx)
+		err := s.runReader(run)
+		rests := run.Err() != nil
+		end()
 		if ctx.Err() != nil {
 			return
+		}
+		if rests {
+			s.say("gpu-nvidia", true, false, "the reader of NVIDIA GPUs rests: a GPU is being reset", "")
+			continue
 		}
 		s.say("gpu-nvidia", true, false, text(err), "")
 		if time.Since(began) > time.Minute {
@@ -130,6 +137,7 @@ func (s *Sensor) take(r *event.GPUReading) {
 	s.say("gpu-nvidia", true, true, r.Error, fine)
 	s.mu.Lock()
 	s.nvidia, s.heard = *r, time.Now()
+	s.see(r.Devices, s.heard)
 	s.mu.Unlock()
 }
 

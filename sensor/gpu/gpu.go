@@ -33,8 +33,12 @@ type Options struct {
 	Start func(ctx context.Context, out, said io.Writer, args ...string) error
 	// DCGM is the address of a DCGM exporter's metrics; "": none.
 	DCGM string
+	// Tool is NVIDIA's tool that resets GPUs, nvidia-smi; "": where packages of the driver put it.
+	Tool string
 	// Root is where /sys, /proc and /dev are found; "": /.
 	Root string
+
+	resetTime time.Duration // that a reset may take; 0: 35 s
 }
 
 // Sensor looks at GPUs.
@@ -50,15 +54,21 @@ type Sensor struct {
 	nvidia event.GPUReading
 	heard  time.Time // of nvidia
 	caps   map[string]event.Capability
+	known  map[string]seen // by UUID; of them at most maxDevices
+
+	resets  sync.Mutex         // held while a GPU is reset
+	resting chan struct{}      // closed when the reader of NVIDIA's library may be started; nil: it may
+	reader  chan struct{}      // closed when the one that runs has ended; nil: none runs
+	stop    context.CancelFunc // ends it
 }
 
 // New returns a sensor that has looked at nothing yet.
 func New(o Options) *Sensor {
-	o.Every = cmp.Or(o.Every, 5*time.Second)
+	o.Every, o.resetTime = cmp.Or(o.Every, 5*time.Second), cmp.Or(o.resetTime, resetTime)
 	if o.Root == "" {
 		o.Root = "/"
 	}
-	s := &Sensor{opt: o, log: o.Log, drm: newDRM(o.Root), caps: map[string]event.Capability{}}
+	s := &Sensor{opt: o, log: o.Log, drm: newDRM(o.Root), caps: map[string]event.Capability{}, known: map[string]seen{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -146,6 +156,9 @@ func (s *Sensor) look(ctx context.Context, now time.Time) event.GPUReading {
 		merge(&r, told.Devices)
 	}
 	s.odd.Add(uint64(odd))
+	s.mu.Lock()
+	s.see(more.Devices, now)
+	s.mu.Unlock()
 	return r
 }
 
