@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -80,6 +81,15 @@ func tarred(t testing.TB, members ...string) []byte {
 	}
 	w.Close()
 	return b.Bytes()
+}
+
+// zfile packs b as joblib did before 0.10.
+func zfile(blank string, b []byte) []byte {
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	w.Write(b)
+	w.Close()
+	return append(fmt.Appendf(nil, "ZF%-19s%s", fmt.Sprintf("%#x", len(b)), blank), z.Bytes()...)
 }
 
 // npy makes an npy file of a data type, in front of body.

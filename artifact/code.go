@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"path"
 	"regexp"
 	"strings"
 )
@@ -12,6 +13,7 @@ import (
 // codeFormats are files beside a model that are code as a whole, or that name code without our reading it.
 func codeFormats() []format {
 	return []format{
+		{name: "python-path", sniff: sniffPath, scan: scanPath},
 		{name: "python", sniff: sniffPython, scan: scanPython},
 		{name: "shared-object", sniff: sniffNative, scan: func(s *scan, p *part) {
 			s.issue(p, Issue{Rule: "native-code", Verdict: Suspicious, Text: "It is native code: a program, or a library that loaders of custom operators take."})
@@ -33,18 +35,20 @@ func sniffNative(head []byte, _ *part) bool {
 const codeLimit = 4 << 20 // bytes of a Python file that are looked at
 
 var (
-	pythonLine = regexp.MustCompile(`(?m)^[ \t]*(import[ \t]+[\w.]+|from[ \t]+[\w.]+[ \t]+import\b|def[ \t]+\w+[ \t]*\(|class[ \t]+\w+[ \t]*[(:])`)
-	pythonHook = regexp.MustCompile(`(?m)^import[ \t].*$`)
+	pythonLine = regexp.MustCompile(`(?m)^[ \t]*(import[ \t]+[\w.]+(?:[ \t]+as[ \t]+\w+)?[ \t\r]*(?:[#,].*|;[ \t]*\w.*)?$|from[ \t]+[\w.]+[ \t]+import\b|def[ \t]+\w+[ \t]*\(|class[ \t]+\w+[ \t]*[(:])`)
 	pythonActs = regexp.MustCompile(`\b(os\.(system|popen|exec\w+|spawn\w+|fork)|subprocess\.\w+|pty\.spawn|socket\.socket|marshal\.loads|ctypes\.CDLL|(?:b64|a85|b85)decode|urllib\.request|requests\.(get|post)|__import__)\b|(?:^|[^\w.])(exec|eval)\s*\(`)
 )
+
+// prose are the names of texts that show code, and that nothing runs.
+var prose = words(".md .markdown .rst .txt .html .htm .tex")
 
 // sniffPython knows Python by its lines, or by its name where the bytes are text.
 func sniffPython(head []byte, p *part) bool {
 	name := strings.ToLower(p.base())
-	if !printable(head) || strings.Contains(p.name, "!") && strings.Contains(p.name, "/code/__torch__") {
+	if !printable(head) || prose[path.Ext(name)] || strings.Contains(p.name, "!") && strings.Contains(p.name, "/code/__torch__") {
 		return false // TorchScript has a language of its own, which Python does not run
 	}
-	return strings.HasSuffix(name, ".py") || strings.HasSuffix(name, ".pth") && pythonHook.Match(head) ||
+	return strings.HasSuffix(name, ".py") ||
 		len(pythonLine.FindAllIndex(head, 2)) == 2 && !strings.Contains("{[<", string(bytes.TrimSpace(head)[:1]))
 }
 
@@ -52,15 +56,6 @@ func scanPython(s *scan, p *part) {
 	text, whole := p.text(codeLimit)
 	if !whole {
 		s.issue(p, Issue{Rule: "limit", Verdict: Failed, Offset: codeLimit, Text: "The file of Python is too long; the rest was not judged."})
-	}
-	if strings.HasSuffix(strings.ToLower(p.base()), ".pth") {
-		if at := pythonHook.FindStringIndex(text); at != nil {
-			s.issue(p, Issue{
-				Rule: "python-hook", Verdict: Malicious, Offset: int64(at[0]), Name: clip(text[at[0]:at[1]]),
-				Text: "Python runs this line whenever it starts, if the file lies among its packages.",
-			})
-			return
-		}
 	}
 	if at := pythonActs.FindStringIndex(text); at != nil {
 		s.issue(p, Issue{

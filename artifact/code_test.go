@@ -1,6 +1,9 @@
 package artifact
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func pythonCases() []fileCase {
 	return []fileCase{
@@ -9,9 +12,53 @@ func pythonCases() []fileCase {
 		{"a.py acts", []byte("import os\nos.system('id')\n"), Suspicious, "python-code", "os.system"},
 		{"a.py unpacks", []byte("exec(zlib.decompress(x))\n"), Suspicious, "python-code", "exec"},
 		{"a.py method", []byte("model.eval()\nx = retrieval(y)\n"), Unknown, "python-code", ""},
-		{"site.pth hook", []byte("./lib\nimport os; os.system('id')\n"), Malicious, "python-hook", "import os"},
 	}
 }
+
+// pathCases are lines that Python runs when it starts, as packages have them, and as thieves do.
+func pathCases() []fileCase {
+	line := func(about, text string, want Verdict) fileCase {
+		return fileCase{"site.pth " + about, []byte(text), want, "python-hook", ""}
+	}
+	long := strings.Repeat("# padding\n", 1000)
+	return []fileCase{
+		line("an import", "import _virtualenv\n", Unknown),
+		line("two imports", "./lib\nimport a, b.c;\n", Unknown),
+		line("a finder of an editable install", "import __editable___x_finder; __editable___x_finder.install()", Unknown),
+		line("a shim", "import os; enabled = os.environ.get('A', 'local') == 'local'; enabled and __import__('_hack').add_shim(); ", Unknown),
+		line("a package that shares its name", "import sys, types, os;p = os.path.join(sys._getframe(1).f_locals['sitedir'], *('a',));importlib = __import__('importlib.util');m = sys.modules.setdefault('a', importlib.util.module_from_spec(p))\n", Unknown),
+		line("a command", "./lib\nimport os; os.system('id')\n", Malicious),
+		line("a program", "import subprocess\n", Malicious),
+		line("a program, by a name that is built", "import os; getattr(os, 'sys' + 'tem')('id')\n", Suspicious),
+		line("code", "import sys; exec('x')\n", Malicious),
+		line("a module that decodes", "import a, base64\n", Malicious),
+		line("a module that decodes, by another way", "import a; __import__('base64').b64decode('x')\n", Malicious),
+		line("a module by a made name", "import a; __import__(a.b)\n", Malicious),
+		line("a file", "import a; open('/tmp/x').read()\n", Malicious),
+		line("far behind", long+"import os; os.system('id')\n", Malicious),
+		line("behind bytes that are no text", "\x01\xff\x00\nimport os; os.system('id')\n", Malicious),
+		line("behind a mark of order", "\ufeffimport os; os.system('id')\n", Malicious),
+		line("behind a line end of another sort", "# x\rimport os; os.system('id')", Malicious),
+		line("behind a separator of lines", "# x\u2028import os; os.system('id')", Malicious),
+	}
+}
+
+func TestPythonPaths(t *testing.T) { judge(t, "python-path", pathCases()) }
+
+func TestWhatLooksLikePythonIsNone(t *testing.T) {
+	for name, text := range map[string]string{
+		"Main.java": "import java.util.List;\nimport java.io.File;\nRuntime.exec(x);\n",
+		"a.ts":      "import fs from 'fs'\nimport os from 'os'\nexec('id')\n",
+		"README.md": "# Use\n\nimport requests\nfrom a import b\nrequests.get(x)\n",
+		"site.pth":  "./lib\n/opt/x\n",
+	} {
+		if r := scanBytes(name, []byte(text), Options{}); r.Verdict != Unsupported {
+			t.Errorf("%s: %v %+v", name, r.Verdict, r.Issues)
+		}
+	}
+}
+
+func FuzzPythonPaths(f *testing.F) { fuzzScan(f, "site.pth", pathCases()) }
 
 func TestPython(t *testing.T) { judge(t, "python", pythonCases()) }
 

@@ -52,6 +52,18 @@ func scanZlib(s *scan, p *part) {
 	s.compressed(p, "zlib", func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) })
 }
 
+// scanZFile is what joblib wrote before 0.10, and reads today: a length of 19 characters, a blank unless the
+// writer was very old, and zlib.
+func scanZFile(s *scan, p *part) {
+	var head [22]byte
+	_, _ = p.ReadAt(head[:], 0) // zlib meets the same error
+	at := int64(21)
+	if head[at] == ' ' {
+		at++
+	}
+	s.compressedAt(p, at, "zfile", func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) })
+}
+
 func scanLZMA(s *scan, p *part) {
 	s.compressed(p, "lzma", func(r io.Reader) (io.Reader, error) { return lzma.ReaderConfig{DictCap: dictionaryMost}.NewReader(r) })
 }
@@ -89,7 +101,12 @@ func scanXZ(s *scan, p *part) {
 
 // compressed scans what open unpacks of p.
 func (s *scan) compressed(p *part, format string, open func(io.Reader) (io.Reader, error)) {
-	in := p.stream(0)
+	s.compressedAt(p, 0, format, open)
+}
+
+// compressedAt scans what open unpacks of p from a byte on.
+func (s *scan) compressedAt(p *part, off int64, format string, open func(io.Reader) (io.Reader, error)) {
+	in := p.stream(off)
 	r, err := open(in)
 	if err != nil {
 		s.broken(p, 0, format, err)

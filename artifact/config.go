@@ -28,6 +28,7 @@ func configFormat() format {
 // judgeConfig judges the JSON that r holds, which begins at a byte of p.
 func judgeConfig(s *scan, p *part, r io.Reader, at int64) {
 	c := &config{s: s, p: p, j: newJSON(r, at)}
+	c.j.more = true
 	for !s.over {
 		k, err := c.j.next()
 		if errors.Is(err, io.EOF) {

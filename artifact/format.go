@@ -20,6 +20,7 @@ func formats() []format {
 		{"xz", magic("\xfd7zXZ\x00"), scanXZ},
 		{"lzma", looksLZMA, scanLZMA},
 		{"zlib", looksZlib, scanZlib},
+		{"zfile", magic("ZF0x"), scanZFile},
 		{"zstd", framed("\x28\xb5\x2f\xfd"), scanZstd},
 		{"lz4", framed("\x04\x22\x4d\x18", "\x02\x21\x4c\x18"), scanLZ4},
 		{"7z", magic("7z\xbc\xaf\x27\x1c"), scanSeven},

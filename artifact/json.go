@@ -29,6 +29,7 @@ type jsonReader struct {
 	r    *bufio.Reader
 	at   int64
 	open []byte // brackets
+	more bool   // values may follow each other, as in lines of JSON
 	want byte   // v: a value, e: a value or ], k: a key, f: a key or }, c: a comma or a bracket, 0: the end
 }
 
@@ -53,6 +54,9 @@ func (j *jsonReader) next() (token, error) {
 		if c, err = j.visible(); err != nil {
 			return token{}, unexpected(err)
 		}
+	}
+	if j.want == 0 && j.more && (c == '{' || c == '[') {
+		j.want = 'v'
 	}
 	t := token{kind: c, at: j.at - 1}
 	switch {

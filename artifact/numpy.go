@@ -52,5 +52,7 @@ func scanNumpy(s *scan, p *part) {
 	} else {
 		left = 1 << 60
 	}
-	s.nested(p.section("objects", start+size, left))
+	objects := p.section("objects", start+size, left)
+	objects.pickle = true
+	s.nested(objects)
 }

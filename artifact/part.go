@@ -14,6 +14,7 @@ type part struct {
 	size        int64  // -1 where only reading to the end tells
 	name        string // for messages: the members from the outside in, joined by !
 	depth       int
+	pickle      bool // its reader takes it for a pickle, whatever it looks like
 }
 
 // base returns the part's own name, the last of name.

@@ -11,6 +11,9 @@ func pickleFormat() format { return format{"pickle", looksPickled, scanPickles} 
 
 // looksPickled tries the head: what a pickle machine takes to its end, or as far as a call, is a pickle.
 func looksPickled(head []byte, p *part) bool {
+	if p.pickle {
+		return true
+	}
 	if len(head) < 2 || isImage(head) {
 		return false
 	}
@@ -23,7 +26,7 @@ func looksPickled(head []byte, p *part) bool {
 	switch {
 	case err == nil:
 		return m.steps > 2 || m.w.at() == int64(len(head))
-	case m.calls > 0:
+	case m.calls > 0 || m.lethal: // a reader that ends before the call says nothing of the next one
 		return true
 	}
 	return len(head) == 4096 && errors.Is(err, io.ErrUnexpectedEOF) && m.steps > 8
@@ -58,7 +61,7 @@ func scanPickles(s *scan, p *part) {
 				s.trailing(p, off)
 				return
 			}
-			if p.depth == 0 || m.imports > 0 || m.steps > 64 {
+			if p.depth == 0 || p.pickle || m.imports > 0 || m.steps > 64 {
 				s.broken(p, m.w.at(), "a pickle", err)
 			}
 			return

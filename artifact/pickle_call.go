@@ -110,6 +110,8 @@ func (m *machine) global(module, name string) value {
 	m.globals, m.byName[full] = append(m.globals, g), v
 	m.joblib = m.joblib || arrayWrapper(full)
 	if lethal(module, name) && g.verdict == Malicious {
+		top, _, _ := strings.Cut(module, ".")
+		m.lethal = m.lethal || lethalModules[top] || module == "builtins"
 		m.globals[v.num()].told[0] = true
 		m.tell(Issue{Rule: "pickle-import", Verdict: Malicious, Name: full, Text: fmt.Sprintf("It refers to %s, which %s.", full, g.why)})
 	}

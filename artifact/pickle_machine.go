@@ -30,6 +30,8 @@ type machine struct {
 	blobs   [][]byte
 	blobbed int
 	joblib  bool // an array wrapper was seen
+	lethal  bool // it names what no honest file mentions
+	carried int  // pickles that it carries as data and that were looked into
 	plain   bool // arrays do not stand within: what reads it is not joblib
 
 	at      int64 // of the opcode under way
@@ -309,8 +311,12 @@ func (m *machine) pushSized(op byte) error {
 	if err != nil {
 		return err
 	}
+	staged := !m.trial && n >= carriedLeast && n <= blobMost && m.w.begins(carriedMarks[kind-isText])
 	if err := m.w.skip(n); err != nil {
 		return err
+	}
+	if staged {
+		m.carry(pack(kind, uint64(m.at)))
 	}
 	return m.push(pack(kind, uint64(m.at)))
 }

@@ -116,7 +116,7 @@ func dataModule(module, name string) bool {
 	if dataClasses[module] && isClass(name) {
 		return true
 	}
-	if strings.HasPrefix(module, "__torch__.") && isClass(name) { // of TorchScript's code in the archive, which is judged itself
+	if (module == "__torch__" || strings.HasPrefix(module, "__torch__.")) && isClass(name) { // of TorchScript's code in the archive, which is judged itself
 		return true
 	}
 	if module == "torch" && (strings.HasSuffix(name, "Storage") || strings.HasSuffix(name, "Tensor")) && isClass(name) {

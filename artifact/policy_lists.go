@@ -14,7 +14,7 @@ var data = words(`
 	pathlib.WindowsPath pathlib.PureWindowsPath pathlib._local.PosixPath pathlib._local.WindowsPath
 
 	numpy.ndarray numpy.dtype numpy.matrix numpy.recarray numpy.ma.core.MaskedArray numpy.ma.core._mareconstruct
-	numpy.core.multiarray._reconstruct numpy._core.multiarray._reconstruct numpy.core.multiarray.scalar numpy._core.multiarray.scalar
+	numpy.core.multiarray._reconstruct numpy._core.multiarray._reconstruct numpy.core._internal._reconstruct numpy.core.multiarray.scalar numpy._core.multiarray.scalar
 	numpy.core.numeric._frombuffer numpy._core.numeric._frombuffer numpy.core._multiarray_umath._reconstruct
 	numpy.core._ufunc_reconstruct numpy._core._ufunc_reconstruct numpy._core._internal._convert_to_stringdtype_kwargs
 	numpy.random._pickle.__randomstate_ctor numpy.random._pickle.__bit_generator_ctor numpy.random._pickle.__generator_ctor
@@ -125,5 +125,10 @@ var riskyClasses = words(`
 var renamed = map[string]string{
 	"__builtin__": "builtins", "__builtins__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins", "cPickle": "pickle", "commands": "subprocess",
 	"_functools": "functools", "_operator": "operator", "UserDict": "collections", "UserList": "collections",
-	"Queue": "queue", "StringIO": "io", "cStringIO": "io",
+	"Queue": "queue", "StringIO": "io", "cStringIO": "io", "UserString": "collections", "httplib": "http.client", "Cookie": "http.cookies",
+	"cookielib": "http.cookiejar", "BaseHTTPServer": "http.server", "SimpleHTTPServer": "http.server", "CGIHTTPServer": "http.server",
+	"urllib2": "urllib.request", "urlparse": "urllib.parse", "robotparser": "urllib.robotparser", "xmlrpclib": "xmlrpc.client",
+	"SimpleXMLRPCServer": "xmlrpc.server", "DocXMLRPCServer": "xmlrpc.server", "SocketServer": "socketserver", "HTMLParser": "html.parser",
+	"ConfigParser": "configparser", "Tkinter": "tkinter", "thread": "_thread", "dummy_thread": "_thread", "repr": "reprlib",
+	"anydbm": "dbm", "whichdb": "dbm", "dbhash": "dbm", "dumbdbm": "dbm.dumb", "gdbm": "dbm.gnu",
 }

@@ -76,6 +76,7 @@ func savedModelCases() []fileCase {
 		file("Python in a function", hidden("EagerPyFunc"), Malicious, "tensorflow-op", "EagerPyFunc"),
 		file("lists", hidden("MatchingFiles"), Suspicious, "tensorflow-op", "MatchingFiles"),
 		file("broken", []byte{0xff}, Failed, "malformed", "savedmodel"),
+		{"saved_model.pb without a version", msg(2, msg(2, msg(1, msg(1, "a", 2, "Const"), 1, msg(1, "b", 2, "PyFunc")))), Malicious, "tensorflow-op", "PyFunc"},
 	}
 }
 

@@ -44,7 +44,7 @@ func savedModelFormat() format {
 	return format{
 		name: "savedmodel",
 		sniff: func(head []byte, p *part) bool {
-			return len(head) > 3 && (head[0] == 8 || head[0] == 18) && looksLike(p, fields, 1, 2)
+			return len(head) > 3 && (head[0] == 8 && looksLike(p, fields, 1, 2) || head[0] == 18 && looksLike(p, fields, 2) && holdsGraph(p))
 		},
 		scan: func(s *scan, p *part) {
 			g := &tensorflow{s: s, p: p, told: map[string]bool{}}
@@ -62,7 +62,7 @@ func frozenFormat() format {
 	return format{
 		name: "tensorflow-graph",
 		sniff: func(head []byte, p *part) bool {
-			return len(head) > 8 && head[0] == 10 && looksLike(p, fields, 1) && holdsNodes(p)
+			return len(head) > 8 && head[0] == 10 && looksLike(p, fields, 1) && holdsNodes(newMessage(p))
 		},
 		scan: func(s *scan, p *part) {
 			g := &tensorflow{s: s, p: p, told: map[string]bool{}}
@@ -73,9 +73,22 @@ func frozenFormat() format {
 	}
 }
 
-// holdsNodes reports whether the first field of a message is a node: a name and an operator.
-func holdsNodes(p *part) bool {
+// holdsGraph reports whether the first field of a message holds a graph of nodes: a model that leaves out the
+// version, which readers do not ask for.
+func holdsGraph(p *part) bool {
 	f, err := newMessage(p).next()
+	for err == nil && f.in != nil {
+		var in field
+		if in, err = f.in.next(); err == nil && in.num == 2 && in.in != nil {
+			return holdsNodes(in.in)
+		}
+	}
+	return false
+}
+
+// holdsNodes reports whether the first field of a message is a node: a name and an operator.
+func holdsNodes(m *message) bool {
+	f, err := m.next()
 	if err != nil || f.in == nil {
 		return false
 	}

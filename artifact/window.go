@@ -77,6 +77,14 @@ func (w *window) number(n int) (uint64, error) {
 	return v, nil
 }
 
+// begins reports whether the next bytes are those of a text.
+func (w *window) begins(text string) bool {
+	if len(w.buf)-w.pos < len(text) && w.fill(len(text)) != nil {
+		return false
+	}
+	return string(w.buf[w.pos:w.pos+len(text)]) == text
+}
+
 // skip passes over n bytes. The last of them is read, so that a length beyond the end is seen.
 func (w *window) skip(n uint64) error {
 	if left := uint64(len(w.buf) - w.pos); n <= left {
