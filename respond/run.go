@@ -49,19 +49,25 @@ func (l *live) prepare() []begun {
 		}
 		tasks := l.machine.Tasks()
 		l.drop(tasks)
-		failed := false
+		changed := false
 		for _, t := range tasks {
 			b, err := l.task(t)
+			if errors.Is(err, errLeftOut) {
+				l.note("skip", t.ID, "", err.Error(), nil)
+				l.end(t.ID, cacao.Outcome{})
+				changed = true
+				break
+			}
 			if err != nil { // it fails before anything of it begins
 				l.end(t.ID, cacao.Outcome{Failed: err.Error()})
-				failed = true
+				changed = true
 				break
 			}
 			if b != nil {
 				out = append(out, *b)
 			}
 		}
-		if !failed {
+		if !changed {
 			return out
 		}
 	}
@@ -181,6 +187,9 @@ func Describe(t action.Target, params map[string]string) string {
 	return "for the incident"
 }
 
+// errLeftOut says that a command has no targets any more: its step goes on without it.
+var errLeftOut = errors.New("who chose the targets left all of it out")
+
 // approved returns the acts of a task as they stand in the plan. A command that is another with the
 // values of now than with those of then was not approved.
 func (l *live) approved(t cacao.Task) ([]Act, error) {
@@ -189,10 +198,17 @@ func (l *live) approved(t cacao.Task) ([]Act, error) {
 		called = t.Playbook.ID
 	}
 	var planned []Act
+	left := false
 	for _, a := range l.run.Plan.Acts {
-		if a.Playbook == called && a.Step == t.Step && a.Index == t.Index {
+		if a.Playbook != called || a.Step != t.Step || a.Index != t.Index {
+			continue
+		}
+		if left = left || a.LeftOut; !a.LeftOut {
 			planned = append(planned, a)
 		}
+	}
+	if len(planned) == 0 && left {
+		return nil, errLeftOut
 	}
 	if len(planned) == 0 {
 		return nil, errors.New("it is not in the plan that was approved")
