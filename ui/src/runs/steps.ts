@@ -5,7 +5,7 @@ export interface DoneAct { request: ActRequest; begun: string; result?: ActResul
 /** Doing is one task of a run: a step, or one command of it, with what went in and what came out. */
 export interface Doing {
   task: string; step: string; begun: string; ended?: string; state: 'going on' | 'asks' | 'waits' | 'done' | 'failed';
-  acts: DoneAct[]; question?: string; answers: { who: string; text: string; values?: Record<string, string> }[]; text?: string; values?: Record<string, string>;
+  acts: DoneAct[]; question?: string; answers: { who: string; text: string; values?: Record<string, string> }[]; text?: string; skipped?: string; values?: Record<string, string>;
 }
 
 /** doings puts the records of a run together by task, in the order in which the tasks began. */
@@ -48,11 +48,14 @@ function take(d: Doing, r: RunRecord) {
       d.answers.push({ who: r.who ?? '', text: r.text, values: r.data as Record<string, string> | undefined });
       d.state = 'going on';
       break;
+    case 'skip':
+      d.text = d.skipped = r.text;
+      break;
     case 'done': {
       const o = (r.data ?? {}) as { failed?: string; vars?: Record<string, string> };
       d.ended = r.time;
       d.state = o.failed ? 'failed' : 'done';
-      d.text = o.failed || undefined;
+      d.text = o.failed || d.skipped;
       d.values = o.vars;
     }
   }
