@@ -477,6 +477,10 @@ func TestWhatEndedBeforeIsGone(t *testing.T) {
 	if d := cmp.Diff([]string{"isolate container c1 on gpu-1"}, r.acts.list()); d != "" {
 		t.Error(d)
 	}
+	records, err := r.Records(ctx, run.ID)
+	if err != nil || !slices.ContainsFunc(records, func(r Record) bool { return r.What == "outcome" && strings.HasPrefix(r.Text, "freeze: gone. process 40") }) {
+		t.Errorf("nothing says why nothing was done: %+v %v", records, err)
+	}
 }
 
 func TestADestructiveRunNeedsAnotherPerson(t *testing.T) {

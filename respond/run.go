@@ -140,6 +140,7 @@ func (l *live) task(t cacao.Task) (*begun, error) {
 // intend writes down what is going to be done for a task.
 func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 	r, now, w := l.run, l.e.o.Now().UTC(), &work{}
+	var gone []*item
 	for _, a := range acts { // before anything is written down: a step does all of its acts, or none
 		if onAgent(a.Kind) && l.e.o.Executor == nil {
 			return nil, errors.New("no agent takes acts")
@@ -155,12 +156,16 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 		}}
 		if a.Gone != "" {
 			i.Result = &action.Result{ID: i.Request.ID, State: action.Gone, Detail: a.Gone, At: now}
+			gone = append(gone, i)
 		} else if actClass[a.Kind] == action.Reversible { // also where the agent says that work is lost by it
 			r.Holds = append(r.Holds, Hold{Request: i.Request, Until: now.Add(a.TTL)}) // owed from before it is done
 		}
 		l.grave = l.grave || worse(a.Class, action.Reversible) == action.Destructive
 		w.Items = append(w.Items, i)
 		l.note("intent", t.ID, "", fmt.Sprintf("%s %s", a.Kind, Describe(a.Target, a.Params)), i.Request)
+	}
+	for _, i := range gone {
+		l.note("outcome", t.ID, "", fmt.Sprintf("%s: %s. %s", i.Request.Kind, i.Result.State, i.Result.Detail), i.Result)
 	}
 	r.work[t.ID] = w
 	return &begun{t, w, false}, nil
@@ -293,7 +298,7 @@ func (l *live) unbegin(list []begun) {
 			l.run.Holds = slices.DeleteFunc(l.run.Holds, func(h Hold) bool {
 				return slices.ContainsFunc(b.work.Items, func(i *item) bool { return i.Request.ID == h.Request.ID })
 			})
-			l.records = slices.DeleteFunc(l.records, func(r Record) bool { return r.What == "intent" && r.Task == b.task.ID })
+			l.records = slices.DeleteFunc(l.records, func(r Record) bool { return (r.What == "intent" || r.What == "outcome") && r.Task == b.task.ID })
 		}
 	}
 	l.run.seq -= int64(had - len(l.records)) // their numbers have no gaps
