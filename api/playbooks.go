@@ -51,11 +51,19 @@ func (s *Server) runs() (Runs, error) {
 func (s *Server) failRun(ctx context.Context, tried string, err error) error {
 	for of, is := range map[error]error{respond.ErrNotFound: ErrNotFound, respond.ErrConflict: ErrConflict, respond.ErrInvalid: ErrInvalid, respond.ErrFenced: ErrAway} {
 		if errors.Is(err, of) {
-			return s.fail(ctx, tried, fmt.Errorf("%w (%w)", err, is))
+			return s.fail(ctx, tried, kindOf{err, is})
 		}
 	}
 	return s.fail(ctx, tried, err)
 }
+
+// kindOf is an error of respond as one of the API's, in the words of the first.
+type kindOf struct { //nolint:errname // it says what another error is
+	error
+	is error
+}
+
+func (e kindOf) Unwrap() []error { return []error{e.error, e.is} }
 
 // PlaybookInfo is a playbook in a list.
 type PlaybookInfo struct {
