@@ -71,6 +71,7 @@ export interface ModelFile {
 export interface Running {
   host: string; id: string; kind: string; engine: string; version?: string; name: string; container?: Container;
   pid: number; processes: number; started: string; exe: string; users?: string[]; listens?: string[]; gpus?: string[];
+  packages?: { name: string; version: string }[];
   job?: { id: string; size?: number; ranks?: number[] }; files: ModelFile[]; files_cut?: number;
 }
 

@@ -59,7 +59,7 @@ function One({ a, before, choice }: { a: Act; before?: Act; choice?: Choice }) {
       {when !== (before?.when.join(', and ') ?? '') && <div className="when">{when ? <>If <Value text={when} max={300} />:</> : 'In any case:'}</div>}
       {choice && a.id && <input type="checkbox" className="pick" checked={!out} disabled={choice.busy} onChange={toggle} aria-label={`${plain(a.kind)} ${plain(describe(a.target, a.params))}`} />}
       <b>{plain(a.kind)}</b> <Value text={a.name} max={120} /> {out ? <span className="note">left out: not done</span> : <Class of={a.class} />}
-      <div>{a.text ? <Value text={a.text} max={800} /> : <Value text={describe(a.target, a.params)} mono max={200} />}{a.ttl ? <span className="quiet"> for {lasts(a.ttl)}, then taken back by itself</span> : null}</div>
+      {a.kind !== 'undo' && <div>{a.text ? <Value text={a.text} max={800} /> : <Value text={describe(a.target, a.params)} mono max={200} />}{a.ttl ? <span className="quiet"> for {lasts(a.ttl)}, then taken back by itself</span> : null}</div>}
       {!out && a.effects.map((e) => <div key={e} className="quiet"><Value text={e} max={300} /></div>)}
       {!out && hits.length > 0 && <ul className="hits" aria-label="What it reaches">{hits.map((h, n) => <li key={n}><Value text={h} mono max={160} /></li>)}{a.hits.length > shown && <li className="quiet">{a.hits.length - shown} more</li>}</ul>}
       {!out && a.undo && <div className="quiet small">Taken back: <Value text={a.undo} max={200} /></div>}

@@ -1,9 +1,12 @@
 import type { Act, ActClass, Plan, RunState, Target } from '../api/types';
 import { span } from '../shared/time';
 
+/** short cuts an id of a container that is a digest; other names are somebody's own. */
+export const short = (id: string) => (id.length === 64 ? id.slice(0, 12) : id);
+
 /** describe names what an act is done to. */
 export function describe(t?: Target, params?: Record<string, string>): string {
-  if (t?.container) return `container ${t.container.slice(0, 12)} on ${t.host}` + (t.address ? ` and ${t.address}` : '');
+  if (t?.container) return `container ${short(t.container)} on ${t.host}` + (t.address ? ` and ${t.address}` : '');
   if (t?.cgroup) return `cgroup ${t.cgroup} on ${t.host}`;
   if (t?.process) return `process ${t.process.pid}${t.process.exe ? ` (${t.process.exe})` : ''}${t.lineage ? ' and what it started' : ''} on ${t.host}` + (t.address ? ` and ${t.address}` : '');
   if (t?.file) return `file ${t.file.path} on ${t.host}`;
@@ -13,7 +16,7 @@ export function describe(t?: Target, params?: Record<string, string>): string {
 }
 
 function object(o: NonNullable<Target['object']>): string {
-  if (!o.name) return `${o.kind} of container ${o.container?.slice(0, 12) ?? ''}`;
+  if (!o.name) return `${o.kind} of container ${short(o.container ?? '')}`;
   return `${o.of === 'slurm' ? 'Slurm ' : ''}${o.kind} ${o.namespace ? o.namespace + '/' : ''}${o.name}`;
 }
 

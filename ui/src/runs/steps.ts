@@ -5,7 +5,7 @@ export interface DoneAct { request: ActRequest; begun: string; result?: ActResul
 /** Doing is one task of a run: a step, or one command of it, with what went in and what came out. */
 export interface Doing {
   task: string; step: string; begun: string; ended?: string; state: 'going on' | 'asks' | 'waits' | 'done' | 'failed';
-  acts: DoneAct[]; question?: string; answers: { who: string; text: string; values?: Record<string, string> }[]; text?: string; skipped?: string; values?: Record<string, string>;
+  acts: DoneAct[]; question?: string; answers: { who: string; text: string; values?: Record<string, string> }[]; text?: string; skipped?: string; deadline?: boolean; values?: Record<string, string>;
 }
 
 /** doings puts the records of a run together by task, in the order in which the tasks began. */
@@ -18,7 +18,7 @@ export function doings(records: RunRecord[]): Doing[] {
     d.step ||= r.step ?? '';
     take(d, r);
   }
-  return [...out.values()];
+  return [...out.values()].filter((d) => !(d.state === 'waits' && d.deadline)); // one that nothing reached is of no interest
 }
 
 function take(d: Doing, r: RunRecord) {
@@ -41,7 +41,8 @@ function take(d: Doing, r: RunRecord) {
       d.state = 'asks';
       break;
     case 'timer':
-      d.text = r.text;
+      d.deadline = r.text.startsWith('deadline:');
+      d.text = r.text.replace(/^(deadline|delay): \S+ /, '');
       d.state = 'waits';
       break;
     case 'answer':
