@@ -49,6 +49,7 @@ var access = map[string]grant{
 	"POST /api/v1/playbooks/{name}/plan":     {role: Analyst}, // asks agents
 	"POST /api/v1/playbooks/{name}/simulate": {role: Analyst},
 	"POST /api/v1/runs":                      {role: Analyst},
+	"POST /api/v1/runs/{id}/edit":            {role: Analyst},
 	"POST /api/v1/runs/{id}/approve":         {role: Analyst},
 	"POST /api/v1/runs/{id}/reject":          {role: Analyst},
 	"POST /api/v1/runs/{id}/answer":          {role: Analyst},

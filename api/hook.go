@@ -173,7 +173,7 @@ func (s *Server) hooked(ctx context.Context, id string, q HookRequest) (any, err
 		if err != nil {
 			return nil, s.failRun(ctx, "planning", err)
 		}
-		p, err := r.Plan(ctx, q.Playbook, q.Incident, q.Values)
+		p, err := r.Plan(ctx, q.Playbook, q.Incident, q.Values, nil)
 		if err != nil {
 			return nil, s.failRun(ctx, "planning "+q.Playbook, err)
 		}

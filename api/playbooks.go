@@ -15,10 +15,11 @@ import (
 // Runs plans and runs playbooks; [respond.Engine] does.
 type Runs interface {
 	Books() []*respond.Book
-	Plan(ctx context.Context, playbook, incident string, given map[string]string) (*respond.Plan, error)
+	Plan(ctx context.Context, playbook, incident string, given map[string]string, leave []string) (*respond.Plan, error)
 	Simulate(ctx context.Context, playbook string, incidents []string) (*respond.Simulation, error)
 	Request(ctx context.Context, q respond.Request) (respond.Run, error)
 	Order(ctx context.Context, o respond.Order) (respond.Run, error)
+	Edit(ctx context.Context, id, by, hash string, leave []string, reason string) (respond.Run, error)
 	Approve(ctx context.Context, id, by, hash, reason string) (respond.Run, error)
 	Reject(ctx context.Context, id, by, reason string) (respond.Run, error)
 	Answer(ctx context.Context, id, by string, a respond.Answer) (respond.Run, error)
@@ -50,11 +51,19 @@ func (s *Server) runs() (Runs, error) {
 func (s *Server) failRun(ctx context.Context, tried string, err error) error {
 	for of, is := range map[error]error{respond.ErrNotFound: ErrNotFound, respond.ErrConflict: ErrConflict, respond.ErrInvalid: ErrInvalid, respond.ErrFenced: ErrAway} {
 		if errors.Is(err, of) {
-			return s.fail(ctx, tried, fmt.Errorf("%w (%w)", err, is))
+			return s.fail(ctx, tried, kindOf{err, is})
 		}
 	}
 	return s.fail(ctx, tried, err)
 }
+
+// kindOf is an error of respond as one of the API's, in the words of the first.
+type kindOf struct { //nolint:errname // it says what another error is
+	error
+	is error
+}
+
+func (e kindOf) Unwrap() []error { return []error{e.error, e.is} }
 
 // PlaybookInfo is a playbook in a list.
 type PlaybookInfo struct {
@@ -115,6 +124,7 @@ func (s *Server) getPlaybook(ctx context.Context, in *struct {
 type PlanQuery struct {
 	Incident string            `json:"incident" maxLength:"100"`
 	Values   map[string]string `json:"values,omitempty" doc:"For the playbook's variables, by name"`
+	LeaveOut []string          `json:"leave_out,omitempty" maxItems:"500" doc:"Acts that are not to be done, by their ids"`
 }
 
 func (s *Server) planPlaybook(ctx context.Context, in *struct {
@@ -126,7 +136,7 @@ func (s *Server) planPlaybook(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.failRun(ctx, "planning "+in.Name, err)
 	}
-	p, err := r.Plan(ctx, in.Name, in.Body.Incident, in.Body.Values)
+	p, err := r.Plan(ctx, in.Name, in.Body.Incident, in.Body.Values, in.Body.LeaveOut)
 	if err != nil {
 		return nil, s.failRun(ctx, "planning "+in.Name, err)
 	}

@@ -20,6 +20,7 @@ func (s *Server) runRoutes(api huma.API) {
 	huma.Register(api, op("GET", "/api/v1/runs/{id}", "run-get", "Read a run"), s.getRun)
 	huma.Register(api, op("GET", "/api/v1/runs/{id}/records", "run-records", "Read what happened to a run, from its start"), s.runRecords)
 	huma.Register(api, change("/api/v1/runs", "run-request", "Ask for a run of a playbook"), s.requestRun)
+	huma.Register(api, change("/api/v1/runs/{id}/edit", "run-edit", "Choose which targets of a plan that waits are left out; it gets another hash"), s.editRun)
 	huma.Register(api, change("/api/v1/runs/{id}/approve", "run-approve", "Approve the plan with a hash"), s.approveRun)
 	huma.Register(api, change("/api/v1/runs/{id}/reject", "run-reject", "Reject a plan, or end a run"), s.rejectRun)
 	huma.Register(api, change("/api/v1/runs/{id}/answer", "run-answer", "Answer a question of a run"), s.answerRun)
@@ -110,6 +111,7 @@ type RunRequest struct {
 	Playbook string            `json:"playbook" maxLength:"200"`
 	Incident string            `json:"incident" maxLength:"100"`
 	Values   map[string]string `json:"values,omitempty" doc:"For the playbook's variables, by name"`
+	LeaveOut []string          `json:"leave_out,omitempty" maxItems:"500" doc:"Acts that are not to be done, by their ids in the plan"`
 	Reason   string            `json:"reason,omitempty" maxLength:"1000"`
 	Hash     string            `json:"hash,omitempty" maxLength:"64" doc:"Of the plan that you saw; if it is another now, the answer is 409"`
 }
@@ -117,7 +119,24 @@ type RunRequest struct {
 func (s *Server) requestRun(ctx context.Context, in *struct{ Body RunRequest }) (*runOut, error) {
 	b := in.Body
 	return s.change(ctx, "run.request", b.Playbook, func(r Runs, by string) (respond.Run, error) {
-		return r.Request(ctx, respond.Request{Playbook: b.Playbook, Incident: b.Incident, Given: b.Values, By: by, Reason: b.Reason, Hash: b.Hash})
+		return r.Request(ctx, respond.Request{Playbook: b.Playbook, Incident: b.Incident, Given: b.Values, LeaveOut: b.LeaveOut, By: by, Reason: b.Reason, Hash: b.Hash})
+	})
+}
+
+// RunEdit is the body of a request to choose the targets of a plan that waits.
+type RunEdit struct {
+	Hash     string   `json:"hash" maxLength:"64" doc:"Of the plan that you saw"`
+	LeaveOut []string `json:"leave_out" maxItems:"500" doc:"Acts that are not to be done, by their ids; all others are"`
+	Reason   string   `json:"reason,omitempty" maxLength:"1000"`
+}
+
+func (s *Server) editRun(ctx context.Context, in *struct {
+	ID   string `path:"id" maxLength:"100"`
+	Body RunEdit
+},
+) (*runOut, error) {
+	return s.change(ctx, "run.edit", in.ID, func(r Runs, by string) (respond.Run, error) {
+		return r.Edit(ctx, in.ID, by, in.Body.Hash, in.Body.LeaveOut, in.Body.Reason)
 	})
 }
 

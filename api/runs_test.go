@@ -39,6 +39,10 @@ func (s *said) Approve(_ context.Context, id, by, hash, reason string) (respond.
 	return s.call(id, "approve %s by %s: %s: %s", id, by, hash, reason)
 }
 
+func (s *said) Edit(_ context.Context, id, by, hash string, leave []string, reason string) (respond.Run, error) {
+	return s.call(id, "edit %s by %s: %s without %v: %s", id, by, hash, leave, reason)
+}
+
 func (s *said) Reject(_ context.Context, id, by, reason string) (respond.Run, error) {
 	return s.call(id, "reject %s by %s: %s", id, by, reason)
 }
@@ -87,6 +91,7 @@ func TestRunsAreChangedOnTheCallersBehalf(t *testing.T) {
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/runs", `{"playbook": "contain", "incident": "i1", "reason": "why"}`},
 		{"POST", "/runs/r1/approve", `{"hash": "h1", "reason": "seen"}`},
+		{"POST", "/runs/r1/edit", `{"hash": "h1", "leave_out": ["a1"], "reason": "not that one"}`},
 		{"POST", "/runs/r1/answer", `{"yes": true, "text": "seen"}`},
 		{"POST", "/runs/r1/extend", `{"act": "a1", "ttl": 60000000000}`},
 		{"POST", "/runs/r1/undo", ``},
@@ -98,7 +103,7 @@ func TestRunsAreChangedOnTheCallersBehalf(t *testing.T) {
 		}
 	}
 	want := []string{
-		"request contain i1 by token:ada: why", "approve r1 by token:ada: h1: seen", "answer r1 by token:ada: true seen",
+		"request contain i1 by token:ada: why", "approve r1 by token:ada: h1: seen", "edit r1 by token:ada: h1 without [a1]: not that one", "answer r1 by token:ada: true seen",
 		"extend a1 of r1 by token:ada for 1m0s", "undo r1 by token:ada",
 		"reject r1 by token:ada: no", "stop true by token:ada",
 	}

@@ -12,8 +12,9 @@ import (
 	"picket/event"
 )
 
-// WriteBOM writes what runs as a bill of materials in CycloneDX 1.6: each workload an application, its
-// model files machine-learning models or data, with digest, signature and verdict.
+// WriteBOM writes what runs as a bill of materials in CycloneDX 1.6: each workload an application that
+// depends on its engine, on frameworks and on its model files, which are machine-learning models or data
+// with digest, signature and verdict.
 func WriteBOM(w io.Writer, running []event.Running, version string, now time.Time) error {
 	b := cyclonedx.NewBOM()
 	b.SerialNumber = serial(running, now)
@@ -70,8 +71,8 @@ func (b *bom) workload(r *event.Running) {
 	if r.Job != nil {
 		props = append(props, properties("job", r.Job.ID)...)
 	}
-	b.add(cyclonedx.Component{Type: cyclonedx.ComponentTypeApplication, BOMRef: ref, Name: cmp.Or(r.Name, r.Engine), Version: r.Version, Properties: &props})
-	needs := []string{}
+	b.add(cyclonedx.Component{Type: cyclonedx.ComponentTypeApplication, BOMRef: ref, Name: cmp.Or(r.Name, r.Engine), Properties: &props})
+	needs := []string{b.engine(r)}
 	for _, p := range r.Packages {
 		of := "package:" + event.HashID(p.Name, p.Version)[:16]
 		b.add(cyclonedx.Component{
@@ -82,9 +83,26 @@ func (b *bom) workload(r *event.Running) {
 	for i := range r.Files {
 		needs = append(needs, b.file(r, &r.Files[i]))
 	}
-	if len(needs) > 0 {
-		b.dependencies = append(b.dependencies, cyclonedx.Dependency{Ref: ref, Dependencies: &needs})
+	b.dependencies = append(b.dependencies, cyclonedx.Dependency{Ref: ref, Dependencies: &needs})
+}
+
+// packageOf are engines whose version is that of a Python package of another name; triton's is none's.
+var packageOf = map[string]string{
+	"llama.cpp": "llama-cpp-python", "tgi": "text-generation-server", "torchrun": "torch", "pytorch": "torch", "jupyter": "jupyterlab", "triton": "",
+}
+
+// engine adds the program that serves or trains, by which its known weaknesses are found.
+func (b *bom) engine(r *event.Running) string {
+	c := cyclonedx.Component{Type: cyclonedx.ComponentTypeApplication, BOMRef: "engine:" + event.HashID(r.Engine, r.Version)[:16], Name: r.Engine, Version: r.Version}
+	name, other := packageOf[r.Engine]
+	if !other {
+		name = r.Engine
 	}
+	if r.Version != "" && name != "" {
+		c.PackageURL = "pkg:pypi/" + name + "@" + r.Version
+	}
+	b.add(c)
+	return c.BOMRef
 }
 
 // file adds a model file. One version of a file is one component, whoever uses it.
@@ -93,7 +111,7 @@ func (b *bom) file(r *event.Running, f *event.ModelFile) string {
 	if f.Artifact.Digest != "" {
 		what = []string{path.Base(f.Path), f.Artifact.Digest}
 	}
-	c := cyclonedx.Component{BOMRef: "file:" + event.HashID(what...)[:16], Name: path.Base(f.Path), Type: cyclonedx.ComponentTypeMachineLearningModel}
+	c := cyclonedx.Component{BOMRef: "file:" + event.HashID(what...)[:16], Group: f.Model, Name: path.Base(f.Path), Type: cyclonedx.ComponentTypeMachineLearningModel}
 	props := properties(
 		"path", f.Path, "model", f.Model, "role", f.Role, "format", f.Format, "size", fmt.Sprint(f.Size), "verdict", f.Artifact.Verdict, "issue", f.Artifact.Issue,
 		"signature", f.Artifact.Signature, "signer", f.Artifact.Signer, "refusal", f.Artifact.Refusal,

@@ -87,7 +87,9 @@ func TestTheBillOfMaterialsIsValid(t *testing.T) {
 					Type    string
 					BOMRef  string `json:"bom-ref"`
 					Hashes  []struct{ Content string }
+					Name    string
 					Version string
+					PURL    string
 				}
 				Dependencies []struct {
 					Ref       string
@@ -99,12 +101,15 @@ func TestTheBillOfMaterialsIsValid(t *testing.T) {
 			}
 			var refs, types []string
 			for _, c := range b.Components {
+				if c.Name == "torchrun" && (c.Version != "2.7.1" || c.PURL != "pkg:pypi/torch@2.7.1") || c.Name == "train" && c.Version != "" {
+					t.Errorf("%s has version %q and is package %q", c.Name, c.Version, c.PURL)
+				}
 				refs, types = append(refs, c.BOMRef), append(types, c.Type)
 			}
 			slices.Sort(types)
 			want := 0
 			if list != nil {
-				want = 10 // three workloads, a framework, six files: one of them is used by two workloads
+				want = 13 // three workloads and their engines, a framework, six files: one of them is used by two workloads
 			}
 			if b.SpecVersion != "1.6" || !strings.HasPrefix(b.SerialNumber, "urn:uuid:") || len(refs) != want {
 				t.Errorf("%s %s, %d components: %q", b.SpecVersion, b.SerialNumber, len(refs), types)

@@ -111,7 +111,7 @@ func TestWhoExecsIsStillContained(t *testing.T) {
 	a := newActor(t)
 	p, become := changer(t)
 	e := engineFor(t, a, about(p), killProcess)
-	before, err := e.Plan(t.Context(), "one", "i", nil)
+	before, err := e.Plan(t.Context(), "one", "i", nil, nil)
 	if err != nil || len(before.Acts) != 1 || before.Acts[0].Gone+before.Acts[0].Error != "" {
 		t.Fatalf("%+v %v", before, err)
 	}
@@ -120,7 +120,7 @@ func TestWhoExecsIsStillContained(t *testing.T) {
 		t.Fatalf("%+v %v", run, err)
 	}
 	become()
-	now, err := e.Plan(t.Context(), "one", "i", nil)
+	now, err := e.Plan(t.Context(), "one", "i", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestWhatIsNotTheProcessThatWasFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			other := p
 			c.change(&other)
-			plan, err := engineFor(t, a, about(other), killProcess).Plan(t.Context(), "one", "i", nil)
+			plan, err := engineFor(t, a, about(other), killProcess).Plan(t.Context(), "one", "i", nil, nil)
 			if err != nil || len(plan.Acts) != 1 || !strings.Contains(plan.Acts[0].Gone+plan.Acts[0].Error, c.want) || len(plan.Acts[0].Hits) > 0 {
 				t.Errorf("%+v %v", plan, err)
 			}

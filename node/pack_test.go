@@ -130,7 +130,7 @@ func TestTheBuiltInPlaybooksPlanOnTheirDrills(t *testing.T) {
 				delete(given, name)
 			}
 		}
-		plan, err := e.Plan(t.Context(), b.Word, drill[1], given)
+		plan, err := e.Plan(t.Context(), b.Word, drill[1], given, nil)
 		if err != nil {
 			t.Errorf("%s on %s: %v", b.Word, drill[1], err)
 			continue

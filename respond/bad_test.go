@@ -75,7 +75,7 @@ func TestAVariableWithoutValue(t *testing.T) {
 		stepID("action", 1):       does(stepID("end", 2), openc2("deny", "container", `"x-picket": {"act": "cut", "port": "__n__:value"}`)),
 		stepID("end", 2):          map[string]any{"type": "end"},
 	}), map[string]any{"__n__": map[string]any{"type": "integer"}}), nil)
-	p, err := r.Plan(ctx, "test", "incident1", nil)
+	p, err := r.Plan(ctx, "test", "incident1", nil, nil)
 	if err != nil || len(p.Acts) != 1 || !strings.Contains(p.Acts[0].Open, "__n__") || p.Class != "destructive" {
 		t.Fatalf("%+v %v", p, err)
 	}

@@ -114,7 +114,7 @@ func TestContainmentOutlastsItsQuestions(t *testing.T) {
 		})
 	}
 	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("deny", "container", ""), command{"manual", "Look.", ""}), nil)
-	if p, err := r.Plan(ctx, "test", "incident1", nil); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), "isolate ends by itself after 1h0m0s, and a question stands for 24h0m0s") {
+	if p, err := r.Plan(ctx, "test", "incident1", nil, nil); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), "isolate ends by itself after 1h0m0s, and a question stands for 24h0m0s") {
 		t.Errorf("nobody is told: %v %v", p, err)
 	}
 }

@@ -28,6 +28,6 @@ func (e *Engine) costs(ctx context.Context, inc *event.Incident, p *Plan) []Cost
 	}
 	ctx, cancel := context.WithTimeout(ctx, planTimeout)
 	defer cancel()
-	list := e.o.Costs(ctx, inc, p.Acts)
+	list := e.o.Costs(ctx, inc, p.kept())
 	return list[:min(len(list), maxCosts)]
 }

@@ -25,7 +25,7 @@ type Journal interface {
 	SetStopped(ctx context.Context, by string) error
 }
 
-// Kept is a run as the journal keeps it. Plan is written once and may be nil in a Save after that.
+// Kept is a run as the journal keeps it. Plan is nil in a Save that leaves it as it is.
 type Kept struct {
 	ID       string
 	Incident string
@@ -51,7 +51,7 @@ type Query struct {
 type Record struct {
 	Seq  int64           `json:"seq"` // from 1, without gaps
 	Time time.Time       `json:"time"`
-	What string          `json:"what"`           // open, approve, reject, expire, start, intent, outcome, ask, answer, extend, undo, cancel, adopt, stop, clock, end
+	What string          `json:"what"`           // open, edit, approve, reject, expire, start, skip, intent, outcome, ask, answer, extend, undo, cancel, adopt, stop, clock, end
 	Task string          `json:"task,omitempty"` // where in the run
 	Step string          `json:"step,omitempty"` // of the playbook, that the task belongs to
 	Who  string          `json:"who,omitempty"`
@@ -82,7 +82,8 @@ type Run struct {
 	By        string            `json:"by"` // user, policy:RULE or agent:HOST
 	Reason    string            `json:"reason,omitempty"`
 	Plan      *Plan             `json:"plan"`
-	Values    map[string]string `json:"values,omitempty"` // that who asked gave to the playbook's variables
+	EditedBy  string            `json:"edited_by,omitempty"` // who chose the plan's targets last, where that is not who asked
+	Values    map[string]string `json:"values,omitempty"`    // that who asked gave to the playbook's variables
 	Approvals []Approval        `json:"approvals"`
 	NotAfter  time.Time         `json:"not_after,omitzero"` // of the request for approval
 	Opened    time.Time         `json:"opened"`
@@ -205,7 +206,7 @@ type doc struct {
 	Timers   map[string]time.Time `json:"timers,omitempty"`
 }
 
-// fixed is what of a run is written once.
+// fixed is what of a run is written when it is opened, and when its plan is edited.
 type fixed struct {
 	Plan   *Plan             `json:"plan"`
 	Bodies []json.RawMessage `json:"bodies"`

@@ -15,16 +15,17 @@ import (
 // live is a run with a goroutine that alone changes it: what persons, agents and time say comes in by
 // channels, and is kept before it has an effect.
 type live struct {
-	e       *Engine
-	run     *Run
-	machine *cacao.Machine // while it runs
-	records []Record       // not kept yet
-	grave   bool           // one of them is about an act that cannot be taken back
-	fresh   bool           // the journal has nothing of it yet
-	kept    State          // as the journal has it
-	saved   time.Time      // when it was last kept
-	opening *message       // that it came to be with
-	owed    time.Time      // when a run that has its id already is due
+	e         *Engine
+	run       *Run
+	machine   *cacao.Machine // while it runs
+	records   []Record       // not kept yet
+	grave     bool           // one of them is about an act that cannot be taken back
+	fresh     bool           // the journal has nothing of it yet
+	replanned bool           // the journal has another plan of it
+	kept      State          // as the journal has it
+	saved     time.Time      // when it was last kept
+	opening   *message       // that it came to be with
+	owed      time.Time      // when a run that has its id already is due
 
 	in      chan message
 	results chan outcome
@@ -342,7 +343,7 @@ func (l *live) save(soon bool) error {
 		return nil
 	}
 	l.run.Changed, l.run.Fence = l.e.o.Now().UTC(), l.e.fence
-	k, err := keep(l.run, l.fresh)
+	k, err := keep(l.run, l.fresh || l.replanned)
 	if err != nil {
 		return err
 	}
@@ -350,7 +351,7 @@ func (l *live) save(soon bool) error {
 	if err := l.e.o.Journal.Save(context.WithoutCancel(l.e.ctx), l.e.fence, k, l.records); err != nil {
 		return fmt.Errorf("keeping run %s: %w", l.run.ID, err)
 	}
-	l.fresh, l.records, l.grave, l.kept, l.saved = false, nil, false, l.run.State, time.Now()
+	l.fresh, l.replanned, l.records, l.grave, l.kept, l.saved = false, false, nil, false, l.run.State, time.Now()
 	l.e.o.Changed(l.run.clone())
 	return nil
 }

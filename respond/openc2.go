@@ -63,7 +63,7 @@ func (p *Plan) shortHolds() (out []string) {
 		return nil
 	}
 	for i := range p.Acts {
-		if a := &p.Acts[i]; a.TTL > 0 && a.TTL < askTimeout {
+		if a := &p.Acts[i]; !a.LeftOut && a.TTL > 0 && a.TTL < askTimeout {
 			said := fmt.Sprintf("“%s”: %s ends by itself after %s, and a question stands for %s: it may be over before somebody answers", a.Name, a.Kind, a.TTL, askTimeout)
 			if !slices.Contains(out, said) {
 				out = append(out, said)

@@ -82,7 +82,7 @@ func (e *Engine) Order(ctx context.Context, o Order) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	plan, bodies, err := e.planFor(ctx, &Book{Playbook: p, Word: "command"}, &inc, nil)
+	plan, bodies, err := e.planFor(ctx, &Book{Playbook: p, Word: "command"}, &inc, nil, nil)
 	if err != nil {
 		return Run{}, err
 	}

@@ -29,7 +29,7 @@ type Plan struct {
 	Body      string            `json:"body"`    // hash of the playbook and of those that it calls
 	Incident  string            `json:"incident"`
 	Given     map[string]string `json:"given"` // values of its variables
-	Class     action.Class      `json:"class"` // of its worst act; one that is not known yet counts as destructive
+	Class     action.Class      `json:"class"` // of its worst act that is not left out; one that is not known yet counts as destructive
 	Acts      []Act             `json:"acts"`
 	Questions []Question        `json:"questions"`
 	Warnings  []string          `json:"warnings"`
@@ -40,6 +40,8 @@ type Plan struct {
 
 // Act is one thing that a plan would do, or a step that a person would do.
 type Act struct {
+	ID       string            `json:"id,omitempty"`       // of an act that may be left out: the same in each plan of the playbook for the incident
+	LeftOut  bool              `json:"left_out,omitempty"` // by who chose the targets: it is not done
 	Playbook string            `json:"playbook,omitempty"` // that is called; "" is the plan's own
 	Step     string            `json:"step"`
 	Name     string            `json:"name"`
@@ -80,13 +82,13 @@ const maxActs = 500
 // planTimeout is how long an agent may take to plan an act.
 const planTimeout = 5 * time.Second
 
-// Plan plans a playbook for an incident.
-func (e *Engine) Plan(ctx context.Context, playbook, incident string, given map[string]string) (*Plan, error) {
-	p, _, err := e.plan(ctx, playbook, incident, given)
+// Plan plans a playbook for an incident, without the acts whose ids are given.
+func (e *Engine) Plan(ctx context.Context, playbook, incident string, given map[string]string, leave []string) (*Plan, error) {
+	p, _, err := e.plan(ctx, playbook, incident, given, leave)
 	return p, err
 }
 
-func (e *Engine) plan(ctx context.Context, playbook, incident string, given map[string]string) (*Plan, []json.RawMessage, error) {
+func (e *Engine) plan(ctx context.Context, playbook, incident string, given map[string]string, leave []string) (*Plan, []json.RawMessage, error) {
 	b, err := e.o.Library.Book(playbook)
 	if err != nil {
 		return nil, nil, err
@@ -95,10 +97,10 @@ func (e *Engine) plan(ctx context.Context, playbook, incident string, given map[
 	if err != nil {
 		return nil, nil, fmt.Errorf("incident %s: %w", incident, err)
 	}
-	return e.planFor(ctx, b, &inc, given)
+	return e.planFor(ctx, b, &inc, given, leave)
 }
 
-func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, given map[string]string) (*Plan, []json.RawMessage, error) {
+func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, given map[string]string, leave []string) (*Plan, []json.RawMessage, error) {
 	if err := b.Runnable(e.o.Now()); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -127,6 +129,9 @@ func (e *Engine) planFor(ctx context.Context, b *Book, inc *event.Incident, give
 		return nil, nil, fmt.Errorf("playbook %s: %w: %w", b.Word, ErrInvalid, err)
 	}
 	w.pinAll(ctx)
+	if err := plan.leave(leave); err != nil {
+		return nil, nil, fmt.Errorf("playbook %s: %w", b.Word, err)
+	}
 	if err := e.signed(all, plan.Class); err != nil {
 		if e.o.Config.Signatures.Mode == SignaturesRequire {
 			return nil, nil, fmt.Errorf("playbook %s: %w: signatures are required: %w", b.Word, ErrInvalid, err)
@@ -369,6 +374,9 @@ func (w *planner) pinAll(ctx context.Context) {
 	atOnce(len(w.plan.Acts), func(n int) {
 		a := &w.plan.Acts[n]
 		host := a.Target.Host
+		if onAgent(a.Kind) && a.Open == "" && a.Target != (action.Target{}) {
+			a.ID = a.id() // before an agent pins the target
+		}
 		switch {
 		case !onAgent(a.Kind) || a.Open != "":
 		case host != "" && is(host):
@@ -382,7 +390,6 @@ func (w *planner) pinAll(ctx context.Context) {
 	for i := range w.plan.Acts {
 		a := &w.plan.Acts[i]
 		a.Effects, a.Hits = all0(a.Effects), all0(a.Hits)
-		w.plan.Class = worse(w.plan.Class, a.Class)
 	}
 }
 

@@ -22,8 +22,9 @@ type Request struct {
 	Given    map[string]string
 	By       string
 	Reason   string
-	Hash     string // of the plan that was seen; "" takes the plan of now
-	ID       string // of the request: the same of one who asks gives one run; "": each is a new one
+	LeaveOut []string // acts, by their ids
+	Hash     string   // of the plan that was seen; "" takes the plan of now
+	ID       string   // of the request: the same of one who asks gives one run; "": each is a new one
 }
 
 // Request asks for a run. It begins at once where nothing in its plan is destructive: who asks for it
@@ -35,7 +36,7 @@ func (e *Engine) Request(ctx context.Context, q Request) (Run, error) {
 			return was, err
 		}
 	}
-	plan, bodies, err := e.plan(ctx, q.Playbook, q.Incident, q.Given)
+	plan, bodies, err := e.plan(ctx, q.Playbook, q.Incident, q.Given, q.LeaveOut)
 	if err != nil {
 		return Run{}, err
 	}
@@ -103,19 +104,16 @@ func (e *Engine) open(ctx context.Context, r *Run, state State) (Run, error) {
 }
 
 // Approve approves the plan with a hash. A destructive one needs so many persons as the configuration
-// says, none of whom asked for it. The last one starts the run.
+// says, none of whom asked for it or, where it was edited, chose its targets. The last one starts the run.
 func (e *Engine) Approve(ctx context.Context, id, by, hash, reason string) (Run, error) {
 	return e.with(ctx, id, func(l *live) error {
 		r := l.run
+		if err := l.approvable(hash); err != nil {
+			return err
+		}
 		switch {
-		case r.State != Waiting && r.State != Suggested:
-			return fmt.Errorf("run %s is %s: %w", id, r.State, ErrConflict)
-		case hash != r.Plan.Hash:
-			return fmt.Errorf("the plan of run %s has hash %s, not the one that was approved: %w", id, r.Plan.Hash, ErrConflict)
-		case r.State == Waiting && !l.e.o.Now().Before(r.NotAfter):
-			return fmt.Errorf("the request expired at %s: %w: ask anew", r.NotAfter.Format(time.RFC3339), ErrConflict)
-		case r.Plan.Class == action.Destructive && by == r.By:
-			return fmt.Errorf("%w: %s asked for it, and something in it cannot be taken back: another person approves it", ErrInvalid, by)
+		case r.Plan.Class == action.Destructive && by == r.shaper():
+			return fmt.Errorf("%w: %s asked for it, or chose its targets, and something in it cannot be taken back: another person approves it", ErrInvalid, by)
 		case slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.By == by }):
 			return fmt.Errorf("%s has approved it already: %w", by, ErrConflict)
 		}

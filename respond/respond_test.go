@@ -342,7 +342,7 @@ func (r *rig) ends(t testing.TB, id string, s State) Run {
 
 func TestPlan(t *testing.T) {
 	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("contain", "lineage", `"duration": 60000`), openc2("stop", "workload", ""), openc2("deny", "address", `"x-picket": {"act": "cut"}`)), nil)
-	p, err := r.Plan(ctx, "test", "incident1", nil)
+	p, err := r.Plan(ctx, "test", "incident1", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestPlan(t *testing.T) {
 	if p.Class != action.Destructive || p.Acts[1].Target.Process.Start != 7 {
 		t.Errorf("class %s, pin %+v", p.Class, p.Acts[1].Target.Process)
 	}
-	again, err := r.Plan(ctx, "test", "incident1", nil)
+	again, err := r.Plan(ctx, "test", "incident1", nil, nil)
 	if err != nil || again.Hash != p.Hash {
 		t.Errorf("the same plan has another hash: %v", err)
 	}
@@ -385,7 +385,7 @@ func TestAPlanThatCannotBeIsRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, book(t, "http://192.0.2.1", nil, c.cmd), nil)
-			if _, err := r.Plan(ctx, "test", "incident1", nil); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			if _, err := r.Plan(ctx, "test", "incident1", nil, nil); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -477,6 +477,10 @@ func TestWhatEndedBeforeIsGone(t *testing.T) {
 	if d := cmp.Diff([]string{"isolate container c1 on gpu-1"}, r.acts.list()); d != "" {
 		t.Error(d)
 	}
+	records, err := r.Records(ctx, run.ID)
+	if err != nil || !slices.ContainsFunc(records, func(r Record) bool { return r.What == "outcome" && strings.HasPrefix(r.Text, "freeze: gone. process 40") }) {
+		t.Errorf("nothing says why nothing was done: %+v %v", records, err)
+	}
 }
 
 func TestADestructiveRunNeedsAnotherPerson(t *testing.T) {
@@ -490,7 +494,7 @@ func TestADestructiveRunNeedsAnotherPerson(t *testing.T) {
 		state          State
 	}{
 		{"ada", run.Plan.Hash, "another person approves it", Waiting},
-		{"bob", "other", "not the one that was approved", Waiting},
+		{"bob", "other", "not the one that was seen", Waiting},
 		{"bob", run.Plan.Hash, "", Waiting},
 		{"bob", run.Plan.Hash, "has approved it already", Waiting},
 		{"eve", run.Plan.Hash, "", Succeeded},

@@ -214,7 +214,7 @@ func (e *Engine) follow(ctx context.Context, r *Rule, inc *event.Incident) error
 	if err != nil {
 		return err
 	}
-	plan, bodies, err := e.planFor(ctx, b, inc, nil)
+	plan, bodies, err := e.planFor(ctx, b, inc, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -53,19 +53,25 @@ func (l *live) prepare() []begun {
 		}
 		tasks := l.machine.Tasks()
 		l.drop(tasks)
-		failed := false
+		changed := false
 		for _, t := range tasks {
 			b, err := l.task(t)
+			if errors.Is(err, errLeftOut) {
+				l.note("skip", t.ID, "", err.Error(), nil)
+				l.end(t.ID, cacao.Outcome{})
+				changed = true
+				break
+			}
 			if err != nil { // it fails before anything of it begins
 				l.end(t.ID, cacao.Outcome{Failed: err.Error()})
-				failed = true
+				changed = true
 				break
 			}
 			if b != nil {
 				out = append(out, *b)
 			}
 		}
-		if !failed {
+		if !changed {
 			return out
 		}
 	}
@@ -138,6 +144,7 @@ func (l *live) task(t cacao.Task) (*begun, error) {
 // intend writes down what is going to be done for a task.
 func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 	r, now, w := l.run, l.e.o.Now().UTC(), &work{}
+	var gone []*item
 	for _, a := range acts { // before anything is written down: a step does all of its acts, or none
 		if onAgent(a.Kind) && l.e.o.Executor == nil {
 			return nil, errors.New("no agent takes acts")
@@ -156,12 +163,16 @@ func (l *live) intend(t cacao.Task, acts []Act) (*begun, error) {
 		}}
 		if a.Gone != "" {
 			i.Result = &action.Result{ID: i.Request.ID, State: action.Gone, Detail: a.Gone, At: now}
+			gone = append(gone, i)
 		} else if actClass[a.Kind] == action.Reversible { // also where the agent says that work is lost by it
 			r.Holds = append(r.Holds, Hold{Request: i.Request, Until: now.Add(a.TTL)}) // owed from before it is done
 		}
 		l.grave = l.grave || worse(a.Class, action.Reversible) == action.Destructive
 		w.Items = append(w.Items, i)
 		l.note("intent", t.ID, "", fmt.Sprintf("%s %s", a.Kind, Describe(a.Target, a.Params)), i.Request)
+	}
+	for _, i := range gone {
+		l.note("outcome", t.ID, "", fmt.Sprintf("%s: %s. %s", i.Request.Kind, i.Result.State, i.Result.Detail), i.Result)
 	}
 	r.work[t.ID] = w
 	return &begun{t, w, false}, nil
@@ -188,6 +199,9 @@ func Describe(t action.Target, params map[string]string) string {
 	return "for the incident"
 }
 
+// errLeftOut says that a command has no targets any more: its step goes on without it.
+var errLeftOut = errors.New("who chose the targets left all of it out")
+
 // approved returns the acts of a task as they stand in the plan. A command that is another with the
 // values of now than with those of then was not approved.
 func (l *live) approved(t cacao.Task) ([]Act, error) {
@@ -196,10 +210,17 @@ func (l *live) approved(t cacao.Task) ([]Act, error) {
 		called = t.Playbook.ID
 	}
 	var planned []Act
+	left := false
 	for _, a := range l.run.Plan.Acts {
-		if a.Playbook == called && a.Step == t.Step && a.Index == t.Index {
+		if a.Playbook != called || a.Step != t.Step || a.Index != t.Index {
+			continue
+		}
+		if left = left || a.LeftOut; !a.LeftOut {
 			planned = append(planned, a)
 		}
+	}
+	if len(planned) == 0 && left {
+		return nil, errLeftOut
 	}
 	if len(planned) == 0 {
 		return nil, errors.New("it is not in the plan that was approved")
@@ -284,7 +305,7 @@ func (l *live) unbegin(list []begun) {
 			l.run.Holds = slices.DeleteFunc(l.run.Holds, func(h Hold) bool {
 				return slices.ContainsFunc(b.work.Items, func(i *item) bool { return i.Request.ID == h.Request.ID })
 			})
-			l.records = slices.DeleteFunc(l.records, func(r Record) bool { return r.What == "intent" && r.Task == b.task.ID })
+			l.records = slices.DeleteFunc(l.records, func(r Record) bool { return (r.What == "intent" || r.What == "outcome") && r.Task == b.task.ID })
 		}
 	}
 	l.run.seq -= int64(had - len(l.records)) // their numbers have no gaps

@@ -87,14 +87,14 @@ func TestSignaturesOfPlaybooks(t *testing.T) {
 				t.Errorf("%d playbooks of %d that come with the program are left", n, built)
 			}
 			r := newRig(t, contain, func(o *Options) { o.Library, o.Config.Signatures = lib, c.policy })
-			plan, err := r.Plan(ctx, "test", "incident1", nil)
+			plan, err := r.Plan(ctx, "test", "incident1", nil, nil)
 			if (err == nil) != (c.plans == "") || err != nil && !strings.Contains(err.Error(), c.plans) {
 				t.Fatalf("planning: %v, want %q", err, c.plans)
 			}
 			if err == nil && (len(plan.Warnings) > 0) != c.warns {
 				t.Errorf("it warns: %v", plan.Warnings)
 			}
-			if _, err := r.Plan(ctx, "contain-weights", "incident1", nil); err != nil && errors.Is(err, ErrNotFound) {
+			if _, err := r.Plan(ctx, "contain-weights", "incident1", nil, nil); err != nil && errors.Is(err, ErrNotFound) {
 				t.Errorf("a playbook that comes with the program: %v", err)
 			}
 		})

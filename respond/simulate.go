@@ -56,7 +56,7 @@ func (e *Engine) Simulate(ctx context.Context, playbook string, incidents []stri
 			return nil, fmt.Errorf("incident %s: %w", id, err)
 		}
 		one := Simulated{Incident: inc.ID, Title: inc.Title, Verdict: inc.Verdict, Acts: map[action.Kind]int{}}
-		plan, _, err := dry.planFor(ctx, b, &inc, nil)
+		plan, _, err := dry.planFor(ctx, b, &inc, nil, nil)
 		if err != nil {
 			one.Error = err.Error()
 			sim.Plans = append(sim.Plans, one)

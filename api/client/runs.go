@@ -58,6 +58,11 @@ func (c *Client) RequestRun(ctx context.Context, q api.RunRequest) (respond.Run,
 	return out, err
 }
 
+// EditRun leaves acts out of the plan of a run that waits, and takes all others in.
+func (c *Client) EditRun(ctx context.Context, id string, q api.RunEdit) (respond.Run, error) {
+	return c.changeRun(ctx, id, "edit", q)
+}
+
 // ApproveRun approves the plan with a hash.
 func (c *Client) ApproveRun(ctx context.Context, id, hash, reason string) (respond.Run, error) {
 	return c.changeRun(ctx, id, "approve", map[string]string{"hash": hash, "reason": reason})

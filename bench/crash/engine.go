@@ -143,7 +143,7 @@ func (p person) follow(ctx context.Context) (*report, error) {
 // await waits for an agent that plans: what is planned without one is not begun.
 func (p person) await(ctx context.Context) error {
 	for range 3000 {
-		plan, err := p.e.Plan(ctx, "crash", "i"+p.run, nil)
+		plan, err := p.e.Plan(ctx, "crash", "i"+p.run, nil, nil)
 		if err != nil || !slices.ContainsFunc(plan.Acts, func(a respond.Act) bool { return a.Error != "" }) {
 			return err
 		}

@@ -37,14 +37,19 @@ func (c *inventoryCmd) Run(a *app) error {
 		return inventory.WriteBOM(a.out, list, version, time.Now())
 	}
 	if len(list) == 0 {
-		a.printf("No AI workload runs, or none that fits. Agents tell what runs within half a minute.\n")
+		if c.Host+c.Kind+c.Engine+c.Verdict+c.Signature != "" {
+			a.printf("No AI workload that runs is so: take a flag away.\n")
+			return nil
+		}
+		a.printf("No AI workload runs: no inference server, training job, notebook or agent that Picket knows.\n" +
+			"Agents tell what runs within half a minute. To see one: picket lab attack steal-weights --keep\n")
 		return nil
 	}
 	rows := make([][]string, len(list))
 	for i, r := range list {
-		rows[i] = []string{r.Host, string(r.Kind), engineOf(&r), a.fit(r.Name, 40), placeOf(&r), strings.Join(r.Listens, " "), filesOf(&r), ago(r.Started, time.Now())}
+		rows[i] = []string{r.Host, string(r.Kind), engineOf(&r), a.fit(r.Name, 40), placeOf(&r), gpusOf(&r), strings.Join(r.Listens, " "), filesOf(&r), ago(r.Started, time.Now())}
 	}
-	a.table([]string{"HOST", "KIND", "ENGINE", "NAME", "WHERE", "LISTENS", "MODEL FILES", "STARTED"}, rows)
+	a.table([]string{"HOST", "KIND", "ENGINE", "NAME", "WHERE", "GPUS", "LISTENS", "MODEL FILES", "STARTED"}, rows)
 	if c.Output == "wide" {
 		for i := range list {
 			a.wideRunning(&list[i])
@@ -60,11 +65,23 @@ func placeOf(r *event.Running) string {
 	if r.Container == nil {
 		return fmt.Sprintf("pid %d", r.PID)
 	}
-	s := r.Container.ID[:min(12, len(r.Container.ID))]
+	s := r.Container.ID
+	if len(s) == 64 { // a digest, as runtimes give them; other names are somebody's own
+		s = s[:12]
+	}
 	if r.Container.PodUID != "" {
 		s += " pod " + r.Container.PodUID
 	}
 	return s
+}
+
+// gpusOf names the GPUs that a workload has open.
+func gpusOf(r *event.Running) string {
+	var out []string
+	for _, g := range r.GPUs {
+		out = append(out, strings.TrimPrefix(strings.TrimPrefix(g, "/dev/"), "dri/"))
+	}
+	return cmp.Or(strings.Join(out, " "), "-")
 }
 
 // filesOf says how many files a workload uses, and what is wrong with any.

@@ -89,7 +89,30 @@ var examples = map[string]string{
 	"hunt":              "picket hunt weights\npicket hunt 'process.name:curl class:net' --since 6h\npicket hunt 'ai.workload.kind:inference | stats by (process.name) count()' --output json",
 	"rule":              "picket rule list\npicket rule lint threats/\npicket rule test steal-weights",
 	"threats":           "picket threats\npicket threats DX01 MT04\npicket threats --by attack\npicket threats --coverage dark --output json | jq -r '.[].gap' | sort | uniq -c",
-	"playbook":          "picket playbook validate playbooks/*.json\npicket playbook new stop-miner --in /etc/picket/playbooks\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json\npicket playbook plan contain-weights 3f2a\npicket playbook run contain-weights 3f2a --reason 'weights leave'\npicket playbook undo 9c1e",
+	"playbook":          "picket playbook validate playbooks/*.json\npicket playbook new stop-miner --in /etc/picket/playbooks\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg\npicket playbook sign --key soc.pem --signee 'SOC' stop-miner.json > signed.json\npicket playbook verify --key soc.pub signed.json\npicket playbook plan contain-weights 3f2a\npicket playbook run contain-weights 3f2a --reason 'weights leave'\npicket playbook approve 9c1e --hash 679fbca7…\npicket playbook undo 9c1e",
+	"playbook list":     "picket playbook list\npicket playbook list --output json | jq -r '.[].name'",
+	"playbook validate": "picket playbook validate playbooks/*.json\npicket playbook validate --output json stop-miner.json | jq '.[] | select(.severity == \"error\")'",
+	"playbook show":     "picket playbook show contain-weights\npicket playbook show --output dot stop-miner.json | dot -Tsvg > stop-miner.svg",
+	"playbook new":      "picket playbook new stop-miner --from contain-miner --in /etc/picket/playbooks",
+	"playbook sign":     "openssl genpkey -algorithm ed25519 -out soc.pem\npicket playbook sign --key soc.pem --signee SOC --for 8760h stop-miner.json > signed.json",
+	"playbook verify":   "openssl pkey -in soc.pem -pubout -out soc.pub\npicket playbook verify --key soc.pub signed.json",
+	"playbook export":   "picket playbook export contain-weights > contain-weights.json",
+	"playbook import":   "picket playbook import stop-miner.json\npicket playbook import --into /etc/picket/playbooks --name stop-miner - < from-a-friend.json",
+	"playbook plan":     "picket playbook plan contain-weights 3f2a\npicket playbook plan end-workload 3f2a --leave-out 8d01,77af   # ids of acts, as the plan has them",
+	"playbook run":      "picket playbook run contain-weights 3f2a --reason 'weights leave' --wait 30s\npicket playbook run end-workload 3f2a --leave-out 8d01",
+	"playbook edit":     "picket playbook show-run 9c1e                             # the plan, its hash, and the ids of its acts\npicket playbook edit 9c1e --hash 679fbca7… --leave-out 8d01 --reason 'that job is ours'",
+	"playbook approve":  "picket playbook show-run 9c1e                   # the plan, and its hash\npicket playbook approve 9c1e --hash 679fbca7… --reason 'seen, go on'",
+	"playbook reject":   "picket playbook reject 9c1e --reason 'our own backup'",
+	"playbook answer":   "picket playbook answer 9c1e --yes\npicket playbook answer 9c1e --no --text 'a job of ours'",
+	"playbook undo":     "picket playbook undo 9c1e",
+	"playbook history":  "picket playbook history\npicket playbook history --incident 3f2a --output json",
+	"playbook show-run": "picket playbook show-run 9c1e\npicket playbook show-run 9c1e --output json | jq '.records[] | select(.what == \"outcome\")'",
+	"playbook simulate": "picket playbook simulate contain-weights --since 30d\npicket playbook simulate end-workload --severity high --output json | jq .acts",
+	"playbook stop":     "picket playbook stop\npicket playbook stop --release",
+	"model sign":        "openssl ecparam -name prime256v1 -genkey -noout -out signing.pem\npicket model sign /models/llama --private-key signing.pem\npicket model sign /models/llama --private-key release.pem --certificate release-chain.pem",
+	"model verify":      "picket model verify /models/llama --public-key signing.pub\npicket model verify /models/llama --roots ca.pem --subject release@example.org\npicket model verify /models/llama --trusted-root trusted_root.json --identity release@example.org --issuer https://accounts.example.org",
+	"model manifest":    "picket model manifest /models/llama\npicket model manifest --signed /models/llama/model.sig --output json",
+	"audit verify":      "picket audit verify\npicket audit verify --head 4711:9f3c…\npicket audit verify --file audit.jsonl",
 	"audit":             "picket audit list\npicket audit export > audit.jsonl\npicket audit verify --head 4711:9f3c…\npicket audit verify --file audit.jsonl",
 	"policy":            "picket policy learn --container 3f2a… > /etc/picket/policies/llama.yml\npicket policy check\npicket policy enforce llama --for 1h\npicket policy enforce --off",
 	"profile":           "picket profile\npicket profile show 3f2a\npicket profile freeze 3f2a\npicket profile list --output json | jq '.[] | select(.strange)'",
@@ -173,8 +196,7 @@ func run(args []string, out, errw io.Writer) (code int) {
 	}
 	parsed, err := k.Parse(args)
 	if err != nil {
-		fmt.Fprintf(errw, "picket: %v\n", err)                                                       //nolint:errcheck // nowhere left to report to
-		fmt.Fprintln(errw, "  picket --help lists the commands; picket COMMAND --help explains one") //nolint:errcheck // as above
+		fmt.Fprintf(errw, "picket: %v\n  %s\n", err, whereHelpIs(err)) //nolint:errcheck // nowhere left to report to
 		return node.ExitUsage
 	}
 	a := &app{ctx: ctx, cli: cli, out: out, err: errw, kong: k}
@@ -192,6 +214,26 @@ func run(args []string, out, errw io.Writer) (code int) {
 	return 0
 }
 
+// whereHelpIs names the help of the command that a mistake was made in.
+func whereHelpIs(err error) string {
+	if p, ok := errors.AsType[*kong.ParseError](err); ok && p.Context != nil {
+		if path := commands(p.Context); len(path) > 0 {
+			return "picket " + strings.Join(path, " ") + " --help explains it"
+		}
+	}
+	return "picket --help lists the commands; picket COMMAND --help explains one"
+}
+
+// commands returns the names of the commands that were read, from the outermost.
+func commands(ctx *kong.Context) (path []string) {
+	for _, p := range ctx.Path {
+		if p.Command != nil {
+			path = append(path, p.Command.Name)
+		}
+	}
+	return path
+}
+
 type exit int
 
 // help prints kong's help and then the command's examples.
@@ -199,12 +241,7 @@ func help(o kong.HelpOptions, ctx *kong.Context) error {
 	if err := kong.DefaultHelpPrinter(o, ctx); err != nil {
 		return err
 	}
-	var path []string
-	for _, p := range ctx.Path {
-		if p.Command != nil {
-			path = append(path, p.Command.Name)
-		}
-	}
+	path := commands(ctx)
 	for n := len(path); n >= 0; n-- {
 		if ex, ok := examples[strings.Join(path[:n], " ")]; ok {
 			_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n  %s\n", strings.ReplaceAll(ex, "\n", "\n  "))

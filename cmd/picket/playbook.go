@@ -20,7 +20,7 @@ import (
 
 type playbookCmd struct {
 	Validate playbookValidateCmd `cmd:"" help:"Find mistakes in CACAO 2.0 playbooks."`
-	Show     playbookShowCmd     `cmd:"" help:"Show the steps of a playbook as a tree."`
+	Show     playbookShowCmd     `cmd:"" help:"Show the steps of a playbook as a tree, of a file or of a built-in one."`
 	New      playbookNewCmd      `cmd:"" help:"Make a playbook and its runbook of a built-in one."`
 	Sign     playbookSignCmd     `cmd:"" help:"Add a signature to a playbook and print it."`
 	Verify   playbookVerifyCmd   `cmd:"" help:"Check the signatures of a playbook against keys that you trust."`
@@ -29,6 +29,7 @@ type playbookCmd struct {
 	List     playbookListCmd     `cmd:"" help:"List the playbooks that the server can run."`
 	Plan     playbookPlanCmd     `cmd:"" help:"Say what a playbook would do about an incident. Nothing is done."`
 	Run      playbookRunCmd      `cmd:"" help:"Ask for a run of a playbook. What cannot be taken back waits for another person."`
+	Edit     playbookEditCmd     `cmd:"" help:"Choose which targets of a plan that waits are left out. It gets another hash."`
 	Approve  playbookApproveCmd  `cmd:"" help:"Approve the plan of a run."`
 	Reject   playbookRejectCmd   `cmd:"" help:"Reject the plan of a run, or end a run."`
 	Answer   playbookAnswerCmd   `cmd:"" help:"Answer a question of a run."`

@@ -49,9 +49,37 @@ type playbookArgs struct {
 	Set      map[string]string `placeholder:"NAME=VALUE" help:"Values for the playbook's variables. May be given several times."`
 }
 
+// leaveFlag chooses targets.
+type leaveFlag struct {
+	LeaveOut []string `placeholder:"ACT,..." help:"Acts that are not to be done, by their ids in the plan, or how those begin."`
+}
+
+// of returns the ids of the acts that are left out of a plan.
+func (f leaveFlag) of(p *respond.Plan) ([]string, error) {
+	out := []string{}
+	for _, begin := range f.LeaveOut {
+		var found []string
+		for _, act := range p.Acts {
+			if act.ID != "" && strings.HasPrefix(act.ID, begin) && !slices.Contains(found, act.ID) {
+				found = append(found, act.ID)
+			}
+		}
+		switch len(found) {
+		case 0:
+			return nil, &node.Error{Err: fmt.Errorf("the plan has no act whose id begins with %q", begin), Hint: "each act that may be left out has its id beside it: picket playbook plan, or show-run", Code: node.ExitUsage}
+		case 1:
+			out = append(out, found[0])
+		default:
+			return nil, &node.Error{Err: fmt.Errorf("%d acts begin with %q", len(found), begin), Hint: "give more of the id", Code: node.ExitUsage}
+		}
+	}
+	return out, nil
+}
+
 type playbookPlanCmd struct {
 	respondFlags
 	playbookArgs
+	leaveFlag
 }
 
 func (c *playbookPlanCmd) Run(a *app) error {
@@ -67,23 +95,42 @@ func (c *playbookPlanCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if len(c.LeaveOut) > 0 {
+		leave, err := c.of(&plan)
+		if err != nil {
+			return err
+		}
+		if plan, err = cl.Plan(a.ctx, c.Playbook, api.PlanQuery{Incident: inc.ID, Values: c.Set, LeaveOut: leave}); err != nil {
+			return err
+		}
+	}
 	if c.json() {
 		return a.printJSON(plan)
 	}
+	a.printf("%s\n%s, for incident %s\nplan %s\n\n", a.colour("1", printable(plan.Name, false)), plan.Class, plan.Incident, plan.Hash)
 	a.showRunPlan(&plan)
 	return nil
 }
 
 // showRunPlan prints what would be done to what.
 func (a *app) showRunPlan(p *respond.Plan) {
-	a.printf("%s\n%s, for incident %s\nplan %s\n\n", a.colour("1", printable(p.Name, false)), p.Class, p.Incident, p.Hash)
 	when := ""
 	for _, act := range p.Acts {
 		if now := strings.Join(act.When, ", and "); now != when {
 			when = now
 			a.printf("If %s:\n", printable(now, false))
 		}
-		a.printf("  %-11s %-10s %s\n", act.Class, act.Kind, printable(act.Name+": "+what(&act), false))
+		word := string(act.Class)
+		if act.LeftOut {
+			word = "left out"
+		}
+		a.printf("  %-11s %-10s %s\n", word, act.Kind, printable(act.Name+": "+what(&act), false))
+		if act.ID != "" {
+			a.printf("              act %s\n", act.ID)
+		}
+		if act.LeftOut {
+			continue
+		}
 		for _, line := range act.Effects {
 			a.printf("              %s\n", printable(line, false))
 		}
@@ -133,14 +180,27 @@ func what(act *respond.Act) string {
 		text = respond.Describe(act.Target, act.Params)
 	}
 	if act.TTL > 0 {
-		text += ", for " + act.TTL.String()
+		text += ", for " + lasting(act.TTL)
 	}
 	return text
+}
+
+// lasting writes how long something holds, without what is nought.
+func lasting(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 type playbookRunCmd struct {
 	respondFlags
 	playbookArgs
+	leaveFlag
 	Reason string        `help:"Why; it stands in the run and in the audit log."`
 	Hash   string        `help:"Of the plan that you saw. If it is another now, nothing is done."`
 	Wait   time.Duration `help:"Wait so long for its end, or until it waits for a person."`
@@ -155,7 +215,17 @@ func (c *playbookRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	run, err := cl.RequestRun(a.ctx, api.RunRequest{Playbook: c.Playbook, Incident: inc.ID, Values: c.Set, Reason: c.Reason, Hash: c.Hash})
+	q := api.RunRequest{Playbook: c.Playbook, Incident: inc.ID, Values: c.Set, Reason: c.Reason, Hash: c.Hash}
+	if len(c.LeaveOut) > 0 {
+		plan, err := cl.Plan(a.ctx, c.Playbook, api.PlanQuery{Incident: inc.ID, Values: c.Set})
+		if err != nil {
+			return err
+		}
+		if q.LeaveOut, err = c.of(&plan); err != nil {
+			return err
+		}
+	}
+	run, err := cl.RequestRun(a.ctx, q)
 	if err != nil {
 		return err
 	}
@@ -187,8 +257,11 @@ func (a *app) showRun(o outputFlag, r respond.Run, records []respond.Record) err
 	for _, p := range r.Approvals {
 		a.printf("approved by %s at %s\n", printable(p.By, false), p.At.Local().Format(time.DateTime))
 	}
+	if r.EditedBy != "" {
+		a.printf("its targets were chosen by %s\n", printable(r.EditedBy, false))
+	}
 	if r.State == respond.Waiting || r.State == respond.Suggested {
-		a.printf("It waits for approval. To approve this plan: picket playbook approve %s --hash %s\n", r.ID[:8], r.Plan.Hash)
+		a.waits(&r, len(records) > 0)
 	}
 	for _, q := range r.Asks {
 		a.printf("\nIt asks: %s\n  picket playbook answer %s --yes, or --no\n", printable(q.Text, true), r.ID[:8])
@@ -206,6 +279,34 @@ func (a *app) showRun(o outputFlag, r respond.Run, records []respond.Record) err
 		a.printf("%s  %-8s %s%s\n", l.Time.Local().Format("15:04:05.000"), l.What, printable(who(l.Who), false), printable(l.Text, false))
 	}
 	return nil
+}
+
+// waits says who may approve a run that waits, and whole shows the plan: what is approved is to be read before.
+func (a *app) waits(r *respond.Run, whole bool) {
+	if whole {
+		a.printf("\n")
+		a.showRunPlan(r.Plan)
+		a.printf("\n")
+	}
+	word := "It waits for approval"
+	if r.State == respond.Suggested {
+		word = "A rule suggests it; nobody was asked"
+	}
+	if r.Plan.Class == action.Destructive {
+		by := r.By
+		if r.EditedBy != "" {
+			by = r.EditedBy
+		}
+		word += ". Something in it cannot be taken back, so that another person than " + printable(by, false) + " approves it"
+	}
+	if !r.NotAfter.IsZero() {
+		word += ", until " + r.NotAfter.Local().Format(time.DateTime)
+	}
+	a.printf("%s.\n", word)
+	if !whole {
+		a.printf("  picket playbook show-run %s     # what would be done to what\n", r.ID[:8])
+	}
+	a.printf("  picket playbook approve %s --hash %s\n  picket playbook edit %s --hash %s --leave-out ACT\n  picket playbook reject %s\n", r.ID[:8], r.Plan.Hash, r.ID[:8], r.Plan.Hash, r.ID[:8])
 }
 
 func who(name string) string {
@@ -319,13 +420,30 @@ func (c *playbookShowRunCmd) Run(a *app) error {
 
 type playbookApproveCmd struct {
 	runArg
-	Hash   string `required:"" help:"Of the plan that you read; that plan is approved and no other."`
+	Hash   string `required:"" help:"Of the plan that you read; that plan is approved and no other. picket playbook show-run prints it."`
 	Reason string `help:"Why; it stands in the run."`
 }
 
 func (c *playbookApproveCmd) Run(a *app) error {
 	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) {
 		return cl.ApproveRun(a.ctx, r.ID, c.Hash, c.Reason)
+	})
+}
+
+type playbookEditCmd struct {
+	runArg
+	leaveFlag
+	Hash   string `required:"" help:"Of the plan that you read: picket playbook show-run prints it."`
+	Reason string `help:"Why; it stands in the run."`
+}
+
+func (c *playbookEditCmd) Run(a *app) error {
+	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) {
+		leave, err := c.of(r.Plan)
+		if err != nil {
+			return r, err
+		}
+		return cl.EditRun(a.ctx, r.ID, api.RunEdit{Hash: c.Hash, LeaveOut: leave, Reason: c.Reason})
 	})
 }
 
@@ -432,6 +550,10 @@ func (c *playbookSimulateCmd) Run(a *app) error {
 	}
 	if c.json() {
 		return a.printJSON(sim)
+	}
+	if len(sim.Plans) == 0 {
+		a.printf("There is no such incident since %s: nothing to simulate on.\n", printable(c.Since, false))
+		return nil
 	}
 	a.printf("%s over %d incidents since %s, all branches counted:\n", printable(sim.Playbook, false), len(sim.Plans), printable(c.Since, false))
 	for _, kind := range slices.Sorted(maps.Keys(sim.Acts)) {

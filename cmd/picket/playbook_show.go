@@ -1,21 +1,30 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 
 	"picket/cacao"
+	"picket/node"
+	"picket/playbooks"
 )
 
 type playbookShowCmd struct {
 	Output string `short:"o" enum:"text,json,dot" default:"text" help:"How to print: text, json or dot (Graphviz)."`
-	File   string `arg:"" help:"The playbook."`
+	File   string `arg:"" name:"playbook" help:"A file, or the name of a built-in playbook."`
 }
 
 func (c *playbookShowCmd) Run(a *app) error {
 	p, err := readPlaybook(c.File)
+	if errors.Is(err, fs.ErrNotExist) && dashedWords.MatchString(c.File) {
+		p, err = builtInPlaybook(c.File)
+	}
 	if err != nil {
 		return err
 	}
@@ -40,6 +49,19 @@ func (c *playbookShowCmd) Run(a *app) error {
 		t.walk("  ", "", p.Exception)
 	}
 	return nil
+}
+
+// builtInPlaybook reads a playbook that comes with Picket.
+func builtInPlaybook(name string) (*cacao.Playbook, error) {
+	data, err := fs.ReadFile(playbooks.FS, name+".json")
+	if err != nil {
+		return nil, &node.Error{
+			Err:  fmt.Errorf("playbook: there is no file %s, and no built-in playbook of that name", name),
+			Hint: "picket playbook list names those of the server; picket playbook export NAME > NAME.json writes one",
+			Code: node.ExitFailure,
+		}
+	}
+	return cacao.Parse(data)
 }
 
 // stepTree prints steps, their branches indented; a step that was printed before is named alone.
@@ -99,11 +121,33 @@ func stepLine(id string, s *cacao.Step) string {
 	for _, c := range s.Commands {
 		if text, err := c.Text(); err == nil {
 			first, _, _ := strings.Cut(text, "\n")
+			if order := openC2Of(&c); order != "" {
+				first = order
+			}
 			parts = append(parts, fmt.Sprintf("%s: %s", c.Type, short(first, 60)))
 		}
 	}
 	_, number, _ := strings.Cut(id, "--")
 	return strings.Join(parts, " · ") + " (" + short(number, 9) + ")"
+}
+
+// openC2Of says what an OpenC2 command orders, "" where it is none.
+func openC2Of(c *cacao.Command) string {
+	var order struct {
+		Action string `json:"action"`
+		Target map[string]struct {
+			Entity string `json:"entity"`
+		} `json:"target"`
+	}
+	body, err := c.Body()
+	if c.Type != "openc2-http" || err != nil || json.Unmarshal([]byte(body), &order) != nil {
+		return ""
+	}
+	text := order.Action
+	for _, kind := range slices.Sorted(maps.Keys(order.Target)) {
+		text += " " + cmp.Or(order.Target[kind].Entity, kind)
+	}
+	return text
 }
 
 // dot prints the workflow as a graph.

@@ -78,8 +78,28 @@ func (c *threatsCmd) list(a *app, rows []api.Covered) {
 		table = append(table, []string{r.ID, a.coverage(r), r.Group, r.Title, said})
 	}
 	a.table([]string{"ID", "COVERAGE", "GROUP", "WHAT THE ATTACKER DOES", "RULES, OR WHY THERE ARE NONE"}, table)
+	a.printf("\n")
+	c.groups(a, rows)
 	a.printf("\n%d entries: %d seen, %d partly, %d dark. picket threats ID says what of one stays dark.\n",
 		len(rows), counts[threats.Seen], counts[threats.Partly], counts[threats.Dark])
+}
+
+// groups counts entries by group, in the catalogue's order.
+func (c *threatsCmd) groups(a *app, rows []api.Covered) {
+	counts, order := map[string]map[threats.Coverage]int{}, []string{}
+	for _, r := range rows {
+		if counts[r.Group] == nil {
+			counts[r.Group] = map[threats.Coverage]int{}
+			order = append(order, r.Group)
+		}
+		counts[r.Group][r.Coverage]++
+	}
+	var table [][]string
+	for _, g := range order {
+		n := counts[g]
+		table = append(table, []string{g, fmt.Sprint(n[threats.Seen]), fmt.Sprint(n[threats.Partly]), fmt.Sprint(n[threats.Dark])})
+	}
+	a.table([]string{"GROUP", "SEEN", "PARTLY", "DARK"}, table)
 }
 
 // coverage is the word for a row, and whether this host lacks what it takes.

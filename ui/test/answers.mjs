@@ -17,21 +17,23 @@ const target = { host: 'gpu-1', process: { pid: 303, exe: '/usr/bin/sh' }, linea
 const steps = (b) => Object.entries(b.body.workflow).filter(([, s]) => s.type === 'action');
 
 /** plan is made anew at each call; of an incident with a higher version it is another one. */
-function plan(b, incident) {
+function plan(b, incident, leave = []) {
   const i = incidents.find((x) => x.id === incident);
   const destructive = b.name === 'end-workload';
   const acts = steps(b).map(([step, s], n) => {
     const manual = s.commands[0].type === 'manual';
     const kind = manual ? 'manual' : destructive ? ['freeze', 'capture', 'kill'][n] : ['isolate', 'capture', 'freeze', 'undo'][n % 4];
     return {
+      ...(manual ? {} : { id: 'act' + n, left_out: leave.includes('act' + n) || undefined }),
       step, name: s.name, index: 0, when: s.name.includes('hand') ? ['“Cut the workload off the network” fails'] : [], kind, digest: hash('d'), effects: manual ? [] : ['All of it, with what it starts.'],
       class: kind === 'kill' ? 'destructive' : ['freeze', 'isolate'].includes(kind) ? 'reversible' : 'observe', ...(manual ? { text: s.commands[0].command } : { target: { ...target, process: { ...target.process, start: i.version } } }),
       ttl: kind === 'isolate' ? 3600e9 : undefined, hits: manual ? [] : ['303 sh', '306 ' + hostile], undo: kind === 'isolate' ? 'The rule is taken away.' : undefined,
     };
   });
+  const classes = acts.filter((a) => !a.left_out).map((a) => a.class);
   return {
-    playbook: b.id, name: b.title, version: b.version, body: b.hash, incident, given: { __incident_title__: hostile }, class: destructive ? 'destructive' : 'reversible', acts,
-    questions: destructive ? [] : [{ step: 'if', text: 'Is it an attack?' }], warnings: [], hash: hash(String(i.version % 10)),
+    playbook: b.id, name: b.title, version: b.version, body: b.hash, incident, given: { __incident_title__: hostile }, class: ['destructive', 'reversible'].find((c) => classes.includes(c)) ?? 'observe', acts,
+    questions: destructive ? [] : [{ step: 'if', text: 'Is it an attack?' }], warnings: [], hash: hash(String((i.version + leave.length) % 10)),
   };
 }
 
@@ -64,6 +66,11 @@ function end(r, state, text) {
 }
 
 const changes = {
+  edit: (r, b) => {
+    if (b.hash !== r.plan.hash) return 'the plan has another hash';
+    Object.assign(r, { plan: plan(bookOf(r.plan.playbook), r.incident, b.leave_out), approvals: [], edited_by: 'admin' });
+    note(r, 'edit', { who: 'admin', text: 'plan ' + r.plan.hash });
+  },
   approve: (r, b) => {
     if (b.hash !== r.plan.hash) return 'the plan has another hash';
     r.approvals.push({ by: 'admin', at: now(), hash: b.hash, reason: b.reason });
@@ -114,15 +121,15 @@ export function answer(method, path, query, body, publish) {
     if (!id) return [200, { items: books.map(({ runbook: _r, body: _b, ...info }) => info) }];
     const b = bookOf(id);
     if (!b) return [404, 'there is no playbook ' + id];
-    if (what === 'plan') return [200, plan(b, body.incident)];
+    if (what === 'plan') return [200, plan(b, body.incident, body.leave_out)];
     if (what === 'simulate') return [200, { playbook: b.name, acts: { isolate: body.incidents.length }, benign: { isolate: 1 }, asked: 0, plans: body.incidents.map((n) => ({ incident: n, title: incidents.find((x) => x.id === n).title, acts: { isolate: 1 } })) }];
     return [200, b];
   }
   if (kind !== 'runs') return undefined;
   if (!id && method === 'POST') {
     const b = bookOf(body.playbook);
-    if (plan(b, body.incident).hash !== body.hash) return [409, 'the plan is another now'];
-    const r = run('run-' + runs.length, b.name, 'waiting', { by: 'admin', incident: body.incident, reason: body.reason, plan: plan(b, body.incident) });
+    if (plan(b, body.incident, body.leave_out).hash !== body.hash) return [409, 'the plan is another now'];
+    const r = run('run-' + runs.length, b.name, 'waiting', { by: 'admin', incident: body.incident, reason: body.reason, plan: plan(b, body.incident, body.leave_out) });
     records[r.id] = [];
     if (r.plan.class !== 'destructive') begin(r);
     runs.unshift(r);

@@ -169,6 +169,24 @@ export async function walkFakeAnswers({ page, origin, step, check, incidents, se
     await page.getByTestId('state').getByText('succeeded').waitFor();
     await check('run-hostile');
   });
+  await step('targets are left out, and the hash is another', async () => {
+    await page.goto(origin + '/incidents/inc-steal?playbook=end-workload');
+    const shown = await page.getByTestId('hash').innerText();
+    await page.getByRole('checkbox', { name: /^kill / }).uncheck();
+    await page.getByText('left out: not done').waitFor();
+    await page.getByRole('button', { name: 'Run it' }).waitFor(); // nothing in it is for good any more
+    assert.notEqual(await page.getByTestId('hash').innerText(), shown);
+    await check('targets');
+    await page.getByRole('button', { name: 'tick all' }).click();
+    await page.getByRole('button', { name: 'Ask for approval' }).waitFor();
+    await page.goto(origin + '/runs/run-kill');
+    const old = await page.getByRole('button', { name: /Approve plan/ }).innerText();
+    await page.getByRole('checkbox', { name: /^capture / }).uncheck();
+    await page.getByRole('button', { name: 'Use these targets' }).click();
+    await page.getByText('You chose its targets').waitFor();
+    assert.notEqual(await page.getByRole('button', { name: /Approve plan/ }).innerText(), old);
+    await check('targets-chosen');
+  });
   await step('a plan that changed is said, and not run', async () => {
     await page.goto(origin + '/incidents/inc-steal?playbook=end-workload');
     await page.getByRole('button', { name: 'Ask for approval' }).waitFor();
@@ -198,7 +216,7 @@ export async function walkFakeAnswers({ page, origin, step, check, incidents, se
     for (const [path, there] of [[run, 'an analyst approves or rejects it'], [origin + '/incidents/inc-steal?playbook=end-workload', 'an analyst plans and runs playbooks'], [origin + '/approvals', 'Plans that wait'], [origin + '/playbooks/end-workload', 'Runbook']]) {
       await page.goto(path);
       await page.getByText(there).first().waitFor();
-      const buttons = await page.locator('#content').getByRole('button', { name: /approv|reject|run it|stop|take back|simulate|end run|write into/i }).allInnerTexts();
+      const buttons = await page.locator('#content').getByRole('button', { name: /approv|reject|run it|targets|tick all|stop|take back|simulate|end run|write into/i }).allInnerTexts();
       assert.deepEqual(buttons, [], path);
     }
     session.role = 'admin';

@@ -11,9 +11,10 @@ export const usePlaybook = (name: string) => useQuery({
 });
 
 /** usePlan asks for a plan once; its refetch makes a new one. Agents are asked, so nothing does that by itself. */
-export const usePlan = (playbook: string, incident: string, enabled: boolean, values?: Record<string, string>) => useQuery({
-  queryKey: ['plan', playbook, incident, values ?? {}], enabled: enabled && playbook !== '', staleTime: Infinity, retry: false, refetchOnWindowFocus: false,
-  queryFn: () => post<Plan>(`playbooks/${at(playbook)}/plan`, { incident, values }),
+export const usePlan = (playbook: string, incident: string, enabled: boolean, values?: Record<string, string>, leave: string[] = []) => useQuery({
+  queryKey: ['plan', playbook, incident, values ?? {}, leave], enabled: enabled && playbook !== '', staleTime: Infinity, retry: false, refetchOnWindowFocus: false,
+  placeholderData: (old: Plan | undefined) => (old?.playbook && leave.length > 0 ? old : undefined), // while targets are chosen the plan stays in sight
+  queryFn: () => post<Plan>(`playbooks/${at(playbook)}/plan`, { incident, values, leave_out: leave }),
 });
 
 /** useSimulate asks what a playbook would have done about so many of the latest incidents. */
@@ -41,7 +42,7 @@ export const useRecords = (id: string) => useQuery({
   queryKey: ['records', id], refetchInterval: 15_000, queryFn: ({ signal }) => get<Page<RunRecord>>(`runs/${at(id)}/records`, {}, signal),
 });
 
-export interface RunRequest { playbook: string; incident: string; reason?: string; hash: string }
+export interface RunRequest { playbook: string; incident: string; reason?: string; hash: string; leave_out: string[] }
 
 export function useRequestRun() {
   const client = useQueryClient();
@@ -52,6 +53,7 @@ export function useRequestRun() {
 }
 
 export type RunChange =
+  | { what: 'edit'; body: { hash: string; leave_out: string[]; reason?: string } }
   | { what: 'approve'; body: { hash: string; reason?: string } }
   | { what: 'reject'; body: { reason: string } }
   | { what: 'answer'; body: { task: string; yes: boolean; text?: string; values?: Record<string, string> } }

@@ -71,6 +71,7 @@ export interface ModelFile {
 export interface Running {
   host: string; id: string; kind: string; engine: string; version?: string; name: string; container?: Container;
   pid: number; processes: number; started: string; exe: string; users?: string[]; listens?: string[]; gpus?: string[];
+  packages?: { name: string; version: string }[];
   job?: { id: string; size?: number; ranks?: number[] }; files: ModelFile[]; files_cut?: number;
 }
 
@@ -100,11 +101,12 @@ export interface Covered {
 export type ActClass = 'observe' | 'reversible' | 'destructive';
 export interface Target {
   host: string; process?: { pid: number; exe?: string; start?: number }; lineage?: boolean; cgroup?: string; container?: string;
-  file?: { path: string }; address?: string;
+  file?: { path: string }; object?: { of: string; kind: string; namespace?: string; name?: string; container?: string }; address?: string;
 }
 
-/** Act is one thing that a plan would do. ttl is in nanoseconds. */
+/** Act is one thing that a plan would do. ttl is in nanoseconds. One with an id may be left out of the plan. */
 export interface Act {
+  id?: string; left_out?: boolean;
   playbook?: string; step: string; name: string; index: number; when: string[]; kind: string; class: ActClass; target?: Target;
   params?: Record<string, string>; ttl?: number; text?: string; open?: string; gone?: string; digest: string;
   effects: string[]; hits: string[]; undo?: string; error?: string;
@@ -121,7 +123,7 @@ export type RunState = 'suggested' | 'waiting' | 'running' | 'succeeded' | 'fail
 export interface Ask { task: string; step: string; what: 'decide' | 'do' | 'holds'; text: string; since: string; until?: string; assign?: string[] }
 export interface Hold { request: ActRequest; until: string; tries?: number }
 export interface Run {
-  id: string; incident: string; state: RunState; by: string; reason?: string; plan: Plan; values?: Record<string, string>; approvals: { by: string; at: string; hash: string; reason?: string }[];
+  id: string; incident: string; state: RunState; by: string; reason?: string; plan: Plan; values?: Record<string, string>; edited_by?: string; approvals: { by: string; at: string; hash: string; reason?: string }[];
   not_after?: string; opened: string; changed: string; ended?: string; failure?: string; asks: Ask[]; holds: Hold[];
 }
 export interface RunRecord { seq: number; time: string; what: string; task?: string; step?: string; who?: string; text: string; data?: unknown }

@@ -6,7 +6,7 @@ import type { Run, Session } from '../api/types';
 import { Failure, Loading } from '../shared/States';
 import { Ago, Clock } from '../shared/Time';
 import { Value } from '../shared/Value';
-import { Approve } from './Approve';
+import { Approve, Choose } from './Approve';
 import { Asks } from './Asks';
 import { Holds } from './Holds';
 import { PlanView } from './PlanView';
@@ -44,6 +44,7 @@ function Whole({ run, session }: { run: Run; session: Session }) {
             <span data-testid="state"><RunMark run={run} /></span>
             <Link to={'/incidents/' + encodeURIComponent(run.incident)}>incident {run.incident.slice(0, 8)}</Link>
             <span className="quiet">asked for by <Value text={run.by} max={80} />, <Ago at={run.opened} suffix=" ago" />{run.reason && <>: <Value text={run.reason} max={300} /></>}</span>
+            {run.edited_by && <span className="quiet">targets chosen by <Value text={run.edited_by} max={80} /></span>}
           </Group>
           {run.failure && <p className="warning"><Value text={run.failure} max={600} /></p>}
         </div>
@@ -55,7 +56,7 @@ function Whole({ run, session }: { run: Run; session: Session }) {
         <div>
           {!waits && <Section title="What it did"><Steps run={run} names={names} /></Section>}
           {!waits && <Section title="What holds"><Holds run={run} may={may} /></Section>}
-          {waits && <Section title="The plan"><PlanView plan={run.plan} /></Section>}
+          {waits && <Section title="The plan"><Choose key={run.plan.hash} run={run} may={may} /></Section>}
         </div>
         <aside aria-label="About this run">
           <Section title="Approvals">

@@ -1,8 +1,9 @@
 import { Link } from 'react-router';
 import type { Run } from '../api/types';
-import { Ago } from '../shared/Time';
+import { Ago, Until } from '../shared/Time';
 import { Value } from '../shared/Value';
-import { stateMood } from './describe';
+import { reach, stateMood } from './describe';
+import { Class } from './PlanView';
 
 /** RunMark shows where a run stands by a mark and a word. */
 export function RunMark({ run }: { run: Run }) {
@@ -19,7 +20,8 @@ export function RunList({ runs, incident = false }: { runs: Run[]; incident?: bo
           <RunMark run={r} /> <Link to={'/runs/' + encodeURIComponent(r.id)} className="rowlink" data-row><Value text={r.plan.name} max={120} /></Link>{' '}
           <span className="quiet small">by <Value text={r.by} max={60} />, <Ago at={r.opened} suffix=" ago" />{r.holds.length > 0 && <>, holds {r.holds.length}</>}</span>
           {r.asks.map((a) => <div key={a.task} className="small"><Value text={a.text} max={160} /></div>)}
-          {incident && <div className="small"><Link to={'/incidents/' + encodeURIComponent(r.incident)}>its incident</Link></div>}
+          {incident && (r.state === 'waiting' || r.state === 'suggested') && <div className="small"><Class of={r.plan.class} /> {reach(r.plan)}{r.not_after && <span className="quiet"> Expires <Until at={r.not_after} />.</span>}</div>}
+          {incident && <div className="small">{r.reason && <><Value text={r.reason} max={160} />{' · '}</>}<Link to={'/incidents/' + encodeURIComponent(r.incident)}>incident {r.incident.slice(0, 8)}</Link></div>}
         </li>
       ))}
     </ul>

@@ -8,15 +8,19 @@ const one = act({ target: { host: 'n1', process: { pid: 7, exe: '/bin/sh' }, lin
 
 test('what an act is done to', () => {
   expect(describe(one.target)).toBe('process 7 (/bin/sh) and what it started on n1');
-  expect(describe({ host: 'n1', container: 'c0ffee00c0ffee' })).toBe('container c0ffee00c0ff on n1');
+  expect(describe({ host: 'n1', container: 'c0ffee00'.repeat(8) })).toBe('container c0ffee00c0ff on n1');
+  expect(describe({ host: 'n1', container: 'picket-lab-1685616115' })).toBe('container picket-lab-1685616115 on n1');
   expect(describe({ host: '' }, { method: 'GET', url: 'https://x' })).toBe('GET https://x');
   expect(describe()).toBe('the incident');
+  expect(describe({ host: '', object: { of: 'kubernetes', kind: 'pod', namespace: 'prod', name: 'llama-0' } })).toBe('pod prod/llama-0');
+  expect(describe({ host: '', object: { of: 'kubernetes', kind: 'pod', container: 'c0ffee00'.repeat(8) } })).toBe('pod of container c0ffee00c0ff');
   expect(lasts(3_600e9)).toBe('1 h');
 });
 
 test('the reach of a plan counts each thing once, and not what is only looked at', () => {
   expect(reach(plan('h', one, act({ kind: 'kill', class: 'destructive', target: one.target, hits: ['7 sh'] }), act({ class: 'observe', target: { host: 'n2', container: 'c' } })))).toBe('It reaches 1 target on 1 host, 2 processes or files in all.');
   expect(reach(plan('h', act({ class: 'observe', target: { host: 'n1' } })))).toBe('It changes nothing on any host.');
+  expect(reach(plan('h', { ...one, left_out: true }))).toBe('It changes nothing on any host. 1 act of it is left out.');
 });
 
 test('a plan of now is set against the one that was shown', () => {

@@ -5,7 +5,7 @@ export interface DoneAct { request: ActRequest; begun: string; result?: ActResul
 /** Doing is one task of a run: a step, or one command of it, with what went in and what came out. */
 export interface Doing {
   task: string; step: string; begun: string; ended?: string; state: 'going on' | 'asks' | 'waits' | 'done' | 'failed';
-  acts: DoneAct[]; question?: string; answers: { who: string; text: string; values?: Record<string, string> }[]; text?: string; values?: Record<string, string>;
+  acts: DoneAct[]; question?: string; answers: { who: string; text: string; values?: Record<string, string> }[]; text?: string; skipped?: string; deadline?: boolean; values?: Record<string, string>;
 }
 
 /** doings puts the records of a run together by task, in the order in which the tasks began. */
@@ -18,7 +18,7 @@ export function doings(records: RunRecord[]): Doing[] {
     d.step ||= r.step ?? '';
     take(d, r);
   }
-  return [...out.values()];
+  return [...out.values()].filter((d) => !(d.state === 'waits' && d.deadline)); // one that nothing reached is of no interest
 }
 
 function take(d: Doing, r: RunRecord) {
@@ -41,18 +41,22 @@ function take(d: Doing, r: RunRecord) {
       d.state = 'asks';
       break;
     case 'timer':
-      d.text = r.text;
+      d.deadline = r.text.startsWith('deadline:');
+      d.text = r.text.replace(/^(deadline|delay): \S+ /, '');
       d.state = 'waits';
       break;
     case 'answer':
       d.answers.push({ who: r.who ?? '', text: r.text, values: r.data as Record<string, string> | undefined });
       d.state = 'going on';
       break;
+    case 'skip':
+      d.text = d.skipped = r.text;
+      break;
     case 'done': {
       const o = (r.data ?? {}) as { failed?: string; vars?: Record<string, string> };
       d.ended = r.time;
       d.state = o.failed ? 'failed' : 'done';
-      d.text = o.failed || undefined;
+      d.text = o.failed || d.skipped;
       d.values = o.vars;
     }
   }
