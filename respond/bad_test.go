@@ -114,11 +114,11 @@ func TestPlaybooksThatCallOneAnother(t *testing.T) {
 	}
 	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("copy", "container", "")), func(o *Options) { o.Library = lib })
 	for word, want := range map[string]string{"there": "64 deep", "twice-10": "more than"} {
-		if p, err := r.Plan(ctx, word, "incident1", nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "/workflow/playbook-action--") {
+		if p, err := r.Plan(ctx, word, "incident1", nil, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "/workflow/playbook-action--") {
 			t.Errorf("%s: %+v %.300v", word, p, err)
 		}
 	}
-	if p, err := r.Plan(ctx, "twice-46", "incident1", nil); err != nil || len(p.Acts) != 16 {
+	if p, err := r.Plan(ctx, "twice-46", "incident1", nil, nil); err != nil || len(p.Acts) != 16 {
 		t.Errorf("%+v %v", p, err)
 	}
 }
@@ -186,7 +186,7 @@ func TestCommandsThatPicketDoesNotRun(t *testing.T) {
 	flow := starts(stepID("action", 1), map[string]any{stepID("action", 1): does(stepID("end", 1), command{"bash", "pkill -f xmrig", ""})})
 	delete(flow[stepID("action", 1)].(map[string]any)["commands"].([]any)[0].(map[string]any), "content")
 	r := newRig(t, flowBook(1, flow, nil), nil)
-	p, err := r.Plan(ctx, "test", "incident1", nil)
+	p, err := r.Plan(ctx, "test", "incident1", nil, nil)
 	if err != nil || len(p.Acts) != 1 || p.Acts[0].Kind != Manual || len(p.Warnings) != 1 {
 		t.Fatalf("%+v %v", p, err)
 	}

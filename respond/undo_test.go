@@ -68,7 +68,7 @@ func TestAPlanAsksAgentsAtTheSameTime(t *testing.T) {
 	r := newRig(t, book(t, "http://192.0.2.1", nil, openc2("deny", "container", "")), func(o *Options) {
 		o.Executor, o.Incidents = m, known1{spread(12, 1)}
 	})
-	p, err := r.Plan(ctx, "test", "incident1", nil)
+	p, err := r.Plan(ctx, "test", "incident1", nil, nil)
 	if err != nil || len(p.Acts) != 12 {
 		t.Fatalf("%+v %v", p, err)
 	}
@@ -121,7 +121,7 @@ func TestASilentAgentIsWaitedForOnce(t *testing.T) {
 	m := &mute{recorder: newRecorder(), host: "gpu-00"}
 	commands := []command{openc2("deny", "container", ""), openc2("contain", "container", ""), openc2("stop", "container", "")}
 	r := newRig(t, book(t, "http://192.0.2.1", nil, commands...), func(o *Options) { o.Executor, o.Incidents = m, known1{spread(2, 10)} })
-	p, err := r.Plan(ctx, "test", "incident1", nil)
+	p, err := r.Plan(ctx, "test", "incident1", nil, nil)
 	if err != nil || len(p.Acts) != 60 {
 		t.Fatalf("%+v %v", p, err)
 	}
