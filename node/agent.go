@@ -254,8 +254,10 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			events <- struct{}{}
 		})
 	}()
-	enforced, judged, listed := a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx)
-	looked, ingested, heard := a.startGPUs(ctx, events), a.startIngest(ctx, events), a.startProbes(ctx, events)
+	parts := []<-chan struct{}{ // each closes when it has ended
+		received, audited, a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx),
+		a.startGPUs(ctx, events), a.startIngest(ctx, events), a.startProbes(ctx, events),
+	}
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
 	defer beat.Stop()
 	defer tick.Stop()
@@ -269,14 +271,9 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer a.keepSequences() // all that hands events on has ended then
 	defer func() {
 		cancel()
-		<-enforced
-		<-judged
-		<-listed
-		<-looked
-		<-heard
-		<-ingested
-		<-received
-		<-audited
+		for _, ended := range parts {
+			<-ended
+		}
 	}()
 	for {
 		select {
@@ -301,18 +298,23 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 			if changed == nil {
 				a.askIfChanged(ask)
 			}
-			found, is := a.sensor.Check(), limits() // which takes a while, beside events
-			<-events
-			a.watchSelf(time.Now(), found, is)
-			events <- struct{}{}
-			a.heartbeat()
-			if now := time.Now(); now.Sub(a.trimmed) > trimEvery {
-				a.trimmed = now
-				trim()
-			}
+			a.beat(events)
 		case <-ctx.Done():
 			return <-sensed
 		}
+	}
+}
+
+// beat looks after the agent itself, and tells the server that it lives.
+func (a *agent) beat(events chan struct{}) {
+	found, is := a.sensor.Check(), limits() // which takes a while, beside events
+	<-events
+	a.watchSelf(time.Now(), found, is)
+	events <- struct{}{}
+	a.heartbeat()
+	if now := time.Now(); now.Sub(a.trimmed) > trimEvery {
+		a.trimmed = now
+		trim()
 	}
 }
 
