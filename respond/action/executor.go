@@ -35,7 +35,7 @@ const (
 var requestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
 // Local is the Executor of this host. The same request is done once, also over a crash: what is to be
-// done is on the disk before it is done, and how it came out after. Acts that are held are taken back
+// done is written down before it is done, and how it came out after. Acts that are held are taken back
 // when their time is over, by Run.
 type Local struct {
 	o    Options
