@@ -46,6 +46,7 @@ function Whole({ run, session }: { run: Run; session: Session }) {
             <span className="quiet">asked for by <Value text={run.by} max={80} />, <Ago at={run.opened} suffix=" ago" />{run.reason && <>: <Value text={run.reason} max={300} /></>}</span>
           </Group>
           {run.failure && <p className="warning"><Value text={run.failure} max={600} /></p>}
+          {run.cancel && <p className="warning"><Value text={run.cancel} max={600} /></p>}
         </div>
         <Group gap={6}>{run.state === 'running' && may && <End run={run} />}<StopSwitch may={may} /></Group>
       </header>
