@@ -156,7 +156,7 @@ func TestARestoreThatFailsIsNoSuccess(t *testing.T) {
 	}
 	m.mend()
 	r.clock.add(2 * time.Minute)
-	r.Engine.setDue(run.ID, r.clock.now())
+	r.setDue(run.ID, r.clock.now())
 	r.until(t, run.ID, "without holds", func(run Run) bool { return len(run.Holds) == 0 })
 }
 
@@ -236,7 +236,7 @@ func TestAFalsePositiveIsNotForgottenOverARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until(t, run.ID, "asking", func(run Run) bool { return len(run.Asks) == 1 })
-	o := r.Engine.o
+	o := r.o
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}

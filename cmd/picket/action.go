@@ -465,7 +465,7 @@ func (c *actionShowCmd) Run(a *app) error {
 	say("act", string(r.Request.Kind)+" of "+r.Request.Target.String())
 	say("on", r.Request.Target.Host)
 	say("is", string(cmp.Or(r.Result.State, "under way"))+": "+r.Result.Detail)
-	if r.Asked {
+	if r.Asked && r.Result.State == action.Unknown {
 		say("asks", "does it hold? picket action answer "+r.Request.ID+" --yes or --no, where it is kept")
 	}
 	say("begun", r.Begun.Local().Format(time.DateTime)+" by "+r.Request.By)
