@@ -165,13 +165,7 @@ func (t onTarget) carryOut(a *app, r *action.Request) error {
 	if err != nil {
 		return fmt.Errorf("act %s: %w", r.ID, err)
 	}
-	if err := a.showResult(t.outputFlag, out.Result); err != nil || t.json() {
-		return err
-	}
-	if t.Host == api.ServerHost && out.Result.Until.IsZero() {
-		a.printf("it is kept by the server: picket action show %s --host %s\n", r.ID, api.ServerHost)
-	}
-	return nil
+	return a.showResult(t.onHost, out.Result)
 }
 
 // planError gives a plan that cannot be made the exit code of the act that would come of it.
@@ -205,7 +199,11 @@ func (a *app) showPlan(o outputFlag, p *action.Plan) error {
 }
 
 // showResult prints how an act came out; what did not come out well fails.
-func (a *app) showResult(o outputFlag, r *action.Result) error {
+func (a *app) showResult(o onHost, r *action.Result) error {
+	at := ""
+	if o.Host != "" {
+		at = " --host " + o.Host
+	}
 	if o.json() {
 		if err := a.printJSON(r); err != nil {
 			return err
@@ -219,7 +217,7 @@ func (a *app) showResult(o outputFlag, r *action.Result) error {
 	case action.Gone:
 		return &node.Error{Err: errors.New(text), Code: node.ExitGone}
 	case action.Unknown:
-		return &node.Error{Err: errors.New(text), Hint: "look at the host: picket action show " + r.ID, Code: node.ExitFailure}
+		return &node.Error{Err: errors.New(text), Hint: "it is looked at for a minute, and then asked about: picket action show " + r.ID + at, Code: node.ExitFailure}
 	default:
 		return errors.New(text)
 	}
@@ -231,7 +229,9 @@ func (a *app) showResult(o outputFlag, r *action.Result) error {
 		a.printf("  %s  sha256 %s, %d bytes\n", printable(e.Path, false), e.SHA256, e.Size)
 	}
 	if r.State == action.Done && !r.Until.IsZero() {
-		a.printf("until %s; sooner with: picket action undo %s\n", r.Until.Local().Format(time.DateTime), r.ID)
+		a.printf("until %s; sooner with: picket action undo %s%s\n", r.Until.Local().Format(time.DateTime), r.ID, printable(at, false))
+	} else if r.State == action.Done && o.Host == api.ServerHost {
+		a.printf("the server keeps it: picket action show %s%s\n", r.ID, at)
 	}
 	return nil
 }
@@ -354,7 +354,7 @@ func (c *actionUndoCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.showResult(c.outputFlag, out.Result)
+	return a.showResult(c.onHost, out.Result)
 }
 
 type actionExtendCmd struct {
@@ -372,7 +372,7 @@ func (c *actionExtendCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.showResult(c.outputFlag, out.Result)
+	return a.showResult(c.onHost, out.Result)
 }
 
 type actionListCmd struct {
@@ -481,7 +481,7 @@ func (c *actionShowCmd) Run(a *app) error {
 	say("act", string(r.Request.Kind)+" of "+r.Request.Target.String())
 	say("on", r.Request.Target.Host)
 	say("is", string(cmp.Or(r.Result.State, "under way"))+": "+r.Result.Detail)
-	if r.Asked {
+	if r.Asked && r.Result.State == action.Unknown {
 		say("asks", "does it hold? picket action answer "+r.Request.ID+" --yes or --no, where it is kept")
 	}
 	say("begun", r.Begun.Local().Format(time.DateTime)+" by "+r.Request.By)

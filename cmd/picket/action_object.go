@@ -282,5 +282,5 @@ func (c *actionAnswerCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.showResult(c.outputFlag, out.Result)
+	return a.showResult(c.onHost, out.Result)
 }

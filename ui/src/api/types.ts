@@ -124,7 +124,7 @@ export interface Ask { task: string; step: string; what: 'decide' | 'do' | 'hold
 export interface Hold { request: ActRequest; until: string; tries?: number }
 export interface Run {
   id: string; incident: string; state: RunState; by: string; reason?: string; plan: Plan; values?: Record<string, string>; edited_by?: string; approvals: { by: string; at: string; hash: string; reason?: string }[];
-  not_after?: string; opened: string; changed: string; ended?: string; failure?: string; asks: Ask[]; holds: Hold[];
+  not_after?: string; opened: string; changed: string; ended?: string; failure?: string; cancel?: string; asks: Ask[]; holds: Hold[];
 }
 export interface RunRecord { seq: number; time: string; what: string; task?: string; step?: string; who?: string; text: string; data?: unknown }
 

@@ -47,6 +47,7 @@ function Whole({ run, session }: { run: Run; session: Session }) {
             {run.edited_by && <span className="quiet">targets chosen by <Value text={run.edited_by} max={80} /></span>}
           </Group>
           {run.failure && <p className="warning"><Value text={run.failure} max={600} /></p>}
+          {run.cancel && <p className="warning"><Value text={run.cancel} max={600} /></p>}
         </div>
         <Group gap={6}>{run.state === 'running' && may && <End run={run} />}<StopSwitch may={may} /></Group>
       </header>
