@@ -16,6 +16,7 @@ var (
 	hookActs  = regexp.MustCompile(`\b(?:subprocess|socket|ctypes|urllib|urllib3|http|requests|httpx|base64|binascii|codecs|zlib|gzip|bz2|lzma|marshal|pickle|runpy|pty|multiprocessing|shutil|tempfile|threading|asyncio|webbrowser|ftplib|smtplib|builtins)\b|` +
 		`\bos[ \t]*\.[ \t]*(?:system|popen\w*|exec\w+|spawn\w*|posix_spawn\w*|fork\w*|kill\w*|remove|unlink|rename|replace|rmdir|removedirs|chmod|chown|open|write|putenv|symlink|link|dup2?|startfile)\b|` +
 		`(?:^|[^\w.])(?:exec|eval|compile|open|input|globals|locals|vars)[ \t]*\(|\b(?:exec|eval)\b[ \t]*[,)]|__builtins__|__subclasses__|__globals__|__loader__`)
+	hookText   = regexp.MustCompile(`\bexec[ \t]*\([ \t]*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")[ \t]*\)`)
 	hookImport = regexp.MustCompile(`__import__[ \t]*(\([ \t]*(?:'[\w.]+'|"[\w.]+")[ \t]*\))?`)
 	hookHides  = regexp.MustCompile(`\\x[0-9a-fA-F]{2}|\\[0-7]{3}|\\u[0-9a-fA-F]{4}|\bchr[ \t]*\(|\[::-1\]|\bgetattr[ \t]*\(`)
 )
@@ -52,6 +53,10 @@ func scanPath(s *scan, p *part) {
 
 // judgeHook says what a line that runs does.
 func judgeHook(line string) (Verdict, string) {
+	// Code that stands in the line whole is read as the line is.
+	line = hookText.ReplaceAllStringFunc(line, func(call string) string {
+		return strings.NewReplacer(`\'`, "'", `\"`, `"`, `\n`, ";").Replace(hookText.FindStringSubmatch(call)[1])
+	})
 	switch {
 	case hookPlain.MatchString(line) && !hookActs.MatchString(line):
 		return Unknown, "it imports a module"
