@@ -319,7 +319,7 @@ func (m *machine) pushSized(op byte) error {
 	if err != nil {
 		return err
 	}
-	staged := !m.trial && n >= carriedLeast && n <= blobMost && m.w.begins(carriedMarks[kind-isText])
+	staged := !m.trial && n >= carriedLeast && n <= blobMost && m.w.mayCarry(kind)
 	if err := m.w.skip(n); err != nil {
 		return err
 	}

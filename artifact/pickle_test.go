@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/base64"
+	"encoding/hex"
 	"strings"
 	"testing"
 )
@@ -92,6 +93,8 @@ func TestPickles(t *testing.T) {
 		{"a connection of Python 2", pickled(calling(imported("httplib", "HTTPSConnection"), "S'x'\n"), "."), Malicious, "pickle-call", "http.client.HTTPSConnection"},
 		{"carried as data", pickled(proto4, "}", str("weights"), data4(system), "s."), Suspicious, "pickle-carried", "os.system"},
 		{"carried as data in base64", pickled(proto4, "}", str("weights"), str(base64.StdEncoding.EncodeToString(system)), "s."), Suspicious, "pickle-carried", "os.system"},
+		{"carried as data in hexadecimal", pickled(proto4, "}", str("weights"), str(hex.EncodeToString(system)), "s."), Suspicious, "pickle-carried", "os.system"},
+		{"carried by data that is carried", pickled(proto4, "}", str("a"), data4(pickled(proto4, "}", str("b"), data4(system), "s.")), "s."), Suspicious, "pickle-carried", "os.system"},
 		{"carried in what is carried", pickled(proto4, "}", str("a"), data4(pickled(proto4, calling(imported("pickle", "loads"), data4(system)), ".")), "s."), Suspicious, "pickle-carried", ""},
 		{"harmless data that is a pickle", pickled(proto4, "}", str("a"), data4(pickled(proto4, str("only data here"), ".")), "s."), Clean, "", ""},
 		{"a class of TorchScript's main module", pickled("\x80\x02", imported("__torch__", "Net"), ")\x81."), Clean, "", ""},

@@ -26,7 +26,7 @@ func sniffTemplate(head []byte, p *part) bool {
 	if named(p, ".jinja", ".jinja2", ".j2") {
 		return true
 	}
-	if prose[path.Ext(strings.ToLower(p.base()))] {
+	if ext := path.Ext(strings.ToLower(p.base())); prose[ext] && ext != ".txt" {
 		return false // of a program's pages, that no model is asked through
 	}
 	t := strings.TrimSpace(string(head))
