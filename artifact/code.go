@@ -8,6 +8,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"golang.org/x/text/encoding/charmap"
 )
 
 // codeFormats are files beside a model that are code as a whole, or that name code without our reading it.
@@ -40,7 +42,7 @@ var (
 )
 
 // prose are the names of texts that show code, and that nothing runs.
-var prose = words(".md .markdown .rst .txt .html .htm .tex")
+var prose = words(".md .markdown .rst .txt .html .htm .tex .pyi")
 
 // sniffPython knows Python by its lines, or by its name where the bytes are text.
 func sniffPython(head []byte, p *part) bool {
@@ -79,50 +81,86 @@ func sniffXML(head []byte, _ *part) bool {
 
 const xmlLimit = 64 << 20 // bytes of XML; weights lie beside it
 
-var xmlEntity = regexp.MustCompile(`(?s)(ENTITY|DOCTYPE)\s+(%\s+)?\S+\s+(SYSTEM|PUBLIC)\b`)
+var (
+	xmlEntity = regexp.MustCompile(`(?s)ENTITY\s+(%\s+)?\S+\s+(SYSTEM|PUBLIC)\b`)
+	xmlType   = regexp.MustCompile(`(?s)^DOCTYPE\s+\S+\s+(SYSTEM|PUBLIC)\b`)
+)
 
-// scanXML judges PMML and OpenVINO: entities that readers fetch, and layers of a library.
+// xmlScan is a document under way: entities that readers fetch, and layers of a library. What is no model
+// may be written as it likes, as pages are, and name the type of its document where that lies.
+type xmlScan struct {
+	s         *scan
+	p         *part
+	root      string
+	elsewhere int64 // where a type of document is named that lies elsewhere; 0 for none
+}
+
+func (x *xmlScan) model() bool { return x.root == "net" || x.root == "PMML" }
+
+// scanXML judges PMML and OpenVINO.
 func scanXML(s *scan, p *part) {
+	x := &xmlScan{s: s, p: p}
 	r := &io.LimitedReader{R: p.stream(0), N: xmlLimit}
 	d := xml.NewDecoder(r)
 	d.Strict = false // an entity of its own is no error
-	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
-	net := false
+	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return charmap.ISO8859_1.NewDecoder().Reader(r), nil }
 	for !s.over {
 		at := d.InputOffset()
 		t, err := d.RawToken()
-		if errors.Is(err, io.EOF) && r.N > 0 {
+		switch {
+		case errors.Is(err, io.EOF) && r.N > 0:
 			return
-		}
-		if err != nil {
-			if r.N == 0 {
-				s.issue(p, Issue{Rule: "limit", Verdict: Failed, Offset: at, Text: "The XML is too long; the rest was not judged."})
-				return
-			}
+		case err != nil && r.N == 0:
+			s.issue(p, Issue{Rule: "limit", Verdict: Failed, Offset: at, Text: "The XML is too long; the rest was not judged."})
+			return
+		case err != nil && (x.root == "" || x.model()):
 			s.broken(p, at, "xml", err)
 			return
+		case err != nil:
+			return
 		}
-		switch t := t.(type) {
-		case xml.Directive:
-			xmlDirective(s, p, at, string(t))
-		case xml.StartElement:
-			if t.Name.Local == "net" || t.Name.Local == "PMML" {
-				net = t.Name.Local == "net"
-				s.is(map[bool]string{true: "openvino", false: "pmml"}[net])
-			}
-			if net && t.Name.Local == "layer" {
-				xmlLayer(s, p, at, t.Attr)
-			}
+		x.token(at, t)
+	}
+}
+
+func (x *xmlScan) token(at int64, t xml.Token) {
+	switch t := t.(type) {
+	case xml.Directive:
+		x.directive(at, string(t))
+	case xml.StartElement:
+		if t.Name.Local == "net" || t.Name.Local == "PMML" || x.root == "" {
+			x.begin(t.Name.Local)
+		}
+		if x.root == "net" && t.Name.Local == "layer" {
+			xmlLayer(x.s, x.p, at, t.Attr)
 		}
 	}
 }
 
-func xmlDirective(s *scan, p *part, at int64, text string) {
+func (x *xmlScan) begin(name string) {
+	x.root = name
+	if !x.model() {
+		return
+	}
+	x.s.is(map[bool]string{true: "openvino", false: "pmml"}[name == "net"])
+	if x.elsewhere > 0 {
+		x.fetches(x.elsewhere)
+	}
+}
+
+func (x *xmlScan) fetches(at int64) {
+	x.s.issue(x.p, Issue{Rule: "xml-entity", Verdict: Malicious, Offset: at, Text: "It has its reader fetch a file or an address."})
+}
+
+func (x *xmlScan) directive(at int64, text string) {
+	if xmlType.MatchString(text) {
+		x.elsewhere = max(1, at)
+	}
 	switch {
 	case xmlEntity.MatchString(text):
-		s.issue(p, Issue{Rule: "xml-entity", Verdict: Malicious, Offset: at, Text: "It has its reader fetch a file or an address."})
+		x.fetches(at)
 	case strings.Contains(text, "ENTITY"):
-		s.issue(p, Issue{Rule: "xml-entity", Verdict: Suspicious, Offset: at, Text: "It defines entities, which grow as they are read."})
+		x.s.issue(x.p, Issue{Rule: "xml-entity", Verdict: Suspicious, Offset: at, Text: "It defines entities, which grow as they are read."})
 	}
 }
 

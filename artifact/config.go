@@ -19,10 +19,20 @@ func configFormat() format {
 				return false
 			}
 			next := strings.TrimLeft(t[1:], " \t\r\n")
-			return next != "" && (next[0] == '"' || t[0] == '{' && next[0] == '}' || t[0] == '[' && strings.ContainsAny(next[:1], "{[]-0123456789tfn"))
+			return next != "" && (next[0] == '"' || t[0] == '{' && next[0] == '}' || t[0] == '[' && beginsValue(next))
 		},
 		scan: func(s *scan, p *part) { judgeConfig(s, p, p.stream(0), 0) },
 	}
+}
+
+// beginsValue reports whether a text begins as a value in a list does. What has a name in brackets is no JSON.
+func beginsValue(t string) bool {
+	for _, literal := range []string{"true", "false", "null", "NaN"} {
+		if strings.HasPrefix(literal, t[:min(len(t), len(literal))]) {
+			return true
+		}
+	}
+	return strings.ContainsAny(t[:1], "{[]-0123456789")
 }
 
 // judgeConfig judges the JSON that r holds, which begins at a byte of p.

@@ -26,7 +26,7 @@ func looksPickled(head []byte, p *part) bool {
 	switch {
 	case err == nil:
 		return m.steps > 2 || m.w.at() == int64(len(head))
-	case m.calls > 0 || m.lethal: // a reader that ends before the call says nothing of the next one
+	case m.calls > 0 && m.imports > 0 || m.lethal: // a reader that ends before the call says nothing of the next one
 		return true
 	}
 	return len(head) == 4096 && errors.Is(err, io.ErrUnexpectedEOF) && m.steps > 8

@@ -2,15 +2,22 @@ package artifact
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 )
 
 // What a pickle holds as data may be a pickle for whoever loads it next: a second stage, which the first
-// loader does not run. In base64 the first two bytes of one, 0x80 and its protocol, begin with gA.
-var carriedMarks = [...]string{"gA", "\x80"} // of texts, of bytes
+// loader does not run.
+
+// mayCarry reports whether the next bytes are those of a pickle: 0x80 and its protocol, of a text in base64 or
+// hexadecimal.
+func (w *window) mayCarry(kind uint64) bool {
+	if kind == isBytes {
+		return w.begins("\x80")
+	}
+	return w.begins("gA") || w.begins("800")
+}
 
 const (
 	carriedLeast = 12 // bytes: a shorter one calls nothing
@@ -28,7 +35,12 @@ func (m *machine) carry(v value) {
 	}
 	if v.kind() == isText {
 		text, ok := c.all(blobMost)
-		raw, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(text)))
+		decode := plain64
+		if bytes.HasPrefix(text, []byte("80")) {
+			decode = plain16
+		}
+		r, _ := decode(text) // neither refuses
+		raw, err := io.ReadAll(r)
 		if !ok || err != nil {
 			return
 		}
@@ -45,7 +57,7 @@ func (m *machine) carry(v value) {
 	scanPickles(in, c)
 	m.s.opcodes += in.opcodes
 	for _, i := range in.report.Issues {
-		if i.Verdict == Malicious {
+		if i.Verdict == Malicious || i.Rule == "pickle-carried" {
 			m.tell(Issue{
 				Rule: "pickle-carried", Verdict: Suspicious, Name: i.Name,
 				Text: fmt.Sprintf("It carries a pickle as data that runs %s for whoever loads it.", orSome(i.Name)),

@@ -94,7 +94,11 @@ func (m *machine) step(op byte) error {
 	case opShortBinUnicode, opShortBinString, opShortBinBytes, opBinUnicode, opBinString, opBinBytes, opBinUnicode8, opBinBytes8, opByteArray8:
 		return m.pushSized(op)
 	case opString, opUnicode:
-		if _, err := m.w.line(); err != nil {
+		l, err := m.w.line()
+		if err == nil && op == opString && !quoted(l) {
+			err = fmt.Errorf("%q at %d has no quotes", short(string(l)), m.at)
+		}
+		if err != nil {
 			return err
 		}
 		return m.push(pack(isText, uint64(m.at)))
@@ -107,8 +111,12 @@ func (m *machine) step(op byte) error {
 	case opEmptyDict:
 		return m.push(m.newDict())
 	case opFloat:
-		if _, err := m.w.line(); err != nil {
+		l, err := m.w.line()
+		if err != nil {
 			return err
+		}
+		if _, err := strconv.ParseFloat(strings.TrimSpace(string(l)), 64); errors.Is(err, strconv.ErrSyntax) {
+			return fmt.Errorf("%q at %d is no number", short(string(l)), m.at)
 		}
 		return m.push(0)
 	case opBinFloat:
@@ -311,7 +319,7 @@ func (m *machine) pushSized(op byte) error {
 	if err != nil {
 		return err
 	}
-	staged := !m.trial && n >= carriedLeast && n <= blobMost && m.w.begins(carriedMarks[kind-isText])
+	staged := !m.trial && n >= carriedLeast && n <= blobMost && m.w.mayCarry(kind)
 	if err := m.w.skip(n); err != nil {
 		return err
 	}
@@ -426,6 +434,12 @@ func (m *machine) put(i uint64) error {
 		return errTooBig
 	}
 	return nil
+}
+
+// quoted reports whether a line is a text as Python writes one. Of a long line only the beginning is there.
+func quoted(line []byte) bool {
+	t := strings.TrimRight(string(line), " \t\r")
+	return len(t) >= 2 && (t[0] == '\'' || t[0] == '"') && (t[len(t)-1] == t[0] || len(line) == 512)
 }
 
 func short(s string) string {

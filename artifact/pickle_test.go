@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/base64"
+	"encoding/hex"
 	"strings"
 	"testing"
 )
@@ -92,9 +93,13 @@ func TestPickles(t *testing.T) {
 		{"a connection of Python 2", pickled(calling(imported("httplib", "HTTPSConnection"), "S'x'\n"), "."), Malicious, "pickle-call", "http.client.HTTPSConnection"},
 		{"carried as data", pickled(proto4, "}", str("weights"), data4(system), "s."), Suspicious, "pickle-carried", "os.system"},
 		{"carried as data in base64", pickled(proto4, "}", str("weights"), str(base64.StdEncoding.EncodeToString(system)), "s."), Suspicious, "pickle-carried", "os.system"},
+		{"carried as data in hexadecimal", pickled(proto4, "}", str("weights"), str(hex.EncodeToString(system)), "s."), Suspicious, "pickle-carried", "os.system"},
+		{"carried by data that is carried", pickled(proto4, "}", str("a"), data4(pickled(proto4, "}", str("b"), data4(system), "s.")), "s."), Suspicious, "pickle-carried", "os.system"},
 		{"carried in what is carried", pickled(proto4, "}", str("a"), data4(pickled(proto4, calling(imported("pickle", "loads"), data4(system)), ".")), "s."), Suspicious, "pickle-carried", ""},
 		{"harmless data that is a pickle", pickled(proto4, "}", str("a"), data4(pickled(proto4, str("only data here"), ".")), "s."), Clean, "", ""},
 		{"a class of TorchScript's main module", pickled("\x80\x02", imported("__torch__", "Net"), ")\x81."), Clean, "", ""},
+		{"a matrix", pickled(proto4, calling(imported("numpy.core.multiarray", "_reconstruct"), imported("numpy.matrixlib.defmatrix", "matrix"), "K\x00\x85", "C\x01b"), "."), Clean, "", ""},
+		{"a data type of records", pickled(proto4, calling(imported("numpy", "dtype"), imported("numpy.core.records", "record"), "K\x00", "K\x01"), "."), Clean, "", ""},
 		{"an array of Python 2", pickled("\x80\x02", calling(imported("numpy.core._internal", "_reconstruct"), imported("numpy", "ndarray"), "K\x00\x85", "U\x01b"), "."), Clean, "", ""},
 		{"within bytes for torch", pickled(proto4, calling(imported("torch.storage", "_load_from_bytes"), data4(system)), "."), Malicious, "pickle-call", "os.system"},
 		{"bytes for torch are harmless", pickled(proto4, calling(imported("torch.storage", "_load_from_bytes"), data4(pickled(proto4, "N."))), "."), Clean, "", ""},
@@ -123,6 +128,7 @@ func TestPickles(t *testing.T) {
 func TestTextsAreNoPickles(t *testing.T) {
 	for _, text := range []string{
 		"hello, this is a text\n", "cat\ndog\nmouse\n", "import os\nos.system('id')\n", "(a b)\n", "I am a line\n.", "N", "class A:\n    pass\n",
+		strings.Repeat("S008/S008R06.edf 149997f77af08c9d6a\n", 200), "Format: https://a/b\n(a) to\n", "\x8f\x88\x82\x7d\x92\x90\x87\x99",
 		strings.Repeat("the\nof\nand\n", 1000), "]\n", "0.25\n0.5\n",
 	} {
 		if r := scanBytes("t", []byte(text), Options{}); r.Verdict != Unsupported {

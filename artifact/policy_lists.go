@@ -21,7 +21,8 @@ var data = words(`
 	numpy.random.__RandomState_ctor numpy.random.mtrand.RandomState numpy.bool_ numpy.bool numpy.int8 numpy.int16 numpy.int32 numpy.int64
 	numpy.uint8 numpy.uint16 numpy.uint32 numpy.uint64 numpy.float16 numpy.float32 numpy.float64 numpy.longdouble numpy.complex64
 	numpy.complex128 numpy.str_ numpy.bytes_ numpy.void numpy.datetime64 numpy.timedelta64 numpy.object_
-	numpy.core.records.recarray numpy.polynomial.polynomial.Polynomial
+	numpy.core.records.recarray numpy.core.records.record numpy._core.records.recarray numpy._core.records.record numpy.record
+	numpy.matrixlib.defmatrix.matrix numpy.polynomial.polynomial.Polynomial
 
 	torch._utils._rebuild_tensor torch._utils._rebuild_tensor_v2 torch._utils._rebuild_tensor_v3 torch._utils._rebuild_parameter
 	torch._utils._rebuild_parameter_with_state torch._utils._rebuild_qtensor torch._utils._rebuild_sparse_tensor

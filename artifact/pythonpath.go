@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -13,12 +14,17 @@ import (
 var (
 	hookLine  = regexp.MustCompile(`(?m)^\x{feff}?import[ \t].*$`)
 	hookPlain = regexp.MustCompile(`^\x{feff}?import[ \t]+[\w.]+([ \t]*,[ \t]*[\w.]+)*[ \t;]*$`)
-	hookActs  = regexp.MustCompile(`\b(?:subprocess|socket|ctypes|urllib|urllib3|http|requests|httpx|base64|binascii|codecs|zlib|gzip|bz2|lzma|marshal|pickle|runpy|pty|multiprocessing|shutil|tempfile|threading|asyncio|webbrowser|ftplib|smtplib|builtins)\b|` +
+	hookActs  = regexp.MustCompile(`\b(?:import|from)\b[^;'"]*\b(?:` + hookModules + `)\b|\b(?:` + hookModules + `)[ \t]*\.[ \t]*\w|` +
 		`\bos[ \t]*\.[ \t]*(?:system|popen\w*|exec\w+|spawn\w*|posix_spawn\w*|fork\w*|kill\w*|remove|unlink|rename|replace|rmdir|removedirs|chmod|chown|open|write|putenv|symlink|link|dup2?|startfile)\b|` +
+		`\.[ \t]*(?:system|popen|Popen|check_output|urlopen|urlretrieve|b64decode|a85decode|decompress|rmtree)[ \t]*\(|` +
 		`(?:^|[^\w.])(?:exec|eval|compile|open|input|globals|locals|vars)[ \t]*\(|\b(?:exec|eval)\b[ \t]*[,)]|__builtins__|__subclasses__|__globals__|__loader__`)
-	hookImport = regexp.MustCompile(`__import__[ \t]*(\([ \t]*(?:'[\w.]+'|"[\w.]+")[ \t]*\))?`)
-	hookHides  = regexp.MustCompile(`\\x[0-9a-fA-F]{2}|\\[0-7]{3}|\\u[0-9a-fA-F]{4}|\bchr[ \t]*\(|\[::-1\]|\bgetattr[ \t]*\(`)
+	hookText   = regexp.MustCompile(`\bexec[ \t]*\([ \t]*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")[ \t]*\)`)
+	hookImport = regexp.MustCompile(`(?:__import__|\bimport_module)[ \t]*(\([ \t]*(?:'[\w.]+'|"[\w.]+")[ \t]*\))?`)
+	hookHides  = regexp.MustCompile(`\\x[0-9a-fA-F]{2}|\\[0-7]{3}|\\u[0-9a-fA-F]{4}|\bchr[ \t]*\(|\[::-1\]|\bgetattr[ \t]*\(|\bmodules[ \t]*\[`)
 )
+
+// hookModules are modules that start programs, decode, or reach files and the network.
+const hookModules = "subprocess|socket|ctypes|urllib|urllib3|http|requests|httpx|base64|binascii|codecs|zlib|gzip|bz2|lzma|marshal|pickle|runpy|pty|multiprocessing|shutil|tempfile|threading|asyncio|webbrowser|ftplib|smtplib|builtins"
 
 const hookLong = 2000 // bytes of a line that people still write
 
@@ -52,6 +58,10 @@ func scanPath(s *scan, p *part) {
 
 // judgeHook says what a line that runs does.
 func judgeHook(line string) (Verdict, string) {
+	// Code that stands in the line whole is read as the line is.
+	line = hookText.ReplaceAllStringFunc(line, func(call string) string {
+		return strings.NewReplacer(`\'`, "'", `\"`, `"`, `\n`, ";").Replace(hookText.FindStringSubmatch(call)[1])
+	})
 	switch {
 	case hookPlain.MatchString(line) && !hookActs.MatchString(line):
 		return Unknown, "it imports a module"
@@ -68,7 +78,7 @@ func callsImport(line string) bool {
 	for _, m := range hookImport.FindAllStringSubmatch(line, -1) {
 		module := strings.Trim(m[1], "( \t'\")")
 		top, _, _ := strings.Cut(module, ".")
-		if module == "" || lethalModules[top] && top != "importlib" && top != "os" && top != "sys" {
+		if module == "" || slices.Contains(strings.Split(hookModules, "|"), top) || lethalModules[top] && top != "importlib" && top != "os" && top != "sys" {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +25,9 @@ func sniffTemplate(head []byte, p *part) bool {
 	}
 	if named(p, ".jinja", ".jinja2", ".j2") {
 		return true
+	}
+	if ext := path.Ext(strings.ToLower(p.base())); prose[ext] && ext != ".txt" {
+		return false // of a program's pages, that no model is asked through
 	}
 	t := strings.TrimSpace(string(head))
 	return strings.HasPrefix(t, "{%") || strings.HasPrefix(t, "{{") || strings.HasPrefix(t, "{#")

@@ -139,7 +139,7 @@ func (j *judge) judge(ctx context.Context, x Sighting, o *opened, r *Result) err
 		return err
 	}
 	job := Job{
-		Name: x.Path, File: o.file, Identify: true, Rate: j.s.o.Rate, Trust: j.trust, Signatures: o.signatures,
+		Name: o.name, File: o.file, Identify: true, Rate: j.s.o.Rate, Trust: j.trust, Signatures: o.signatures,
 		Judged: func(rep artifact.Report) { // reading a large one whole takes long: what is hostile is told at once
 			a := event.Artifact{Use: x.Use, Verdict: rep.Verdict.String(), Issue: worst(rep)}
 			if !x.quiet() && a.Hostile() && j.s.o.Rate > 0 && r.Version.Size > j.s.o.Rate {
@@ -200,6 +200,7 @@ func busy(f *os.File, info os.FileInfo) bool {
 // opened is a file with the signatures that may cover it.
 type opened struct {
 	file       *os.File
+	name       string // that who uses it knows it by
 	info       os.FileInfo
 	signatures []Signature
 }
@@ -249,7 +250,7 @@ func openFile(proc string, x Sighting) (*opened, error) {
 		return nil, err
 	}
 	defer unix.Close(root) //nolint:errcheck // nothing was written
-	o := &opened{}
+	o := &opened{name: x.Path}
 	if o.file = held(proc, x); o.file == nil {
 		if o.file, err = within(root, x.Path); err != nil {
 			return nil, err
@@ -262,7 +263,11 @@ func openFile(proc string, x Sighting) (*opened, error) {
 		_ = o.file.Close() // the error says more
 		return nil, err
 	}
-	for _, c := range candidates(x) {
+	names, may := cached(root, x.Path, o.info)
+	if len(names) > 0 {
+		o.name = names[0]
+	}
+	for _, c := range append(may, candidates(x)...) {
 		if f, err := within(root, c.at); err == nil {
 			if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
 				_ = f.Close() // it is none

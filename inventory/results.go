@@ -167,10 +167,12 @@ func (r *results) drop(sig string) {
 	if dir, name := path.Split(sig); name == "model.sig" && dir != "/" {
 		below = dir
 	}
+	blobs, _, cache := strings.Cut(sig, "/snapshots/")
+	blobs += "/blobs/"
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for v, x := range r.all {
-		if x.Path+".sig" == sig || below != "" && strings.HasPrefix(x.Path, below) {
+		if cache && strings.HasPrefix(x.Path, blobs) || x.Path+".sig" == sig || below != "" && strings.HasPrefix(x.Path, below) {
 			delete(r.all, v)
 			r.changed = true
 		}

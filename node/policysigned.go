@@ -47,7 +47,7 @@ func (p *policies) foresee(to placed) {
 			return // the process is gone
 		}
 		defer root.Close() //nolint:errcheck // nothing was written
-		for _, dir := range r.Signed.Dirs {
+		for _, dir := range r.Signed.Places() {
 			p.foreseeDir(root, dir, pid)
 		}
 	})

@@ -236,3 +236,48 @@ func TestModelsAreJudgedBeforeTheyAreOpened(t *testing.T) {
 		t.Error("its first open is not refused")
 	}
 }
+
+// In a cache of Hugging Face a file is opened by a link, and what is asked about is the blob.
+func TestAModelInACacheThatIsNotSignedIsNotLoaded(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "models--a--b")
+	snapshot := filepath.Join(repo, "snapshots", "0123")
+	for _, dir := range []string{repo + "/blobs", snapshot} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blob := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(repo+"/blobs/"+name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to, name string) string {
+		t.Helper()
+		if err := os.Symlink(to, snapshot+"/"+name); err != nil {
+			t.Fatal(err)
+		}
+		return snapshot + "/" + name
+	}
+	blob("aa", "\x80\x04N.")
+	good := link("../../blobs/aa", "model.pt")
+	public, signs := signer(t)
+	signs(good)
+	blob("bb", "\x80\x04N0N.")
+	late := link("../../blobs/bb", "late.pt")
+	p := newPoliced(t, "mode: enforce\nmodels: {paths: ["+snapshot+"], require: signed, unknown: hold}\n")
+	p.scanned(t, public)
+	p.meet(&event.Process{PID: uint32(os.Getpid()), CgroupPath: p.group})
+	try := func(what, file string, want bool) {
+		t.Helper()
+		if got := p.reads(t, file); got != want {
+			t.Errorf("%s: read %t, want %t", what, got, want)
+		}
+	}
+	try("signed", good, true)
+	try("signed, by the blob's own path", repo+"/blobs/aa", true)
+	try("unsigned", late, false)
+	try("unsigned, by the blob's own path", repo+"/blobs/bb", false)
+	blob("aa", "\x80\x04N00N.")
+	try("changed after it was signed", good, false)
+}

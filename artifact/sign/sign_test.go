@@ -517,3 +517,74 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// cache lays a model out as a cache of Hugging Face does, and returns its snapshot.
+func cache(t *testing.T, files map[string]string) (snapshot string) {
+	t.Helper()
+	repo := filepath.Join(t.TempDir(), "models--a--b")
+	snapshot = filepath.Join(repo, "snapshots", "0123")
+	n := 0
+	for name, text := range files {
+		n++
+		blob := filepath.Join(repo, "blobs", fmt.Sprintf("%040d", n))
+		link := filepath.Join(snapshot, name)
+		for _, dir := range []string{filepath.Dir(blob), filepath.Dir(link)} {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(blob, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		to, err := filepath.Rel(filepath.Dir(link), blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return snapshot
+}
+
+// A snapshot is signed as its links reach it, and no link leads out of the repository in the cache.
+func TestASnapshotInACacheIsSigned(t *testing.T) {
+	snapshot := cache(t, map[string]string{"config.json": "{}", "deep/model.safetensors": "weights"})
+	digests := func(at string, links bool) ([]Resource, error) {
+		tree, err := OpenTree(at, links)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tree.Close()
+		m, err := Make(t.Context(), tree, Options{})
+		if err != nil {
+			return nil, err
+		}
+		return m.Resources, nil
+	}
+	got, err := digests(snapshot, true)
+	if err != nil || len(got) != 2 || got[0].Name != "config.json" || got[1].Name != "deep/model.safetensors" {
+		t.Fatalf("%v %v", got, err)
+	}
+	if _, err := digests(snapshot, false); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+		t.Errorf("without links: %v", err)
+	}
+	if got, err := digests(snapshot+"/config.json", true); err != nil || len(got) != 1 || got[0].Name != "." {
+		t.Errorf("one file: %v %v", got, err)
+	}
+	other := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(snapshot))), "other")
+	if err := os.WriteFile(other, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"/etc/passwd", "../../../other", other, "../../blobs/gone"} {
+		if err := os.Symlink(to, snapshot+"/out.pt"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := digests(snapshot, true); err == nil || !strings.Contains(err.Error(), "out of the model") {
+			t.Errorf("a link to %s: %v", to, err)
+		}
+		if err := os.Remove(snapshot + "/out.pt"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

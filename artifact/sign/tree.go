@@ -12,9 +12,12 @@ import (
 	"syscall"
 )
 
-// Tree is a model as it lies on a disk, opened so that no link in it leads out.
+// Tree is a model as it lies on a disk, opened so that no link in it leads out. A model in a cache of Hugging
+// Face is a directory of links to its files, which lie beside it: they lead no further than the repository's
+// directory in the cache.
 type Tree struct {
 	root  *os.Root
+	below string // where the model lies in root
 	name  string
 	file  string // the one file that is the model; "" for a directory
 	links bool   // links within the model are followed
@@ -30,7 +33,7 @@ func OpenTree(at string, links bool) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{name: filepath.Base(abs), links: links}
+	t := &Tree{name: filepath.Base(abs), below: ".", links: links}
 	dir := abs
 	switch {
 	case info.Mode().IsRegular():
@@ -38,8 +41,24 @@ func OpenTree(at string, links bool) (*Tree, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is neither a directory nor a file", at)
 	}
+	if repo := repository(dir); repo != "" {
+		t.below = path.Join("snapshots", filepath.Base(dir))
+		dir = repo
+	}
 	t.root, err = os.OpenRoot(dir)
 	return t, err
+}
+
+// repository returns the directory of the repository in a cache of Hugging Face that dir is a snapshot of, or "".
+func repository(dir string) string {
+	repo, ok := strings.CutSuffix(filepath.Dir(dir), "/snapshots")
+	if !ok {
+		return ""
+	}
+	if info, err := os.Lstat(filepath.Join(repo, "blobs")); err != nil || !info.IsDir() {
+		return ""
+	}
+	return repo
 }
 
 // Close lets go of the model.
@@ -54,7 +73,11 @@ func (t *Tree) list(ignored []string) (files []string, odd []Odd, err error) {
 	if t.file != "" {
 		return []string{"."}, nil, nil
 	}
-	err = fs.WalkDir(t.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	below, err := fs.Sub(t.root.FS(), t.below)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = fs.WalkDir(below, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -86,7 +109,7 @@ func (t *Tree) list(ignored []string) (files []string, odd []Odd, err error) {
 
 // link takes a symbolic link for the file that it leads to.
 func (t *Tree) link(name string, files *[]string, odd *[]Odd) error {
-	info, err := t.root.Stat(name)
+	info, err := t.root.Stat(path.Join(t.below, name))
 	switch {
 	case err != nil:
 		*odd = append(*odd, Odd{name, "is a link out of the model, or to nothing"})
@@ -114,7 +137,7 @@ func (t *Tree) open(name string) (*os.File, fs.FileInfo, error) {
 	} else if !t.links {
 		flags |= syscall.O_NOFOLLOW
 	}
-	f, err := t.root.OpenFile(name, flags, 0)
+	f, err := t.root.OpenFile(path.Join(t.below, name), flags, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -135,7 +158,7 @@ func (t *Tree) Relative(file string) string {
 	if err != nil || t.file != "" {
 		return ""
 	}
-	rel, err := filepath.Rel(t.root.Name(), abs)
+	rel, err := filepath.Rel(filepath.Join(t.root.Name(), t.below), abs)
 	if err != nil || !filepath.IsLocal(rel) {
 		return ""
 	}

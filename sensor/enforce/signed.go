@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,18 @@ type Signed struct {
 	Dirs []string // in which it is asked
 	By   []string // identities, one of which must have signed; none: anybody who is trusted
 	Hold bool     // who opens a file that is not judged yet waits for that, and does not get it where that takes too long
+}
+
+// Places are the directories in which it is asked. Who opens a file of a snapshot in a cache of Hugging Face
+// opens that which a link leads to, among the blobs beside the snapshots.
+func (s *Signed) Places() []string {
+	out := slices.Clone(s.Dirs)
+	for _, dir := range s.Dirs {
+		if repo, ok := strings.CutSuffix(path.Dir(path.Clean(dir)), "/snapshots"); ok && !slices.Contains(out, repo+"/blobs") {
+			out = append(out, repo+"/blobs")
+		}
+	}
+	return out
 }
 
 // Opening is a model file that a process is about to read.
@@ -67,7 +80,7 @@ func (e *Enforcer) gateSigned(id uint64, b *binding) error {
 	rules.judge = func(pid, fd int) ruling { return rules.mayLoad(pid, fd, s, e.judge) }
 	g.rules.Store(rules)
 	var all []error
-	for _, dir := range s.Dirs {
+	for _, dir := range s.Places() {
 		fd, _, err := askedDir(b.dir, dir)
 		if err != nil || fd < 0 {
 			all = append(all, err)
