@@ -87,6 +87,9 @@ func complete(w http.ResponseWriter, r *http.Request) {
 	if c.Temperature != nil {
 		a["gen_ai.request.temperature"] = *c.Temperature
 	}
+	if c.MaxTokens > 0 {
+		a["gen_ai.request.max_tokens"] = c.MaxTokens
+	}
 	if c.TopLogprobs > 0 {
 		a["gen_ai.request.top_logprobs"] = c.TopLogprobs
 	}

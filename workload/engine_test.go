@@ -136,7 +136,7 @@ func TestModelDirectories(t *testing.T) {
 			t.Errorf("modelDir(%q) = %q, want %q", file, got, want)
 		}
 	}
-	for _, p := range []string{"/", "relative", "/usr/lib/python3/dist-packages/x", "/opt/v/site-packages/sklearn/x", "/proc/1/root", "/etc/x", "/dev/null", "/home"} {
+	for _, p := range []string{"/", "relative", "/usr/lib/python3/dist-packages/x", "/opt/v/site-packages/sklearn/x", "/opt/v/lib/python3.11/site-packages", "/usr/local/lib/python3.11/dist-packages", "/proc/1/root", "/etc/x", "/dev/null", "/home"} {
 		if learnable(p) {
 			t.Errorf("%s must not be learned", p)
 		}

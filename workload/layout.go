@@ -80,6 +80,7 @@ func learnable(p string) bool {
 	if strings.HasPrefix(p, "/dev/") && !strings.HasPrefix(p, "/dev/shm/") {
 		return false
 	}
+	p += "/" // the directory itself has start hooks, which end in .pth
 	return !strings.Contains(p, "/site-packages/") && !strings.Contains(p, "/dist-packages/")
 }
 

@@ -49,7 +49,10 @@ class H(http.server.BaseHTTPRequestHandler):
         q = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/v1/load_lora_adapter":
             pickle.load(open(os.path.join(q["lora_path"], "adapter_model.bin"), "rb")); json.load(open(os.path.join(q["lora_path"], "adapter_config.json")))
-        if self.path == "/swap":
+        if self.path == "/swap":   # a new version is put in the place of the one that is served
+            new = os.path.join(model, "model.safetensors.new")
+            with open(new, "wb") as f: f.write(held["model.safetensors"][:]); f.flush(); os.fsync(f.fileno())
+            os.rename(new, new[:-4])
             load("model.safetensors")
         self.say({"choices": [{"message": {"content": "hello"}}], "usage": {"prompt_tokens": 5, "completion_tokens": 7}})
 http.server.ThreadingHTTPServer(("127.0.0.1", port), H).serve_forever()
