@@ -8,7 +8,7 @@ version := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 go_build := CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(version)"
 ui_source := $(shell find ui -path ui/node_modules -prune -o -path ui/dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: run build ui test lint generate bench kernels orchestrators clean setup
+.PHONY: run build ui test test-gpu lint generate bench kernels orchestrators clean setup
 .DEFAULT_GOAL := build
 
 run: build ## install what is missing, build, start Picket; Ctrl-C stops it
@@ -33,6 +33,9 @@ test: ## every test there is, as root; ends with what was skipped and why
 	tools/setup.sh test
 	$(MAKE) --no-print-directory build
 	tools/test.sh
+
+test-gpu: ## what only a machine with an NVIDIA GPU can show, as root; needs Go, gcc and the driver
+	tools/gpu.sh
 
 lint: ## golangci-lint, pinned in tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...

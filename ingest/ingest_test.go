@@ -120,10 +120,12 @@ func TestTheRestOfALineIsNoLine(t *testing.T) {
 	}
 	piece := strings.Repeat("p", 16<<10)
 	for name, c := range map[string][2]string{
-		"begun in the middle": {"prompt: ", forged + line("/real")},
-		"too many pieces":     {"", strings.Repeat(docker("stdout", piece), 5) + docker("stdout", forged) + docker("stdout", line("/real"))},
-		"far too many pieces": {"", strings.Repeat(docker("stdout", piece), 9) + docker("stdout", forged) + docker("stdout", line("/real"))},
-		"two streams":         {"", cri("stderr", "P", "prompt: ") + cri("stdout", "F", line("/real")) + cri("stderr", "F", forged)},
+		"begun in the middle":  {"prompt: ", forged + line("/real")},
+		"too many pieces":      {"", strings.Repeat(docker("stdout", piece), 5) + docker("stdout", forged) + docker("stdout", line("/real"))},
+		"far too many pieces":  {"", strings.Repeat(docker("stdout", piece), 9) + docker("stdout", forged) + docker("stdout", line("/real"))},
+		"a megabyte":           {"", strings.Repeat("x", 1<<20) + forged + line("/real")},
+		"a megabyte, in turns": {strings.Repeat("x", 1<<20), strings.Repeat("x", 1<<20) + forged + line("/real")},
+		"two streams":          {"", cri("stderr", "P", "prompt: ") + cri("stdout", "F", line("/real")) + cri("stderr", "F", forged)},
 	} {
 		file := filepath.Join(t.TempDir(), "a.log")
 		write(t, file, 0, c[0])
@@ -131,7 +133,11 @@ func TestTheRestOfALineIsNoLine(t *testing.T) {
 		l.started = time.Now()
 		l.step(0)
 		write(t, file, os.O_APPEND, c[1])
-		if got := l.step(0); got != "vllm GET /real" {
+		got := l.step(0)
+		for range 3 { // a megabyte is read at a time
+			got += l.step(0)
+		}
+		if got != "vllm GET /real" {
 			t.Errorf("%s: told of %q", name, got)
 		}
 	}

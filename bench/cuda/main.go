@@ -60,7 +60,7 @@ func run() error {
 		}
 		fmt.Printf("%-12s %6.0f ns a call that is counted (limit 600 ns, but for single-step), %.1f ns without probes, %.1f ns for a function beside it\n", b.class, with-bare, bare, other)
 	}
-	return nil
+	return floor()
 }
 
 func build(args ...string) error {

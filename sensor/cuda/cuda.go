@@ -20,6 +20,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"picket/event"
 	"picket/sensor/uprobe"
@@ -123,6 +124,31 @@ func Measure() ([]uprobe.Cost, error) {
 	}
 	defer coll.Close()
 	return uprobe.Measure(coll.Programs["on_count"], toHost|3<<8, together)
+}
+
+// RunTime measures as Measure does, and returns how often the kernel ran the program and for how long, by
+// its own clock.
+func RunTime() (runs uint64, took time.Duration, err error) {
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer stats.Close() //nolint:errcheck // it ends with this program
+	together := uprobe.Together()
+	coll, err := load(together)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer coll.Close()
+	prog := coll.Programs["on_count"]
+	if _, err := uprobe.Measure(prog, toHost|3<<8, together); err != nil {
+		return 0, 0, err
+	}
+	is, err := prog.Stats()
+	if err != nil {
+		return 0, 0, err
+	}
+	return is.RunCount, is.Runtime, nil
 }
 
 // Meet tells of a file that a process mapped to run it.

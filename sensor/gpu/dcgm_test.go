@@ -1,6 +1,8 @@
 package gpu
 
 import (
+	"bytes"
+	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -65,8 +67,18 @@ func TestAnExporterIsNotTrusted(t *testing.T) {
 		"not followed": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		},
-		"more than 2 M": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("# x\n", 1<<20)) },
-		"text format":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{{{{") },
+		"more than 2 M":  func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("# x\n", 1<<20)) },
+		"Client.Timeout": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"2 MiB of metrics": func(w http.ResponseWriter, _ *http.Request) { // a gigabyte, packed into one megabyte
+			w.Header().Set("Content-Encoding", "gzip")
+			zip := gzip.NewWriter(w)
+			for b := bytes.Repeat([]byte("# x\n"), 1<<18); ; {
+				if _, err := zip.Write(b); err != nil {
+					return
+				}
+			}
+		},
+		"text format": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{{{{") },
 	} {
 		if _, _, err := serve(t, answer).read(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

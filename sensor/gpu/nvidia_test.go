@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -249,6 +251,44 @@ func TestALibraryThatIsNoneIsNamed(t *testing.T) {
 	out, err := exec.Command(filepath.Join(dir, "picket-gpu"), "--library", "/lib/x86_64-linux-gnu/libc.so.6").Output()
 	if err == nil || !strings.Contains(string(out), "NVIDIA") {
 		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// A library that the reader's user may not read, one that is cut, and what is none, are said and end the
+// reader alone.
+func TestALibraryThatCannotBeReadIsNamed(t *testing.T) {
+	s := simulate(t, oneGPU)
+	dir, _ := parts()
+	whole, err := os.ReadFile(s.opt.Library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := t.TempDir()
+	if err := os.Chmod(filepath.Dir(own), 0o755); err != nil { // others may go there
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"closed.so": whole, "cut.so": whole[:len(whole)/2], "empty.so": nil, "text.so": bytes.Repeat([]byte("hello\n"), 1000)} {
+		if err := os.WriteFile(filepath.Join(own, name), b, map[bool]os.FileMode{true: 0, false: 0o644}[name == "closed.so"]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"closed.so": "Permission denied", "cut.so": "", "empty.so": "file too short", "text.so": "invalid ELF header", "none.so": "No such file", ".": "",
+	} {
+		program, err := os.Open(filepath.Join(dir, "picket-gpu"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/proc/self/fd/3", "--library", filepath.Join(own, name))
+		cmd.ExtraFiles = []*os.File{program}
+		if os.Geteuid() == 0 { // who may read anything is no test
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}
+		out, err := cmd.Output()
+		_ = program.Close()
+		if err == nil || want != "" && !strings.Contains(string(out), want) {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type Cost struct {
 	Class       Class
 	Calls       int
 	Nanoseconds float64 // a call
+	Site        string  // what the kernel put there: a call, or a trap
 }
 
 // Each stub is called so often, and so often again: the quickest round counts, as others were disturbed.
@@ -52,12 +54,34 @@ func Measure(prog *ebpf.Program, cookie uint64, together bool) (out []Cost, err 
 			return nil, err
 		}
 		with := timed(s.call)
+		site := siteOf(s.at)
 		if err := links.Close(); err != nil {
 			return nil, err
 		}
-		out = append(out, Cost{s.class, stubTimes * rounds, float64((with - bare).Nanoseconds()) / stubTimes})
+		out = append(out, Cost{s.class, stubTimes * rounds, float64((with - bare).Nanoseconds()) / stubTimes, site})
 	}
 	return out, nil
+}
+
+// siteOf says what the kernel put at a place of our own code. On x86 it makes a call of a trap at a nop of
+// five bytes when that was hit, on Linux 6.18 and some after it.
+func siteOf(at uintptr) string {
+	mem, err := os.Open("/proc/self/mem")
+	if err != nil {
+		return "not known"
+	}
+	defer mem.Close() //nolint:errcheck // it was only read
+	b := make([]byte, 1)
+	if _, err := mem.ReadAt(b, int64(at)); err != nil {
+		return "not known"
+	}
+	switch {
+	case runtime.GOARCH == "amd64" && b[0] == 0xe8:
+		return "a call"
+	case runtime.GOARCH == "amd64" && b[0] == 0xcc, runtime.GOARCH == "arm64":
+		return "a trap"
+	}
+	return fmt.Sprintf("%#x", b[0])
 }
 
 func timed(call func()) time.Duration {
