@@ -478,7 +478,9 @@ func TestWhatEndedBeforeIsGone(t *testing.T) {
 		t.Error(d)
 	}
 	records, err := r.Records(ctx, run.ID)
-	if err != nil || !slices.ContainsFunc(records, func(r Record) bool { return r.What == "outcome" && strings.HasPrefix(r.Text, "freeze: gone. process 40") }) {
+	if err != nil || !slices.ContainsFunc(records, func(r Record) bool {
+		return r.What == "outcome" && strings.HasPrefix(r.Text, "freeze: gone. process 40")
+	}) {
 		t.Errorf("nothing says why nothing was done: %+v %v", records, err)
 	}
 }

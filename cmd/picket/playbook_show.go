@@ -143,11 +143,11 @@ func openC2Of(c *cacao.Command) string {
 	if c.Type != "openc2-http" || err != nil || json.Unmarshal([]byte(body), &order) != nil {
 		return ""
 	}
-	text := order.Action
+	words := []string{order.Action}
 	for _, kind := range slices.Sorted(maps.Keys(order.Target)) {
-		text += " " + cmp.Or(order.Target[kind].Entity, kind)
+		words = append(words, cmp.Or(order.Target[kind].Entity, kind))
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 // dot prints the workflow as a graph.
