@@ -461,7 +461,27 @@ func (c *playbookRejectCmd) Run(a *app) error {
 type playbookUndoCmd struct{ runArg }
 
 func (c *playbookUndoCmd) Run(a *app) error {
-	return c.change(a, func(cl *client.Client, r respond.Run) (respond.Run, error) { return cl.UndoRun(a.ctx, r.ID) })
+	var held []respond.Hold
+	err := c.change(a, func(cl *client.Client, r respond.Run) (now respond.Run, err error) {
+		held = r.Holds
+		if now, err = cl.UndoRun(a.ctx, r.ID); err != nil {
+			return now, err
+		}
+		held = slices.DeleteFunc(slices.Clone(held), func(h respond.Hold) bool {
+			return slices.ContainsFunc(now.Holds, func(n respond.Hold) bool { return n.Request.ID == h.Request.ID })
+		})
+		return now, nil
+	})
+	if err != nil || c.json() {
+		return err
+	}
+	for _, h := range held {
+		a.printf("taken back: %s %s\n", h.Request.Kind, printable(respond.Describe(h.Request.Target, nil), false))
+	}
+	if len(held) == 0 {
+		a.printf("Nothing was taken back: what holds, and until when, stands above.\n")
+	}
+	return nil
 }
 
 type playbookAnswerCmd struct {

@@ -29,7 +29,7 @@ export function InventoryPage() {
       {items.length > 0 && (
         <div className="card scroll" tabIndex={0} role="region" aria-label="AI workloads that run">
           <table className="grid wide">
-            <thead><tr><th>Host</th><th>Kind</th><th>Engine</th><th>Workload</th><th>GPUs, ports</th><th>Model files</th><th>Started</th></tr></thead>
+            <thead><tr><th>Host</th><th>Kind</th><th style={{ minWidth: 110 }}>Engine</th><th>Workload</th><th>GPUs, ports</th><th>Model files</th><th>Started</th></tr></thead>
             <tbody>{items.map((r) => <Row key={r.host + r.id} r={r} />)}</tbody>
           </table>
         </div>

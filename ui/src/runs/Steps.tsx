@@ -58,7 +58,7 @@ function ActLine({ a: { request: q, begun, result }, over }: { a: DoneAct; over:
       <span className="mono">{plain(q.kind)}</span> <Value text={describe(q.target, q.params)} mono max={160} />{q.ttl ? <span className="quiet"> for {lasts(q.ttl)}</span> : null}
       {!result && <span className="quiet">: {over ? 'nothing was done' : 'begun'}</span>}
       {result && <div><b>{plain(result.state)}</b> <span className="quiet small">after {span(Date.parse(result.at) - Date.parse(begun))}</span> <Value text={result.detail} max={400} /></div>}
-      {result?.output && <pre className="output"><Value text={result.output} max={2000} /></pre>}
+      {result?.output && !result.evidence?.some((e) => e.path === result.output) && <pre className="output"><Value text={result.output} max={2000} /></pre>}
       {result?.evidence?.map((e) => <div key={e.path} className="small">Evidence <Value text={e.path} mono max={200} /> <span className="quiet">{e.size.toLocaleString('en')} bytes, SHA-256 <span className="mono">{plain(e.sha256)}</span></span></div>)}
     </div>
   );
