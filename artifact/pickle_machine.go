@@ -94,14 +94,7 @@ func (m *machine) step(op byte) error {
 	case opShortBinUnicode, opShortBinString, opShortBinBytes, opBinUnicode, opBinString, opBinBytes, opBinUnicode8, opBinBytes8, opByteArray8:
 		return m.pushSized(op)
 	case opString, opUnicode:
-		l, err := m.w.line()
-		if err == nil && op == opString && !quoted(l) {
-			err = fmt.Errorf("%q at %d has no quotes", short(string(l)), m.at)
-		}
-		if err != nil {
-			return err
-		}
-		return m.push(pack(isText, uint64(m.at)))
+		return m.pushLine(op)
 	case opBinInt1, opBinInt2, opBinInt, opLong1, opLong4, opInt, opLong:
 		return m.pushInt(op)
 	case opNone, opNewTrue, opNewFalse, opEmptyList, opEmptySet, opNextBuffer:
@@ -111,14 +104,7 @@ func (m *machine) step(op byte) error {
 	case opEmptyDict:
 		return m.push(m.newDict())
 	case opFloat:
-		l, err := m.w.line()
-		if err != nil {
-			return err
-		}
-		if _, err := strconv.ParseFloat(strings.TrimSpace(string(l)), 64); errors.Is(err, strconv.ErrSyntax) {
-			return fmt.Errorf("%q at %d is no number", short(string(l)), m.at)
-		}
-		return m.push(0)
+		return m.pushFloat()
 	case opBinFloat:
 		return errors.Join(m.w.skip(8), m.push(0))
 	case opMark:
@@ -171,6 +157,30 @@ func (m *machine) step(op byte) error {
 		return m.w.skip(8)
 	}
 	return fmt.Errorf("byte %#02x at %d is no opcode", op, m.at)
+}
+
+// pushLine puts a text on the stack that ends with its line.
+func (m *machine) pushLine(op byte) error {
+	l, err := m.w.line()
+	if err == nil && op == opString && !quoted(l) {
+		err = fmt.Errorf("%q at %d has no quotes", short(string(l)), m.at)
+	}
+	if err != nil {
+		return err
+	}
+	return m.push(pack(isText, uint64(m.at)))
+}
+
+// pushFloat takes a number that is written in digits.
+func (m *machine) pushFloat() error {
+	l, err := m.w.line()
+	if err != nil {
+		return err
+	}
+	if _, err := strconv.ParseFloat(strings.TrimSpace(string(l)), 64); errors.Is(err, strconv.ErrSyntax) {
+		return fmt.Errorf("%q at %d is no number", short(string(l)), m.at)
+	}
+	return m.push(0)
 }
 
 func (m *machine) fence() int {

@@ -195,7 +195,7 @@ func (q *quarantine) Do(ctx context.Context, r *Request) (*Result, error) {
 	}
 	defer p.close()
 	h := &held{
-		Request: r.ID, Path: p.path, Dev: st.Dev, Inode: st.Ino, Links: uint64(st.Nlink), At: time.Now().UTC(), By: r.By, Reason: r.Reason, Incident: r.Incident,
+		Request: r.ID, Path: p.path, Dev: st.Dev, Inode: st.Ino, Links: uint64(st.Nlink), At: time.Now().UTC(), By: r.By, Reason: r.Reason, Incident: r.Incident, //nolint:unconvert // other ports have 32 bits
 		Dress: dress{
 			UID: int(st.Uid), GID: int(st.Gid), Mode: st.Mode & 0o7777,
 			Accessed: time.Unix(st.Atim.Unix()), Modified: time.Unix(st.Mtim.Unix()),
