@@ -123,6 +123,14 @@ async function walkFake() {
     await page.getByTestId('story').waitFor();
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out to the side');
     await check('narrow');
+    await page.setViewportSize({ width: 390, height: 800 }); // a phone
+    for (const path of ['incidents', 'incidents/inc-steal', 'approvals', 'runs/run-kill', 'playbooks/contain-weights', 'inventory', 'gpus', 'fleet', 'threats']) {
+      await page.goto(origin + '/' + path);
+      await page.getByRole('heading', { level: 1 }).waitFor();
+      await page.waitForTimeout(500);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), path + ' sticks out to the side');
+      if (path === 'incidents') assert.ok((await page.locator('[data-row]').first().boundingBox()).width > 100, 'titles of incidents have room');
+    }
   });
 }
 
