@@ -87,7 +87,7 @@ func (a *actor) start(t testing.TB) {
 	t.Helper()
 	p := newPolicies(a.cfg, slog.New(slog.DiscardHandler))
 	a.told = make(chan action.State, 100)
-	a.acts = openActs(a.cfg, slog.New(slog.DiscardHandler), p.needed, func(_ action.Request, r action.Result) { a.told <- r.State })
+	a.acts = openActs(a.cfg, slog.New(slog.DiscardHandler), p.needed, nil, func(_ action.Request, r action.Result) { a.told <- r.State })
 	if a.wrong != nil {
 		t.Fatal(a.wrong)
 	}

@@ -42,9 +42,12 @@ type acts struct {
 	runs  func(context.Context, action.Command) action.Answer // of this host's own playbooks; nil: there are none
 }
 
+// recording tells what the sensor saw of a target lately, each event as JSON.
+type recording func(ctx context.Context, t *action.Target, tell func(json.RawMessage)) error
+
 // openActs makes the acts of this host. What keeps it from that stops nothing else: the agent sees and
 // tells, and says why it does not act. More are acts on what others of its parts know.
-func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer, error), told func(action.Request, action.Result), more ...action.Action) *acts {
+func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer, error), seen recording, told func(action.Request, action.Result), more ...action.Action) *acts {
 	a := &acts{log: log}
 	groups, err := enforce.OpenCgroups()
 	if err == nil {
@@ -54,7 +57,7 @@ func openActs(cfg *Config, log *slog.Logger, enforcer func() (*enforce.Enforcer,
 		kinds = append(kinds, action.NewCheckpoint(a.host), action.NewFreeze(a.host), action.NewKill(a.host), action.NewIsolate(a.host), action.NewCut(a.host), action.NewExcludeGPU(a.host))
 		a.local, err = action.Open(
 			action.Options{Log: log, Dir: cfg.dir("agent"), Host: cfg.Host, BootID: a.host.boot, Told: told},
-			slices.Concat(kinds, keepers(cfg, log, a.host), more)...,
+			slices.Concat(kinds, keepers(cfg, log, a.host, seen), more)...,
 		)
 	}
 	if err != nil {
@@ -75,8 +78,8 @@ func slurmActs(cfg *Config, log *slog.Logger) []action.Action {
 
 // keepers are the acts that put something away on this host. One whose directory others may enter is
 // left out, and the rest go on.
-func keepers(cfg *Config, log *slog.Logger, host *containment) (out []action.Action) {
-	evidence, err := action.NewCapture(action.CaptureOptions{Dir: filepath.Join(cfg.dir("agent"), "evidence"), Redact: kernel.Redact})
+func keepers(cfg *Config, log *slog.Logger, host *containment, seen recording) (out []action.Action) {
+	evidence, err := action.NewCapture(action.CaptureOptions{Dir: filepath.Join(cfg.dir("agent"), "evidence"), Redact: kernel.Redact, Events: seen})
 	if err == nil {
 		out = append(out, evidence)
 	} else {

@@ -54,7 +54,6 @@ type agent struct {
 	stream  *stream.Agent
 
 	models    *inventory.Scanner
-	turn      chan struct{} // held by who hands an event on
 	policies  *policies
 	acts      *acts
 	local     *local // nil: the agent does nothing by itself
@@ -70,6 +69,7 @@ type agent struct {
 	protected []string // model directories of policies that the sensor looks at
 	probes    *probes
 	recorder  *recorder
+	turn      chan struct{} // whose holder alone touches workload, detect and recorder
 	asks      asks
 	lines     []byte // record being written, reused
 	rules     ruleState
@@ -87,7 +87,7 @@ func RunAgent(ctx context.Context, cfg *Config, log *slog.Logger, reload <-chan 
 		return &Error{Err: errors.New("the agent needs root: it loads eBPF programs"), Hint: "run it with sudo", Code: ExitHost}
 	}
 	debug.SetGCPercent(agentGC)
-	a := &agent{final: func() bool { return interrupted(ctx) }, cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder()}
+	a := &agent{final: func() bool { return interrupted(ctx) }, cfg: cfg, log: log, reg: prometheus.NewRegistry(), started: time.Now(), boot: bootID(), recorder: newRecorder(), turn: make(chan struct{}, 1)}
 	undo := &cleanup{log: log}
 	defer undo.run()
 	if err := a.open(undo); err != nil {
@@ -140,7 +140,7 @@ func (a *agent) open(undo *cleanup) error {
 	undo.add("policies", a.policies.close)
 	a.policies.reload(context.Background())
 	a.gpus = newGPUs(a.cfg, a.log.With("component", "gpu"), a.reg)
-	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.tellAct, action.NewResetGPU(gpuHost{a.gpus}))
+	a.acts = openActs(a.cfg, a.log.With("component", "action"), a.policies.needed, a.recorded, a.tellAct, action.NewResetGPU(gpuHost{a.gpus}))
 	undo.add("acts", a.acts.close)
 	a.openLocal(undo)
 	a.openHabits()
@@ -231,8 +231,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		return err
 	}
 	defer func() { cancel(); <-acted }()
-	// One goroutine owns workload and detect: events and ticks reach them in turn.
-	events := make(chan struct{}, 1)
+	events := a.turn // one goroutine owns workload and detect: events and ticks reach them in turn
 	received, err := a.startReceiver(ctx, events)
 	if err != nil {
 		cancel()
@@ -255,7 +254,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}()
 	parts := []<-chan struct{}{ // each closes when it has ended
-		received, audited, a.startPolicies(ctx, events), a.startModels(ctx, events), a.startInventory(ctx),
+		received, audited, a.startPolicies(ctx, events), a.startModels(ctx), a.startInventory(ctx),
 		a.startGPUs(ctx, events), a.startIngest(ctx, events), a.startProbes(ctx, events),
 	}
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)
@@ -357,13 +356,15 @@ func (a *agent) judge(e *event.Event) {
 		a.recorder.take(e, a.send)
 		e.Message = remark(findings)
 		a.send(e)
+		a.recorder.sent.add(e)
 	case !a.asks.first(e): // told of a moment ago
 	case travels(e):
 		a.send(e)
+		a.recorder.sent.add(e)
 	case e.Kind == event.FileMap && e.Process != nil && e.Process.Workload == nil:
 		// Each program that starts maps a dozen libraries: they would push everything else out.
 	case e.Kind.Class() == "file":
-		a.recorder.add(e)
+		a.recorder.kept.add(e)
 	}
 }
 

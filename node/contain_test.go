@@ -364,7 +364,7 @@ func TestADamagedJournalKeepsTheAgentFromActingAlone(t *testing.T) {
 	if err := errors.Join(os.Mkdir(cfg.dir("agent"), 0o700), os.WriteFile(filepath.Join(cfg.dir("agent"), "actions.journal"), []byte("junk\njunk\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	a := openActs(cfg, slog.New(slog.DiscardHandler), func() (*enforce.Enforcer, error) { return nil, errors.New("none") }, nil)
+	a := openActs(cfg, slog.New(slog.DiscardHandler), func() (*enforce.Enforcer, error) { return nil, errors.New("none") }, nil, nil)
 	var out action.Answer
 	if err := json.Unmarshal(a.answer(t.Context(), []byte(`{"op":"list"}`)), &out); err != nil || !strings.Contains(out.Error, "actions.journal:1: the entry is damaged") {
 		t.Errorf("%+v %v", out, err)

@@ -1,12 +1,16 @@
 package node
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"picket/api"
 	"picket/event"
+	"picket/respond/action"
 )
 
 func TestAnAgentThatSaysNothingIsSilent(t *testing.T) {
@@ -84,7 +88,7 @@ func TestTheRecorderGivesWhatBelongsToAFinding(t *testing.T) {
 	child := &event.Process{PID: 21, StartBoot: 4, Parent: login}
 	r := newRecorder()
 	add := func(p *event.Process, path string, ago time.Duration) {
-		r.add(&event.Event{Kind: event.FileWrite, Time: at.Add(-ago), Process: p, File: event.File{Path: path}})
+		r.kept.add(&event.Event{Kind: event.FileWrite, Time: at.Add(-ago), Process: p, File: event.File{Path: path}})
 	}
 	add(server, "/old", recorderAge+time.Second)
 	add(server, "/mine", time.Second)
@@ -105,9 +109,56 @@ func TestTheRecorderGivesWhatBelongsToAFinding(t *testing.T) {
 	}
 }
 
+// What is captured is told of what was sent and of what was not, in the order in which it happened, and of
+// nobody else.
+func TestTheRecorderTellsOfATarget(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	box := &event.Container{ID: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
+	server := &event.Process{PID: 10, StartBoot: 10_000_000, Container: box, CgroupPath: "/pods/a"}
+	shell := &event.Process{PID: 11, StartBoot: 20_000_000, Parent: server, Container: box, CgroupPath: "/pods/a/sub"}
+	again := &event.Process{PID: 10, StartBoot: 90_000_000, CgroupPath: "/pods/ab"} // the number of one that ended
+	a := &agent{recorder: newRecorder(), turn: make(chan struct{}, 1)}
+	a.turn <- struct{}{}
+	for i, p := range []*event.Process{server, shell, again, shell, {PID: 1}} {
+		to := []*ring{&a.recorder.kept, &a.recorder.sent}[i%2]
+		to.add(&event.Event{Kind: event.FileWrite, Time: at.Add(time.Duration(i) * time.Second), Process: p, File: event.File{Path: fmt.Sprint("/", i)}})
+	}
+	a.recorder.take(&event.Event{Time: at, Process: server}, func(*event.Event) {}) // what a finding sent stays
+	for name, c := range map[string]struct {
+		target action.Target
+		want   string
+	}{
+		"process":      {action.Target{Process: &action.ProcessPin{PID: 10, Start: 1}}, "/0"},
+		"lineage":      {action.Target{Process: &action.ProcessPin{PID: 10, Start: 1}, Lineage: true}, "/0 /1 /3"},
+		"any life":     {action.Target{Process: &action.ProcessPin{PID: 10}}, "/0 /2"},
+		"cgroup":       {action.Target{Cgroup: "/pods/a"}, "/0 /1 /3"},
+		"container":    {action.Target{Container: "0123456789ab"}, "/0 /1 /3"},
+		"another":      {action.Target{Container: "fedcba987654"}, ""},
+		"not of those": {action.Target{File: &action.FilePin{Path: "/0"}}, ""},
+	} {
+		var paths []string
+		err := a.recorded(t.Context(), &c.target, func(line json.RawMessage) {
+			var e map[string]string
+			if err := json.Unmarshal(line, &e); err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+			paths = append(paths, e["file.path"])
+		})
+		if got := strings.Join(paths, " "); got != c.want || err != nil {
+			t.Errorf("%s: %q, not %q: %v", name, got, c.want, err)
+		}
+	}
+	<-a.turn // somebody hands an event on, and does not end
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := a.recorded(ctx, &action.Target{Cgroup: "/pods/a"}, nil); err == nil {
+		t.Error("it was read while it changed")
+	}
+}
+
 func TestRecordingAllocatesNothing(t *testing.T) {
 	r, e := newRecorder(), &event.Event{Kind: event.FileWrite, Process: &event.Process{}}
-	if n := testing.AllocsPerRun(100, func() { r.add(e) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { r.kept.add(e); r.sent.add(e) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

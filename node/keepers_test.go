@@ -33,7 +33,7 @@ func newKeepersOn(t *testing.T, set func(*Config)) keepersUnderTest {
 	if err := makeDir(cfg.dir("agent"), 0); err != nil {
 		t.Fatal(err)
 	}
-	a := openActs(cfg, slog.New(slog.DiscardHandler), func() (*enforce.Enforcer, error) { return nil, errors.New("no policies here") },
+	a := openActs(cfg, slog.New(slog.DiscardHandler), func() (*enforce.Enforcer, error) { return nil, errors.New("no policies here") }, nil,
 		func(action.Request, action.Result) {})
 	if a.wrong != nil {
 		t.Fatal(a.wrong)

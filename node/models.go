@@ -33,8 +33,7 @@ func runCalm(ctx context.Context, in *os.File, out, said io.Writer, args ...stri
 }
 
 // startModels has model files judged until ctx ends. The channel it returns closes when that has ended.
-func (a *agent) startModels(ctx context.Context, events chan struct{}) <-chan struct{} {
-	a.turn = events
+func (a *agent) startModels(ctx context.Context) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
