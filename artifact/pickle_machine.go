@@ -93,7 +93,7 @@ func (m *machine) step(op byte) error {
 		return m.putAt(op)
 	case opShortBinUnicode, opShortBinString, opShortBinBytes, opBinUnicode, opBinString, opBinBytes, opBinUnicode8, opBinBytes8, opByteArray8:
 		return m.pushSized(op)
-	case opString, opUnicode:
+	case opString, opUnicode, opFloat:
 		return m.pushLine(op)
 	case opBinInt1, opBinInt2, opBinInt, opLong1, opLong4, opInt, opLong:
 		return m.pushInt(op)
@@ -103,8 +103,6 @@ func (m *machine) step(op byte) error {
 		return m.push(m.newTuple(nil))
 	case opEmptyDict:
 		return m.push(m.newDict())
-	case opFloat:
-		return m.pushFloat()
 	case opBinFloat:
 		return errors.Join(m.w.skip(8), m.push(0))
 	case opMark:
@@ -157,30 +155,6 @@ func (m *machine) step(op byte) error {
 		return m.w.skip(8)
 	}
 	return fmt.Errorf("byte %#02x at %d is no opcode", op, m.at)
-}
-
-// pushLine puts a text on the stack that ends with its line.
-func (m *machine) pushLine(op byte) error {
-	l, err := m.w.line()
-	if err == nil && op == opString && !quoted(l) {
-		err = fmt.Errorf("%q at %d has no quotes", short(string(l)), m.at)
-	}
-	if err != nil {
-		return err
-	}
-	return m.push(pack(isText, uint64(m.at)))
-}
-
-// pushFloat takes a number that is written in digits.
-func (m *machine) pushFloat() error {
-	l, err := m.w.line()
-	if err != nil {
-		return err
-	}
-	if _, err := strconv.ParseFloat(strings.TrimSpace(string(l)), 64); errors.Is(err, strconv.ErrSyntax) {
-		return fmt.Errorf("%q at %d is no number", short(string(l)), m.at)
-	}
-	return m.push(0)
 }
 
 func (m *machine) fence() int {
@@ -444,6 +418,24 @@ func (m *machine) put(i uint64) error {
 		return errTooBig
 	}
 	return nil
+}
+
+// pushLine pushes what stands in a line: what Python refuses ends the pickle here too.
+func (m *machine) pushLine(op byte) error {
+	l, err := m.w.line()
+	if err != nil {
+		return err
+	}
+	if op == opString && !quoted(l) {
+		return fmt.Errorf("%q at %d has no quotes", short(string(l)), m.at)
+	}
+	if op != opFloat {
+		return m.push(pack(isText, uint64(m.at)))
+	}
+	if _, err := strconv.ParseFloat(strings.TrimSpace(string(l)), 64); errors.Is(err, strconv.ErrSyntax) {
+		return fmt.Errorf("%q at %d is no number", short(string(l)), m.at)
+	}
+	return m.push(0)
 }
 
 // quoted reports whether a line is a text as Python writes one. Of a long line only the beginning is there.

@@ -227,9 +227,13 @@ func (c *modelManifestCmd) manifest(a *app) (*sign.Manifest, error) {
 		return nil, usage(err)
 	}
 	defer t.Close() //nolint:errcheck // nothing was written
+	ignore := c.Ignore
+	if rel := t.Relative(signatureOf(c.Path, "")); rel != "" {
+		ignore = append(ignore, rel) // as sign and verify do
+	}
 	bar := a.progress()
 	defer bar.clear()
-	return sign.Make(a.ctx, t, sign.Options{Shards: c.Shards, Ignore: c.Ignore, Progress: bar.of(c.Path)})
+	return sign.Make(a.ctx, t, sign.Options{Shards: c.Shards, Ignore: ignore, Progress: bar.of(c.Path)})
 }
 
 // usage makes err one of the command line.
