@@ -91,7 +91,7 @@ func TestEachRuleIsPlayedOrSaysWhyNot(t *testing.T) {
 		attacks := read(path.Join(path.Dir(f), "attack.yml"))
 		played := slices.ContainsFunc(expected.FindAllStringSubmatch(attacks, -1), func(m []string) bool { return m[1] == name })
 		_, gaps, _ := strings.Cut(read(path.Join(path.Dir(f), "README.md")), "## Known gaps")
-		if !played && !strings.Contains(gaps, name) && !(attacks == "" && strings.Contains(gaps, "No attack")) {
+		if !played && !strings.Contains(gaps, name) && (attacks != "" || !strings.Contains(gaps, "No attack")) {
 			t.Errorf("%s: no attack of its threat expects it, and the README does not say under Known gaps why", f)
 		}
 	}
