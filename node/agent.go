@@ -233,12 +233,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer func() { cancel(); <-acted }()
 	// One goroutine owns workload and detect: events and ticks reach them in turn.
 	events := make(chan struct{}, 1)
-	received, err := a.startReceiver(ctx, events)
-	if err != nil {
-		cancel()
-		return err
-	}
-	audited, err := a.startAudit(ctx, events)
+	received, err := a.startReceivers(ctx, events)
 	if err != nil {
 		cancel()
 		return err
@@ -276,7 +271,6 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		<-heard
 		<-ingested
 		<-received
-		<-audited
 	}()
 	for {
 		select {
