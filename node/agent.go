@@ -232,12 +232,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 	}
 	defer func() { cancel(); <-acted }()
 	events := a.turn // one goroutine owns workload and detect: events and ticks reach them in turn
-	received, err := a.startReceiver(ctx, events)
-	if err != nil {
-		cancel()
-		return err
-	}
-	audited, err := a.startAudit(ctx, events)
+	received, err := a.startReceivers(ctx, events)
 	if err != nil {
 		cancel()
 		return err
@@ -254,7 +249,7 @@ func (a *agent) run(ctx context.Context, reload <-chan os.Signal) error {
 		})
 	}()
 	parts := []<-chan struct{}{ // each closes when it has ended
-		received, audited, a.startPolicies(ctx, events), a.startModels(ctx), a.startInventory(ctx),
+		received, a.startPolicies(ctx, events), a.startModels(ctx), a.startInventory(ctx),
 		a.startGPUs(ctx, events), a.startIngest(ctx, events), a.startProbes(ctx, events),
 	}
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(advanceEvery)

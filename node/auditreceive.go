@@ -121,6 +121,25 @@ type audits struct {
 	wrong          string // why nothing is taken, "" where it is
 }
 
+// startReceivers takes traces and audit logs until ctx ends; the channel is closed then.
+func (a *agent) startReceivers(ctx context.Context, events chan struct{}) (<-chan struct{}, error) {
+	traces, err := a.startReceiver(ctx, events)
+	if err != nil {
+		return nil, err
+	}
+	logs, err := a.startAudit(ctx, events)
+	if err != nil {
+		return nil, err // the caller ends ctx
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		<-traces
+		<-logs
+	}()
+	return done, nil
+}
+
 // startAudit takes entries of audit logs until ctx ends; the channel is closed then. As with traces, a
 // program without privilege and without a way out reads what is sent.
 func (a *agent) startAudit(ctx context.Context, events chan struct{}) (<-chan struct{}, error) {
