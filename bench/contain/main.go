@@ -17,6 +17,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"os/exec"
@@ -25,6 +26,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"picket/api/client"
 	"picket/bench/rig"
@@ -271,20 +274,33 @@ func (b *bundle) round(ctx context.Context, c *client.Client, seen *stream, act 
 	return r, nil
 }
 
-// frozen waits until the cgroup of a process stands still, wherever it is by then.
+// frozen waits until the cgroup of a process stands still. The kernel says when: to look again and again
+// would take the time of those who are measured.
 func (b *bundle) frozen(pid string) (time.Time, error) {
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(200 * time.Microsecond) {
-		groups, err := os.ReadFile("/proc/" + pid + "/cgroup")
-		if err != nil {
-			return time.Time{}, err
+	groups, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	if err != nil {
+		return time.Time{}, err
+	}
+	_, path, _ := strings.Cut("\n"+string(groups), "\n0::")
+	path, _, _ = strings.Cut(path, "\n")
+	events, err := os.Open(filepath.Join(b.cgroups, path, "cgroup.events"))
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer events.Close() //nolint:errcheck // it was only read
+	for began := time.Now(); time.Since(began) < 20*time.Second; {
+		text := make([]byte, 64)
+		n, err := events.ReadAt(text, 0)
+		now := time.Now()
+		if strings.Contains(string(text[:n]), "frozen 1") {
+			return now, nil
 		}
-		for line := range strings.Lines(string(groups)) {
-			if path, ok := strings.CutPrefix(line, "0::"); ok {
-				events, err := os.ReadFile(filepath.Join(b.cgroups, strings.TrimSpace(path), "cgroup.events"))
-				if err == nil && strings.Contains(string(events), "frozen 1") {
-					return time.Now(), nil
-				}
-			}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return now, err
+		}
+		fds := []unix.PollFd{{Fd: int32(events.Fd()), Events: unix.POLLPRI}} //nolint:gosec // a descriptor is small
+		if _, err := unix.Poll(fds, 1000); err != nil && !errors.Is(err, unix.EINTR) {
+			return now, err
 		}
 	}
 	return time.Time{}, errors.New("it was not frozen within 20 s")

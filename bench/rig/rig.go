@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"picket/api/client"
 	"picket/node"
 )
@@ -51,7 +53,21 @@ func Start(picket, extra string) (*Picket, error) {
 	return p, nil
 }
 
+// reread has a program read from the disk anew. One that was just linked lies in memory in large pieces,
+// which count for each process that runs it: 66 MB for picket version, where 37 is what it takes.
+func reread(program string) error {
+	f, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // nothing is written
+	return errors.Join(f.Sync(), unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
+}
+
 func (p *Picket) start(picket, extra string) error {
+	if err := reread(picket); err != nil {
+		return err
+	}
 	api, err := freeAddr()
 	if err != nil {
 		return err
