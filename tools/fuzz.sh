@@ -25,7 +25,7 @@ for target in Parse Condition Match; do
 done
 for target in "sigma FuzzFactors" "sigma FuzzRecord" "sigma FuzzPipeline" "sigma FuzzCorrelation" "sigma FuzzRestore" \
 	"detect FuzzForeign" "detect FuzzAuditJoin" "detect FuzzExceptions" "detect/falco FuzzCondition" "detect/falco FuzzLoad" \
-	"policy FuzzParse" "detect/prompt FuzzLook" "ingest/otlp FuzzSpans" "ingest FuzzParseAudit" "ingest/webhook FuzzList" "detect/prompt FuzzCall" "detect/novel FuzzRestore" "detect/tunnel FuzzSplit" "sensor/gpu FuzzFDInfo" "sensor/gpu FuzzFault" "sensor/gpu FuzzDCGM" "sensor/enforce FuzzDiag" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS" "sensor/kernel FuzzHello" "sensor/uprobe FuzzReadImage" \
+	"policy FuzzParse" "detect/prompt FuzzLook" "ingest/otlp FuzzSpans" "ingest FuzzParseAudit" "ingest/webhook FuzzList" "respond/action FuzzHeaders" "respond/action FuzzUpperOf" "detect/prompt FuzzCall" "detect/novel FuzzRestore" "detect/tunnel FuzzSplit" "sensor/gpu FuzzFDInfo" "sensor/gpu FuzzFault" "sensor/gpu FuzzDCGM" "sensor/enforce FuzzDiag" "sensor/kernel FuzzWitness" "sensor/kernel FuzzDNS" "sensor/kernel FuzzHello" "sensor/uprobe FuzzReadImage" \
 	"cacao FuzzParse" "cacao FuzzCondition" "cacao FuzzSubstitute" "artifact/sign FuzzOpen" "artifact/sign FuzzKeyless" \
 	"artifact FuzzPickle" "artifact FuzzArchive" "artifact FuzzJSON" "artifact FuzzSafetensors" "artifact FuzzGGUF" \
 	"artifact FuzzHDF5" "artifact FuzzContainer" "artifact FuzzYAML" "artifact FuzzTemplate" "artifact FuzzConfig" "artifact FuzzProto" "artifact FuzzTensorRT" "artifact FuzzCode"; do

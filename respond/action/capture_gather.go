@@ -91,8 +91,9 @@ func (r boxedReader) Read(p []byte) (int, error) {
 }
 
 // all collects by how soon it may vanish: processes and their sockets, then what the sensor saw, then
-// files.
+// files; and meanwhile headers of packets.
 func (g *gathering) all(t *Target, lives []*life) {
+	defer g.listen(lives[:min(len(lives), maxProcesses)])()
 	g.sockets, g.kept = map[uint64]map[uint64]socket{}, map[[2]uint64]string{}
 	g.a.json("processes.json", lives)
 	g.a.json("ancestors.json", ancestors(lives))
@@ -109,6 +110,7 @@ func (g *gathering) all(t *Target, lives []*life) {
 			g.executable(l)
 		}
 	}
+	g.changed(lives[:min(len(lives), maxProcesses)])
 	g.digestModels()
 }
 

@@ -3,14 +3,17 @@ package action
 import (
 	"archive/tar"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -304,9 +307,26 @@ func TestCaptureOfOneThatEnds(t *testing.T) {
 }
 
 func TestCaptureOfContainer(t *testing.T) {
-	pid, id := container(t, nil, "sleep 299 & true")
+	pid, id := container(t, map[string]string{"etc/old": "o"}, "cp /bin/busybox /tmp/tool; echo x > /tmp/note; ln -s /etc/shadow /tmp/way; busybox rm /etc/old; busybox mkfifo /tmp/fifo; sleep 299 & true")
 	res := must(newCapture(t, CaptureOptions{}).Do(t.Context(), &Request{ID: "r1", Target: Target{Container: id}}))(t)
-	lives := decode[[]life](t, unpack(t, res.Output)["processes.json"])
+	files := unpack(t, res.Output)
+	lives := decode[[]life](t, files["processes.json"])
+	wrote := decode[[]changes](t, files["changes.json"])
+	if len(wrote) != 1 || !slices.Equal(wrote[0].PIDs, []int{lives[0].PID, lives[1].PID}) {
+		t.Fatalf("changes %+v", wrote)
+	}
+	got := map[string]string{}
+	for _, c := range wrote[0].Files {
+		got[c.Path] = strings.TrimSpace(c.Kind + " " + c.To + c.SHA256)
+	}
+	for path, want := range map[string]string{
+		"/tmp/note": "file 73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac", "/tmp/way": "link /etc/shadow", "/tmp/fifo": "pipe",
+		"/etc/old": "gone", "/tmp": "directory", "/tmp/tool": "file", "/bin/busybox": "",
+	} {
+		if got[path] != want && (path != "/tmp/tool" || !strings.HasPrefix(got[path], want)) {
+			t.Errorf("%s: %q, not %q", path, got[path], want)
+		}
+	}
 	if len(lives) != 2 || lives[0].PID != pid || lives[1].Parent != pid {
 		t.Errorf("%+v: %+v", res, lives)
 	}
@@ -318,6 +338,84 @@ func TestCaptureOfContainer(t *testing.T) {
 	if n := len(decode[[]life](t, unpack(t, res.Output)["processes.json"])); n != 2 {
 		t.Errorf("%d processes in the lineage", n)
 	}
+}
+
+// Of a network of its own the headers of packets are kept, and nothing of what they carry.
+func TestCaptureOfPackets(t *testing.T) {
+	needsRoot(t)
+	busybox, err := exec.LookPath("busybox")
+	needs(t, "runc", err == nil, "needs busybox: apt install busybox-static")
+	cmd := exec.Command("bash", "-c", busybox+" ip link set lo up && echo ready; while :; do echo secret-payload >/dev/udp/127.0.0.1/9; sleep 0.01; done")
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Cloneflags: unix.CLONE_NEWNET}
+	pid := started(t, cmd)
+	var ns unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &ns); err != nil {
+		t.Fatal(err)
+	}
+	res := must(newCapture(t, CaptureOptions{}).Do(t.Context(), &Request{ID: "r1", Target: Target{Process: pinOf(t, pid), Lineage: true}}))(t)
+	pcap := unpack(t, res.Output)[fmt.Sprintf("packets/%d.pcap", ns.Ino)]
+	if len(pcap) < 24 || pcap[:4] != "\x4d\x3c\xb2\xa1" || strings.Contains(pcap, "secret") {
+		t.Fatalf("%+v: %q", res, pcap)
+	}
+	le, n := binary.LittleEndian, 0
+	for rest := []byte(pcap[24:]); len(rest) > 0; n++ {
+		kept, size := int(le.Uint32(rest[8:])), le.Uint32(rest[12:])
+		packet := rest[16 : 16+kept]
+		rest = rest[16+kept:]
+		if protocol := binary.BigEndian.Uint16(packet); protocol == unix.ETH_P_IP && packet[20+9] == protocolUDP {
+			if to := binary.BigEndian.Uint16(packet[20+22:]); kept != 20+28 || size != 20+28+15 || to != 9 {
+				t.Errorf("%d bytes of %d to port %d", kept, size, to)
+			}
+		}
+	}
+	if n < 2 {
+		t.Errorf("%d packets in half a second", n)
+	}
+	if host := must(newCapture(t, CaptureOptions{}).Do(t.Context(), &Request{ID: "r2", Target: Target{Process: pinOf(t, os.Getpid())}}))(t); strings.Contains(strings.Join(slices.Collect(maps.Keys(unpack(t, host.Output))), " "), "packets") {
+		t.Error("the host's packets were kept")
+	}
+}
+
+func FuzzHeaders(f *testing.F) {
+	f.Add(uint16(unix.ETH_P_IP), []byte("\x45\x00\x00\x3c\x00\x00\x40\x00\x40\x06\x00\x00\x7f\x00\x00\x01\x7f\x00\x00\x01\x00\x50\x00\x51\x00\x00\x00\x00\x00\x00\x00\x00\xa0\x02"))
+	f.Add(uint16(unix.ETH_P_IPV6), make([]byte, 60))
+	f.Fuzz(func(t *testing.T, protocol uint16, b []byte) {
+		if n := headers(protocol, b); n < 0 || n > len(b) {
+			t.Error(n)
+		}
+	})
+}
+
+func TestUpperDirectoryOfARoot(t *testing.T) {
+	overlay := func(at, options string) string {
+		return "600 500 0:50 / " + at + " rw,relatime shared:1 - overlay overlay rw,lowerdir=/l," + options + "\n"
+	}
+	for text, want := range map[string]string{
+		"":                                       "",
+		"garbage\n - overlay\n":                  "",
+		"22 1 254:0 / / rw - ext4 /dev/vda rw\n": "",
+		overlay("/", "upperdir=/var/lib/x/diff,workdir=/w"):                                 "/var/lib/x/diff",
+		overlay("/mnt", "upperdir=/var/lib/x/diff,workdir=/w"):                              "",
+		overlay("/", `upperdir=/a\040b\134c,workdir=/w`):                                    `/a b\c`,
+		overlay("/", "upperdir=relative,workdir=/w"):                                        "",
+		overlay("/", "upperdir=/a/../b,workdir=/w"):                                         "/b",
+		overlay("/", "upperdir=/x,workdir=/w") + "9 8 0:1 / / rw - tmpfs tmpfs rw\n":        "",
+		overlay("/", "upperdir=/x,workdir=/w") + overlay("/", "upperdir=/y,workdir=/w"):     "/y",
+		overlay("/", `upperdir=/ends\`) + overlay("/proc", "upperdir=/y,workdir=/w") + "\n": `/ends\`,
+	} {
+		if got := upperOf(text); got != want {
+			t.Errorf("%q: %q, not %q", text, got, want)
+		}
+	}
+}
+
+func FuzzUpperOf(f *testing.F) {
+	f.Add(`1 2 0:5 / / rw - overlay overlay rw,upperdir=/a\040b,workdir=/w`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if up := upperOf(text); up != "" && !filepath.IsAbs(up) {
+			t.Error(up)
+		}
+	})
 }
 
 func FuzzParseSocket(f *testing.F) {

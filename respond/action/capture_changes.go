@@ -1,0 +1,223 @@
+package action
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxChanges   = 20_000                  // of one container
+	maxRoots     = 16                      // containers of one capture
+	changesTime  = 1500 * time.Millisecond // for their names: less than patience
+	smallChange  = 1 << 20                 // bytes of a file that is digested
+	digestedMost = 500                     // of those
+)
+
+// change is a file that a container has and its image does not, or not so.
+type change struct {
+	Path     string    `json:"path"`
+	Kind     string    `json:"kind"` // file, directory, link, pipe, socket, device; gone: the container deleted it
+	Mode     string    `json:"mode,omitempty"`
+	UID      uint32    `json:"uid"`
+	Size     int64     `json:"size,omitempty"`
+	Modified time.Time `json:"modified"`
+	To       string    `json:"to,omitempty"` // of a link
+	SHA256   string    `json:"sha256,omitempty"`
+	Note     string    `json:"note,omitempty"`
+}
+
+// changes is what a container wrote over its image.
+type changes struct {
+	Upper string   `json:"upper"` // the directory of the overlay in which it was found
+	PIDs  []int    `json:"pids"`
+	Files []change `json:"files"`
+}
+
+// changed lists what the containers of processes wrote over their images, where those are overlays. The
+// kernel names the directory; who may mount over its own root may have it name another. It is listed by
+// names alone, no link is followed, and small files are digested.
+func (g *gathering) changed(lives []*life) {
+	var all []*changes
+	for _, l := range lives {
+		text, err := boxed(g, func() ([]byte, error) { return l.read("mountinfo", maxText) })
+		upper := upperOf(string(text))
+		if err != nil || upper == "" {
+			continue // it has the host's root, or has ended
+		}
+		at := slices.IndexFunc(all, func(c *changes) bool { return c.Upper == upper })
+		if at < 0 && len(all) == maxRoots {
+			g.a.lacks("changes.json", fmt.Sprintf("more than %d containers", maxRoots))
+			break
+		}
+		if at < 0 {
+			at, all = len(all), append(all, &changes{Upper: upper})
+		}
+		all[at].PIDs = append(all[at].PIDs, l.PID)
+	}
+	for _, c := range all {
+		root, err := boxed(g, func() (*os.Root, error) { return os.OpenRoot(c.Upper) })
+		if err != nil {
+			g.a.lacks("changes.json", fmt.Errorf("the directory of the overlay cannot be opened: %w", err))
+			continue
+		}
+		c.Files, err = boxed(g, func() ([]change, error) { return listChanges(root, time.Now().Add(changesTime)) })
+		if err != nil {
+			g.a.lacks("changes.json", fmt.Errorf("not all of %s: %w", c.Upper, err))
+		}
+		g.digestChanges(root, c.Files)
+		if !errors.Is(err, errStuck) { // it is in use by who hangs
+			_ = root.Close()
+		}
+	}
+	if len(all) > 0 {
+		g.a.json("changes.json", all)
+	}
+}
+
+// upperOf returns the upper directory of the overlay that is a process's root, by its mountinfo; "": it is none.
+// The form of the lines is that of proc_pid_mountinfo(5).
+func upperOf(mountinfo string) (upper string) {
+	for line := range strings.Lines(mountinfo) {
+		before, after, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
+		fields, of := strings.Split(before, " "), strings.SplitN(after, " ", 3)
+		if len(fields) < 6 || len(of) < 3 || fields[4] != "/" {
+			continue
+		}
+		upper = "" // the last one that is mounted there is seen
+		if of[0] != "overlay" {
+			continue
+		}
+		for o := range strings.SplitSeq(of[2], ",") {
+			if dir, ok := strings.CutPrefix(o, "upperdir="); ok {
+				upper = unescaped(dir)
+			}
+		}
+	}
+	if !path.IsAbs(upper) {
+		return ""
+	}
+	return path.Clean(upper)
+}
+
+// unescaped undoes what the kernel writes as \ooo.
+func unescaped(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+4 <= len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+var (
+	errMany = fmt.Errorf("more than %d files", maxChanges)
+	errLate = errors.New("the time for it was over")
+)
+
+// listChanges lists a directory of an overlay, what it can until a time.
+func listChanges(root *os.Root, until time.Time) (out []change, err error) {
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case time.Now().After(until):
+			return errLate
+		case len(out) >= maxChanges:
+			return errMany
+		case err != nil || name == ".":
+			return nil // what vanished meanwhile
+		}
+		info, err := d.Info()
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return nil
+		}
+		c := change{Path: "/" + name, Kind: kindOf(info), Mode: info.Mode().String(), UID: st.Uid, Modified: info.ModTime().UTC()}
+		switch c.Kind {
+		case "file":
+			c.Size = info.Size()
+		case "link":
+			c.To, _ = root.Readlink(name)
+		case "device":
+			if st.Rdev == 0 { // how an overlay writes that a file of the image was deleted
+				c.Kind, c.Mode = "gone", ""
+			}
+		}
+		out = append(out, c)
+		return nil
+	})
+	return out, err
+}
+
+func kindOf(info fs.FileInfo) string {
+	switch m := info.Mode(); {
+	case m.IsRegular():
+		return "file"
+	case m.IsDir():
+		return "directory"
+	case m&fs.ModeSymlink != 0:
+		return "link"
+	case m&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+// digestChanges digests small files, those first that were written last.
+func (g *gathering) digestChanges(root *os.Root, files []change) {
+	var small []*change
+	for i := range files {
+		if f := &files[i]; f.Kind == "file" && f.Size <= smallChange {
+			small = append(small, f)
+		}
+	}
+	slices.SortStableFunc(small, func(a, b *change) int { return b.Modified.Compare(a.Modified) })
+	for _, c := range small[:min(len(small), digestedMost)] {
+		f, err := boxed(g, func() (*os.File, error) { return openChange(root, c.Path[1:]) })
+		if errors.Is(err, errStuck) {
+			return
+		}
+		if err != nil {
+			c.Note = "not digested: " + err.Error()
+			continue
+		}
+		c.SHA256, c.Note = g.digest(f, c.Size)
+		_ = f.Close()
+	}
+}
+
+// openChange opens a file that is one still: a pipe in its place would be waited for.
+func openChange(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no file any more")
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
