@@ -130,40 +130,63 @@ var (
 	errLate = errors.New("the time for it was over")
 )
 
-// listChanges lists a directory of an overlay, what it can until a time.
+// listChanges lists a directory of an overlay, what it can until a time. A directory is read piece by piece,
+// as the container may have put any number of files into it.
 func listChanges(root *os.Root, until time.Time) (out []change, err error) {
-	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case time.Now().After(until):
-			return errLate
-		case len(out) >= maxChanges:
-			return errMany
-		case err != nil || name == ".":
-			return nil // what vanished meanwhile
-		}
-		info, err := d.Info()
+	for dirs := []string{"."}; len(dirs) > 0; {
+		name := dirs[len(dirs)-1]
+		dirs = dirs[:len(dirs)-1]
+		dir, err := root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err != nil {
-			return nil //nolint:nilerr // as above
+			continue // it vanished meanwhile, or is another thing now
 		}
-		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok {
-			return nil
-		}
-		c := change{Path: "/" + name, Kind: kindOf(info), Mode: info.Mode().String(), UID: st.Uid, Modified: info.ModTime().UTC()}
-		switch c.Kind {
-		case "file":
-			c.Size = info.Size()
-		case "link":
-			c.To, _ = root.Readlink(name)
-		case "device":
-			if st.Rdev == 0 { // how an overlay writes that a file of the image was deleted
-				c.Kind, c.Mode = "gone", ""
+		for {
+			list, err := dir.ReadDir(256)
+			for _, d := range list {
+				if len(out) == maxChanges {
+					return out, errors.Join(errMany, dir.Close())
+				}
+				if c, ok := changeOf(root, path.Join(name, d.Name())); ok {
+					out = append(out, c)
+					if c.Kind == "directory" {
+						dirs = append(dirs, path.Join(name, d.Name()))
+					}
+				}
+			}
+			if time.Now().After(until) {
+				return out, errors.Join(errLate, dir.Close())
+			}
+			if err != nil || len(list) == 0 {
+				break // that was all
 			}
 		}
-		out = append(out, c)
-		return nil
-	})
-	return out, err
+		_ = dir.Close()
+	}
+	return out, nil
+}
+
+// changeOf says what one file is. It reports false for one that vanished.
+func changeOf(root *os.Root, name string) (c change, ok bool) {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return c, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return c, false
+	}
+	c = change{Path: "/" + name, Kind: kindOf(info), Mode: info.Mode().String(), UID: st.Uid, Modified: info.ModTime().UTC()}
+	switch c.Kind {
+	case "file":
+		c.Size = info.Size()
+	case "link":
+		c.To, _ = root.Readlink(name)
+	case "device":
+		if st.Rdev == 0 { // how an overlay writes that a file of the image was deleted
+			c.Kind, c.Mode = "gone", ""
+		}
+	}
+	return c, true
 }
 
 func kindOf(info fs.FileInfo) string {

@@ -386,6 +386,24 @@ func FuzzHeaders(f *testing.F) {
 	})
 }
 
+// However many files a container wrote, so many are listed, and it is said that there are more.
+func TestChangesAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	for i := range maxChanges + 100 {
+		if err := os.Symlink("/", filepath.Join(dir, strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := must(os.OpenRoot(dir))(t)
+	defer root.Close()
+	if got, err := listChanges(root, time.Now().Add(time.Hour)); len(got) != maxChanges || !errors.Is(err, errMany) {
+		t.Errorf("%d files, %v", len(got), err)
+	}
+	if got, err := listChanges(root, time.Now()); len(got) > 256 || !errors.Is(err, errLate) {
+		t.Errorf("%d files when the time is over, %v", len(got), err)
+	}
+}
+
 func TestUpperDirectoryOfARoot(t *testing.T) {
 	overlay := func(at, options string) string {
 		return "600 500 0:50 / " + at + " rw,relatime shared:1 - overlay overlay rw,lowerdir=/l," + options + "\n"
