@@ -62,7 +62,7 @@ func (c *gpuCmd) show(a *app, cl *client.Client) error {
 	for i := range gpus {
 		rows = append(rows, gpuRows(&gpus[i])...)
 	}
-	a.table([]string{"HOST", "GPU", "UTIL", "MEMORY", "POWER", "TEMP", "WORKLOAD", "PROCESS", "MINING"}, rows)
+	a.table([]string{"HOST", "GPU", "UTIL", "MEMORY", "POWER", "TEMP", "WORKLOAD", "PROCESS", "MINING", "ID"}, rows)
 	return nil
 }
 
@@ -76,13 +76,13 @@ func gpuRows(g *api.HostGPU) [][]string {
 	if g.MemoryTotal.Known {
 		memory += " of " + mebibytes(g.MemoryTotal)
 	}
-	rows := [][]string{{host, fmt.Sprintf("%d %s", g.Index, g.Name), measured(g.Util, 1, "%"), memory, measured(g.Power, 1000, "W"), measured(g.Temperature, 1, "°C"), "", "", ""}}
+	rows := [][]string{{host, fmt.Sprintf("%d %s", g.Index, g.Name), measured(g.Util, 1, "%"), memory, measured(g.Power, 1000, "W"), measured(g.Temperature, 1, "°C"), "", "", "", g.UUID}}
 	for _, u := range g.Users {
 		process := u.Process + "[" + strconv.FormatUint(uint64(u.PID), 10) + "]"
 		if u.MIG != "" {
 			process += " on " + u.MIG
 		}
-		rows = append(rows, []string{"", "", measured(u.Util, 1, "%"), mebibytes(u.Memory), "", "", cmp.Or(u.Workload, "-"), process, measured(u.Mining, 1, "")})
+		rows = append(rows, []string{"", "", measured(u.Util, 1, "%"), mebibytes(u.Memory), "", "", cmp.Or(u.Workload, "-"), process, measured(u.Mining, 1, ""), ""})
 	}
 	return rows
 }
