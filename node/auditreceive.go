@@ -16,12 +16,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"picket/event"
 	"picket/ingest"
@@ -248,17 +246,7 @@ func (a *agent) audited(ctx context.Context, events chan struct{}, line []byte) 
 		a.audits.oddLine()
 		return
 	}
-	now := time.Now()
-	e := &event.Event{Kind: event.KubernetesAudit, Time: said.Time, Host: a.cfg.Host, Kubernetes: said.Kubernetes, Count: said.Count, Truncated: said.Truncated}
-	if e.Time.After(now) || now.Sub(e.Time) > reachedBack {
-		e.Time = now
-	}
-	select {
-	case <-events:
-		a.handle(e)
-		events <- struct{}{}
-	case <-ctx.Done():
-	}
+	a.reported(ctx, events, &event.Event{Kind: event.KubernetesAudit, Time: said.Time, Kubernetes: said.Kubernetes, Count: said.Count, Truncated: said.Truncated})
 }
 
 // RunAuditReceiver takes audit logs at the port that is open as descriptor 3, and writes what they tell to
@@ -266,13 +254,13 @@ func (a *agent) audited(ctx context.Context, events chan struct{}, line []byte) 
 // agent runs it without privilege.
 func RunAuditReceiver(ctx context.Context, out io.Writer) error {
 	debug.SetMemoryLimit(auditMemory)
-	// Readers of other things run as the same user: one that was taken over could look into this one.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("keeping others of this user out: %w", err)
+	l, err := receiverPort()
+	if err != nil {
+		return err
 	}
 	var secrets auditSecrets
 	handed := os.NewFile(4, "secrets")
-	err := json.NewDecoder(io.NewSectionReader(handed, 0, 4<<20)).Decode(&secrets)
+	err = json.NewDecoder(io.NewSectionReader(handed, 0, 4<<20)).Decode(&secrets)
 	_ = handed.Close() // it was only read
 	if err != nil {
 		return fmt.Errorf("what the agent hands over: %w", err)
@@ -281,54 +269,11 @@ func RunAuditReceiver(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(3, "port")
-	l, err := net.FileListener(f)
-	if err != nil {
-		return fmt.Errorf("port for audit logs: %w", err)
-	}
-	_ = f.Close() // l has a copy
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var mu sync.Mutex
-	var line []byte
-	write := func(b []byte) {
-		if _, err := out.Write(b); err != nil {
-			cancel(fmt.Errorf("the agent is gone: %w", err))
-		}
-	}
-	s := webhook.New(webhook.Options{TLS: conf, Token: secrets.Token, Told: func(e *event.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		line = append(e.AppendRecord(line[:0]), '\n')
-		write(line)
-	}})
-	counted := make(chan struct{})
-	go func() {
-		defer close(counted)
-		for tick := time.NewTicker(countsEvery); ; {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			b, err := json.Marshal(s.Counts())
-			if err != nil {
-				cancel(err)
-				return
-			}
-			mu.Lock()
-			write(slices.Concat([]byte("counts "), b, []byte("\n")))
-			mu.Unlock()
-		}
-	}()
-	err = s.Serve(ctx, l)
-	cancel(nil)
-	<-counted
-	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return err
+	told := &report{gone: cancel, out: out}
+	s := webhook.New(webhook.Options{TLS: conf, Token: secrets.Token, Told: told.tell})
+	return told.serve(ctx, func() any { return s.Counts() }, func(ctx context.Context) error { return s.Serve(ctx, l) })
 }
 
 func (k *audits) oddLine() {

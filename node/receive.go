@@ -165,17 +165,7 @@ func (a *agent) received(ctx context.Context, events chan struct{}, line []byte)
 		a.asking.oddLine()
 		return
 	}
-	now := time.Now()
-	e := &event.Event{Kind: event.ServiceRequest, Time: said.Time, Host: a.cfg.Host, Request: said.Request}
-	if e.Time.After(now) || now.Sub(e.Time) > reachedBack {
-		e.Time = now
-	}
-	select {
-	case <-events:
-		a.handle(e)
-		events <- struct{}{}
-	case <-ctx.Done():
-	}
+	a.reported(ctx, events, &event.Event{Kind: event.ServiceRequest, Time: said.Time, Request: said.Request})
 }
 
 // TracesAt says where the agent of this host takes traces, and the token that senders show; nothing where it

@@ -7,15 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"picket/detect/prompt"
 	"picket/event"
@@ -26,7 +22,6 @@ const (
 	receiverMemory = 64 << 20 // soft limit of the receiver's Go heap
 	maxTools       = 4 << 10  // bytes of the names and hashes of tools that one request offers
 	toldFrom       = 30       // percent of a system prompt that an answer repeats
-	countsEvery    = 5 * time.Second
 )
 
 // secretsOfReceiver is what the agent hands its receiver.
@@ -40,67 +35,22 @@ type secretsOfReceiver struct {
 // Descriptor 4 holds what it must know. The agent runs it without privilege.
 func RunReceiver(ctx context.Context, out io.Writer) error {
 	debug.SetMemoryLimit(receiverMemory)
-	// Readers of other things run as the same user: one that was taken over could look into this one.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("keeping others of this user out: %w", err)
+	l, err := receiverPort()
+	if err != nil {
+		return err
 	}
 	secrets, err := readSecrets(os.NewFile(4, "secrets"))
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(3, "port")
-	l, err := net.FileListener(f)
-	if err != nil {
-		return fmt.Errorf("port for traces: %w", err)
-	}
-	_ = f.Close() // l has a copy
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var mu sync.Mutex
-	var line []byte
-	write := func(b []byte) {
-		if _, err := out.Write(b); err != nil {
-			cancel(fmt.Errorf("the agent is gone: %w", err))
-		}
-	}
+	told := &report{gone: cancel, out: out}
 	s := otlp.New(otlp.Options{
 		Token: secrets.Token, Judge: judgeContent(&secrets.Key, &memory{of: prompt.NewMemory()}),
-		Told: func(e *event.Event) {
-			mu.Lock()
-			defer mu.Unlock()
-			line = append(e.AppendRecord(line[:0]), '\n')
-			write(line)
-		},
+		Told: told.tell,
 	})
-	counted := make(chan struct{})
-	go func() {
-		defer close(counted)
-		tick := time.NewTicker(countsEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			b, err := json.Marshal(s.Counts())
-			if err != nil {
-				cancel(err)
-				return
-			}
-			mu.Lock()
-			write(slices.Concat([]byte("counts "), b, []byte("\n")))
-			mu.Unlock()
-		}
-	}()
-	err = s.Serve(ctx, l)
-	cancel(nil)
-	<-counted
-	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return err
+	return told.serve(ctx, func() any { return s.Counts() }, func(ctx context.Context) error { return s.Serve(ctx, l) })
 }
 
 func readSecrets(f *os.File) (s secretsOfReceiver, err error) {
