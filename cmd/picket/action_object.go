@@ -31,8 +31,11 @@ type onCluster struct {
 }
 
 // act plans a request at the server, and carries it out where that was asked for.
-func (o onCluster) act(a *app, k action.Kind, pin action.ObjectPin, ttl time.Duration, params ...string) error {
-	pin.Of = action.Kubernetes
+func (o onCluster) act(a *app, k action.Kind, kind, name string, ttl time.Duration, params []string) error {
+	pin, err := inNamespace(kind, name)
+	if err != nil {
+		return err
+	}
 	r, err := objectRequest(k, pin, ttl, o.why, params)
 	if err != nil {
 		return err
@@ -66,13 +69,13 @@ func inNamespace(kind, name string) (action.ObjectPin, error) {
 	namespace, rest, has := strings.Cut(name, "/")
 	switch {
 	case kind == "node" && !has:
-		return action.ObjectPin{Kind: kind, Name: name}, nil
+		return action.ObjectPin{Of: action.Kubernetes, Kind: kind, Name: name}, nil
 	case kind == "node":
 		return action.ObjectPin{}, &node.Error{Err: fmt.Errorf("node %q: a node is in no namespace: write its name alone", name), Code: node.ExitUsage}
 	case namespace == "" || rest == "" || strings.Contains(rest, "/"):
 		return action.ObjectPin{}, &node.Error{Err: fmt.Errorf("%s %q: want NAMESPACE/NAME, such as ml/serve-0", kind, name), Code: node.ExitUsage}
 	}
-	return action.ObjectPin{Kind: kind, Namespace: namespace, Name: rest}, nil
+	return action.ObjectPin{Of: action.Kubernetes, Kind: kind, Namespace: namespace, Name: rest}, nil
 }
 
 type onNode struct {
@@ -81,11 +84,7 @@ type onNode struct {
 }
 
 func (c onNode) act(a *app, k action.Kind, ttl time.Duration, params ...string) error {
-	pin, err := inNamespace("node", c.Node)
-	if err != nil {
-		return err
-	}
-	return c.onCluster.act(a, k, pin, ttl, params...)
+	return c.onCluster.act(a, k, "node", c.Node, ttl, params)
 }
 
 type actionCordonCmd struct {
@@ -125,11 +124,7 @@ type onObject struct {
 }
 
 func (c onObject) act(a *app, k action.Kind, ttl time.Duration, params ...string) error {
-	pin, err := inNamespace(strings.ToLower(c.Kind), c.Name)
-	if err != nil {
-		return err
-	}
-	return c.onCluster.act(a, k, pin, ttl, params...)
+	return c.onCluster.act(a, k, strings.ToLower(c.Kind), c.Name, ttl, params)
 }
 
 type actionLabelCmd struct {
@@ -177,11 +172,7 @@ type onPod struct {
 }
 
 func (c onPod) act(a *app, k action.Kind, ttl time.Duration, params ...string) error {
-	pin, err := inNamespace("pod", c.Pod)
-	if err != nil {
-		return err
-	}
-	return c.onCluster.act(a, k, pin, ttl, params...)
+	return c.onCluster.act(a, k, "pod", c.Pod, ttl, params)
 }
 
 type actionIsolatePodCmd struct {

@@ -3,11 +3,9 @@ package action
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -43,28 +41,28 @@ type changes struct {
 	Files []change `json:"files"`
 }
 
+// over notes the container that a process is in, by its mountinfo, where its root is an overlay.
+func (g *gathering) over(l *life, mountinfo string) {
+	upper := upperOf(mountinfo)
+	if upper == "" {
+		return // it has the host's root
+	}
+	at := slices.IndexFunc(g.containers, func(c *changes) bool { return c.Upper == upper })
+	if at < 0 && len(g.containers) == maxRoots {
+		g.a.lacks("changes.json", fmt.Sprintf("more than %d containers", maxRoots))
+		return
+	}
+	if at < 0 {
+		at, g.containers = len(g.containers), append(g.containers, &changes{Upper: upper})
+	}
+	g.containers[at].PIDs = append(g.containers[at].PIDs, l.PID)
+}
+
 // changed lists what the containers of processes wrote over their images, where those are overlays. The
 // kernel names the directory; who may mount over its own root may have it name another. It is listed by
 // names alone, no link is followed, and small files are digested.
-func (g *gathering) changed(lives []*life) {
-	var all []*changes
-	for _, l := range lives {
-		text, err := boxed(g, func() ([]byte, error) { return l.read("mountinfo", maxText) })
-		upper := upperOf(string(text))
-		if err != nil || upper == "" {
-			continue // it has the host's root, or has ended
-		}
-		at := slices.IndexFunc(all, func(c *changes) bool { return c.Upper == upper })
-		if at < 0 && len(all) == maxRoots {
-			g.a.lacks("changes.json", fmt.Sprintf("more than %d containers", maxRoots))
-			break
-		}
-		if at < 0 {
-			at, all = len(all), append(all, &changes{Upper: upper})
-		}
-		all[at].PIDs = append(all[at].PIDs, l.PID)
-	}
-	for _, c := range all {
+func (g *gathering) changed() {
+	for _, c := range g.containers {
 		root, err := boxed(g, func() (*os.Root, error) { return os.OpenRoot(c.Upper) })
 		if err != nil {
 			g.a.lacks("changes.json", fmt.Errorf("the directory of the overlay cannot be opened: %w", err))
@@ -79,8 +77,8 @@ func (g *gathering) changed(lives []*life) {
 			_ = root.Close()
 		}
 	}
-	if len(all) > 0 {
-		g.a.json("changes.json", all)
+	if len(g.containers) > 0 {
+		g.a.json("changes.json", g.containers)
 	}
 }
 
@@ -107,22 +105,6 @@ func upperOf(mountinfo string) (upper string) {
 		return ""
 	}
 	return path.Clean(upper)
-}
-
-// unescaped undoes what the kernel writes as \ooo.
-func unescaped(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+4 <= len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 var (
@@ -175,7 +157,7 @@ func changeOf(root *os.Root, name string) (c change, ok bool) {
 	if !ok {
 		return c, false
 	}
-	c = change{Path: "/" + name, Kind: kindOf(info), Mode: info.Mode().String(), UID: st.Uid, Modified: info.ModTime().UTC()}
+	c = change{Path: "/" + name, Kind: kindOf(uint32(st.Mode)), Mode: info.Mode().String(), UID: st.Uid, Modified: info.ModTime().UTC()}
 	switch c.Kind {
 	case "file":
 		c.Size = info.Size()
@@ -189,22 +171,6 @@ func changeOf(root *os.Root, name string) (c change, ok bool) {
 	return c, true
 }
 
-func kindOf(info fs.FileInfo) string {
-	switch m := info.Mode(); {
-	case m.IsRegular():
-		return "file"
-	case m.IsDir():
-		return "directory"
-	case m&fs.ModeSymlink != 0:
-		return "link"
-	case m&fs.ModeNamedPipe != 0:
-		return "pipe"
-	case m&fs.ModeSocket != 0:
-		return "socket"
-	}
-	return "device"
-}
-
 // digestChanges digests small files, those first that were written last.
 func (g *gathering) digestChanges(root *os.Root, files []change) {
 	var small []*change
@@ -215,7 +181,7 @@ func (g *gathering) digestChanges(root *os.Root, files []change) {
 	}
 	slices.SortStableFunc(small, func(a, b *change) int { return b.Modified.Compare(a.Modified) })
 	for _, c := range small[:min(len(small), digestedMost)] {
-		f, err := boxed(g, func() (*os.File, error) { return openChange(root, c.Path[1:]) })
+		f, err := boxed(g, func() (*os.File, error) { return openFile(root, c.Path[1:]) })
 		if errors.Is(err, errStuck) {
 			return
 		}
@@ -226,21 +192,4 @@ func (g *gathering) digestChanges(root *os.Root, files []change) {
 		c.SHA256, c.Note = g.digest(f, c.Size)
 		_ = f.Close()
 	}
-}
-
-// openChange opens a file that is one still: a pipe in its place would be waited for.
-func openChange(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no file any more")
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
 }

@@ -141,19 +141,27 @@ func (l *life) stat(at string, one openOne) (openOne, error) {
 		return one, err
 	}
 	one.Dev, one.Inode, one.Size, one.Deleted = st.Dev, st.Ino, st.Size, st.Nlink == 0
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		one.Kind = "file"
-	case unix.S_IFDIR:
-		one.Kind = "directory"
-	case unix.S_IFCHR, unix.S_IFBLK:
-		one.Kind = "device"
-	case unix.S_IFIFO:
-		one.Kind = "pipe"
-	case unix.S_IFSOCK:
-		one.Kind = "socket"
-	}
+	one.Kind = kindOf(st.Mode)
 	return one, nil
+}
+
+// kindOf names what a mode is of, "" where it is of none of these.
+func kindOf(mode uint32) string {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return "file"
+	case unix.S_IFDIR:
+		return "directory"
+	case unix.S_IFLNK:
+		return "link"
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return "device"
+	case unix.S_IFIFO:
+		return "pipe"
+	case unix.S_IFSOCK:
+		return "socket"
+	}
+	return ""
 }
 
 func socketInode(to string) (uint64, bool) {

@@ -34,9 +34,10 @@ type gathering struct {
 	ctx context.Context
 	a   *archive
 
-	models  []openOne
-	sockets map[uint64]map[uint64]socket // by network namespace, by inode
-	kept    map[[2]uint64]string         // executables, by device and inode
+	models     []openOne
+	sockets    map[uint64]map[uint64]socket // by network namespace, by inode
+	kept       map[[2]uint64]string         // executables, by device and inode
+	containers []*changes                   // of the processes
 }
 
 var errStuck = errors.New("it did not answer in time")
@@ -110,7 +111,7 @@ func (g *gathering) all(t *Target, lives []*life) {
 			g.executable(l)
 		}
 	}
-	g.changed(lives[:min(len(lives), maxProcesses)])
+	g.changed()
 	g.digestModels()
 }
 
@@ -139,7 +140,12 @@ func (g *gathering) events(t *Target) {
 func (g *gathering) process(l *life) {
 	dir := path.Join("process", strconv.Itoa(l.PID))
 	for _, name := range []string{"status", "stat", "cgroup", "limits", "maps", "mountinfo"} {
-		g.text(l, dir, name, func(b []byte) any { return b })
+		g.text(l, dir, name, func(b []byte) any {
+			if name == "mountinfo" {
+				g.over(l, string(b))
+			}
+			return b
+		})
 	}
 	for _, name := range []string{"cmdline", "environ"} {
 		if g.c.o.Redact == nil {

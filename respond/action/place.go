@@ -169,12 +169,26 @@ func mounts(file string) []mount {
 			continue
 		}
 		id, _ := strconv.ParseUint(w[0], 10, 64)
-		all = append(all, mount{id: id, device: w[2], root: unescapeMount.Replace(w[3]), point: unescapeMount.Replace(w[4])})
+		all = append(all, mount{id: id, device: w[2], root: unescaped(w[3]), point: unescaped(w[4])})
 	}
 	return all
 }
 
-var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+// unescaped undoes what the kernel writes as \ooo.
+func unescaped(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+4 <= len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
 
 // sameLife reports whether a pin's process is still the one that was meant. stat is what its
 // /proc/PID/stat says, "" to have it read.
