@@ -177,8 +177,7 @@ func (j *localRuns) over() (n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, h := range j.runs {
-		switch respond.State(h.Kept.State) {
-		case respond.Succeeded, respond.Failed, respond.Rejected, respond.Expired, respond.Cancelled:
+		if respond.State(h.Kept.State).Over() {
 			n++
 		}
 	}

@@ -32,7 +32,7 @@ func (e *Engine) Handover(ctx context.Context) (*Handover, error) {
 	var oldest *Kept
 	for i := range list { // the latest first
 		r, err := e.read(list[i])
-		if err == nil && r.over() {
+		if err == nil && r.State.Over() {
 			oldest = &list[i]
 		}
 	}
@@ -108,7 +108,7 @@ func ownRun(r *Run, host string, now time.Time) error {
 	switch {
 	case r.Plan == nil:
 		return errors.New("it has no plan")
-	case !r.over():
+	case !r.State.Over():
 		return fmt.Errorf("it is %s, and not over", r.State)
 	case len(r.Plan.Acts) > maxActs || len(r.Holds) > maxActs:
 		return fmt.Errorf("it has more than %d acts", maxActs)

@@ -151,9 +151,9 @@ type item struct {
 	Asked   bool           `json:"asked,omitempty"` // a person is asked whether it holds
 }
 
-// over reports whether nothing will be done any more, but for taking back.
-func (r *Run) over() bool {
-	switch r.State {
+// Over reports whether nothing will be done any more, but for taking back.
+func (s State) Over() bool {
+	switch s {
 	case Succeeded, Failed, Rejected, Expired, Cancelled:
 		return true
 	}
@@ -215,7 +215,7 @@ type fixed struct {
 // keep returns a run as the journal keeps it.
 func keep(r *Run, whole bool) (Kept, error) {
 	k := Kept{ID: r.ID, Incident: r.Incident, State: string(r.State), Opened: r.Opened, Due: r.due()}
-	k.Open = !r.over() || len(r.Holds) > 0
+	k.Open = !r.State.Over() || len(r.Holds) > 0
 	var err error
 	if k.Doc, err = json.Marshal(doc{Run: r, Seq: r.seq, Position: r.position, Work: r.work, Timers: r.timers}); err == nil && whole {
 		k.Plan, err = json.Marshal(fixed{r.Plan, r.bodies})

@@ -46,7 +46,7 @@ func TestApprovalsRace(t *testing.T) {
 		})
 		close(begin)
 		all.Wait()
-		run = r.until(t, run.ID, "over", func(run Run) bool { return run.over() })
+		run = r.until(t, run.ID, "over", func(run Run) bool { return run.State.Over() })
 		did := slices.Clone(r.acts.list())
 		switch {
 		case run.State == Succeeded && taken == 2 && len(run.Approvals) == 2 && len(did) == 1:
@@ -135,7 +135,7 @@ func TestAnIDOfAnotherRequestIsRefused(t *testing.T) {
 			t.Errorf("%s: run %s, %v", c.name, run.ID, err)
 		}
 	}
-	r.until(t, first.ID, "over", func(run Run) bool { return run.over() })
+	r.until(t, first.ID, "over", func(run Run) bool { return run.State.Over() })
 	if runs, _ := r.Runs(ctx, Query{}); len(runs) != 1 {
 		t.Errorf("%d runs, %d acts before", len(runs), did)
 	}

@@ -136,7 +136,7 @@ func (e *Engine) Approve(ctx context.Context, id, by, hash, reason string) (Run,
 func (e *Engine) Reject(ctx context.Context, id, by, reason string) (Run, error) {
 	return e.with(ctx, id, func(l *live) error {
 		switch r := l.run; {
-		case r.over():
+		case r.State.Over():
 			return fmt.Errorf("run %s is %s: %w", id, r.State, ErrConflict)
 		case r.State == Running:
 			l.note("reject", "", by, reason, nil)

@@ -33,7 +33,7 @@ func (e *Engine) UndoIncident(ctx context.Context, incident, by string) error {
 	e.falsePositive(list)
 	errs := make([]error, len(list))
 	atOnce(len(list), func(n int) {
-		if r := &list[n]; !r.over() || len(r.Holds) > 0 {
+		if r := &list[n]; !r.State.Over() || len(r.Holds) > 0 {
 			errs[n] = e.cancel(ctx, r.ID, by)
 		}
 	})
@@ -60,7 +60,7 @@ const falseAlarm = "its incident is a false positive: nothing further is done"
 
 // cancel ends the run. What it has under way is waited for, as it may hold by then.
 func (l *live) cancel(by string) {
-	if r := l.run; !r.over() && r.Cancel == "" {
+	if r := l.run; !r.State.Over() && r.Cancel == "" {
 		r.Cancel = falseAlarm
 		l.note("cancel", "", by, falseAlarm, nil)
 		if r.State != Running {
@@ -69,7 +69,7 @@ func (l *live) cancel(by string) {
 			l.machine.GiveUp(falseAlarm)
 		}
 	}
-	if l.run.over() {
+	if l.run.State.Over() {
 		l.undo(by, "it was a false positive", nil)
 	}
 }

@@ -157,7 +157,7 @@ func changeOf(root *os.Root, name string) (c change, ok bool) {
 	if !ok {
 		return c, false
 	}
-	c = change{Path: "/" + name, Kind: kindOf(uint32(st.Mode)), Mode: info.Mode().String(), UID: st.Uid, Modified: info.ModTime().UTC()}
+	c = change{Path: "/" + name, Kind: kindOf(st.Mode), Mode: info.Mode().String(), UID: st.Uid, Modified: info.ModTime().UTC()}
 	switch c.Kind {
 	case "file":
 		c.Size = info.Size()

@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,9 +20,9 @@ func (l *Local) lookAgain(ctx context.Context) {
 	t := time.NewTicker(doubtEvery)
 	defer t.Stop()
 	for {
-		for _, rec := range l.Records() {
-			if rec.doubtful() && ctx.Err() == nil {
-				l.look(ctx, rec.Request.ID, time.Now())
+		for _, id := range l.doubtful() {
+			if ctx.Err() == nil {
+				l.look(ctx, id, time.Now())
 			}
 		}
 		select {
@@ -30,6 +31,20 @@ func (l *Local) lookAgain(ctx context.Context) {
 		case <-t.C:
 		}
 	}
+}
+
+// doubtful returns the ids of the acts that are in doubt. There are none but for moments: the other records,
+// which are many, are not copied for that.
+func (l *Local) doubtful() (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, rec := range l.journal.records {
+		if rec.doubtful() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // doubtful reports whether nobody knows how the act came out, and nobody is asked.
